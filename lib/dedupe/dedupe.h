@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/inputs.h"
+#include "model/tensors.h"
+
+namespace wshare {
+
+// Called from any thread: the stage, and bytes done of bytes in total.
+using ProgressFn = std::function<void(const char* stage, uint64_t done, uint64_t total)>;
+
+struct DedupeOptions {
+  uint64_t min_bytes = 1024;  // smaller tensors stay inline
+  bool dry_run = false;       // find out everything, write nothing
+  bool replace = false;       // an existing bundle is replaced as a whole
+  unsigned threads = 0;       // 0: all cores
+  ProgressFn progress;
+};
+
+struct InlineTensor {
+  std::string model, scope, tensor;
+  uint64_t bytes = 0;
+  InlineReason reason{};
+};
+
+// A tensor in a blob, for `dedupe --explain`.
+struct PlacedTensor {
+  std::string model, scope, tensor, blob;
+  uint64_t bytes = 0;
+  std::vector<std::string> also_in;  // other models that use the same bytes
+};
+
+struct DedupedModel {
+  std::string name, source;
+  uint64_t bytes_in = 0;      // the model file and its external files
+  uint64_t model_bytes = 0;   // of the new model file
+  uint64_t own_bytes = 0;     // of tensors that only it uses
+  uint64_t shared_bytes = 0;  // of tensors in the shared blob
+  uint64_t tensors = 0;       // in blobs
+  uint64_t distinct = 0;
+};
+
+struct DedupeReport {
+  std::vector<DedupedModel> models;
+  uint64_t bytes_in = 0;   // every file once
+  uint64_t bytes_out = 0;  // all files of the bundle
+  uint64_t tensors = 0;
+  uint64_t distinct_tensors = 0;
+  std::vector<InlineTensor> left_inline;
+  std::vector<PlacedTensor> placed;
+};
+
+// Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
+//
+// The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on inputs,
+// names and min_bytes only. Throws Error(kIo) if `bundle` exists (and is not to be replaced, or holds files
+// that are no part of a bundle), holds an input, or a file cannot be read or written or changed meanwhile;
+// Error(kInvalid) if an input is malformed.
+DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,
+                    const DedupeOptions& options);
+
+}  // namespace wshare

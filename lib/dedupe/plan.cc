@@ -1,0 +1,96 @@
+#include "dedupe/plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "format/layout.h"
+
+namespace wshare {
+namespace {
+
+constexpr uint32_t kShared = ~uint32_t{0};
+
+// Returns `stem` + `extension`, or with a number between them when a bundle of these files has it already.
+// Names that differ in case only are one name to some systems.
+std::string unused_name(const std::string& stem, const std::string& extension, std::set<std::string>& taken) {
+  for (int number = 1;; ++number) {
+    std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
+    std::string folded = name;
+    std::transform(folded.begin(), folded.end(), folded.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    if (taken.insert(folded).second) return name;
+  }
+}
+
+// The content that holds the bytes of `content`: itself or its host. Hosts have no hosts of their own that
+// are not the longest: find_distinct() names the longest first.
+uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
+  while (contents[content].host) content = *contents[content].host;
+  return content;
+}
+
+void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents, const std::vector<uint32_t>& in_order) {
+  for (const bool large : {true, false}) {
+    for (const uint32_t content : in_order) {
+      const uint64_t size = contents[content].size;
+      if ((size >= kLargeBytes) != large) continue;
+      const uint64_t offset = align_up(blob.size, alignment_of(size));
+      blob.placements.push_back({content, offset});
+      blob.size = offset + size;
+    }
+  }
+}
+
+}  // namespace
+
+Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents) {
+  // Who uses each holder: one model, or kShared.
+  std::vector<std::optional<uint32_t>> owner(contents.size());
+  std::vector<uint32_t> first_use;
+  for (uint32_t m = 0; m < models.size(); ++m) {
+    for (const PlanTensor& tensor : models[m].tensors) {
+      if (tensor.reason) continue;
+      const uint32_t content = holder(contents, tensor.content);
+      if (!owner[content]) {
+        owner[content] = m;
+        first_use.push_back(content);
+      } else if (*owner[content] != m) {
+        owner[content] = kShared;
+      }
+    }
+  }
+
+  std::vector<std::vector<uint32_t>> own(models.size());
+  std::vector<uint32_t> shared;
+  for (const uint32_t content : first_use) {
+    (*owner[content] == kShared ? shared : own[*owner[content]]).push_back(content);
+  }
+  Plan plan;
+  std::set<std::string> taken = {kManifestName};
+  for (const PlanModel& model : models) plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
+  std::vector<Extent> place(contents.size());
+  const auto add_blob = [&](bool shared_by_models, const std::string& stem, const std::vector<uint32_t>& members) {
+    if (members.empty()) return;
+    PlanBlob blob{shared_by_models, unused_name(stem, ".bin", taken), {}, 0};
+    lay_out(blob, contents, members);
+    for (const Placement& placement : blob.placements) {
+      place[placement.content] = {static_cast<uint32_t>(plan.blobs.size()), placement.offset, 0};
+    }
+    plan.blobs.push_back(std::move(blob));
+  };
+  add_blob(true, "shared", shared);
+  for (uint32_t m = 0; m < models.size(); ++m) add_blob(false, models[m].name, own[m]);
+
+  for (const PlanModel& model : models) {
+    std::vector<std::optional<Extent>>& extents = plan.extents.emplace_back();
+    for (const PlanTensor& tensor : model.tensors) {
+      extents.emplace_back();
+      if (tensor.reason) continue;
+      extents.back() = place[holder(contents, tensor.content)];
+      extents.back()->size = tensor.size;
+    }
+  }
+  return plan;
+}
+
+}  // namespace wshare

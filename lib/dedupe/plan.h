@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/manifest.h"
+#include "model/tensors.h"
+
+namespace wshare {
+
+// What the plan needs to know of one tensor.
+struct PlanTensor {
+  uint64_t size = 0;
+  uint32_t content = 0;                // meaningful without a reason
+  std::optional<InlineReason> reason;  // set: stays in its model
+};
+
+struct PlanModel {
+  std::string name;
+  std::vector<PlanTensor> tensors;
+};
+
+// What the plan needs to know of one content.
+struct PlanContent {
+  uint64_t size = 0;
+  std::optional<uint32_t> host;  // a longer content that begins with this one
+};
+
+// A content at its place in a blob.
+struct Placement {
+  uint32_t content = 0;
+  uint64_t offset = 0;
+};
+
+struct PlanBlob {
+  bool shared = false;
+  std::string file;
+  std::vector<Placement> placements;  // by offset
+  uint64_t size = 0;
+};
+
+// Where every tensor goes; a pure value.
+struct Plan {
+  std::vector<PlanBlob> blobs;  // the shared one first, then by model; blobs without bytes are left out
+  std::vector<std::string> model_files;
+  std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
+};
+
+// Returns the plan for `models`: contents that two models use go into the shared blob, others into the blob
+// of their model; a content with a host lies inside its host. Each blob holds its large contents first, on
+// pages, then the small ones, on cache lines, both by first use, so that padding stays under one percent.
+Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents);
+
+}  // namespace wshare

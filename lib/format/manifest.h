@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "util/content_hash.h"
+
+namespace wshare {
+
+inline constexpr int kFormatVersion = 1;
+inline constexpr char kManifestName[] = "manifest.json";
+
+// A range of bytes of one blob.
+struct Extent {
+  uint32_t blob = 0;  // index in Manifest::blobs
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  bool operator==(const Extent&) const = default;
+};
+
+// A file of tensor bytes, or of what restore needs. Never edited once a manifest names it.
+struct BlobRecord {
+  std::string file;
+  uint64_t size = 0;
+};
+
+// A tensor whose bytes lie in a blob.
+struct TensorRecord {
+  std::string scope;  // "" for the main graph, else the path of the subgraph: "If#3.then_branch"
+  std::string name;
+  std::string dtype;
+  std::vector<int64_t> shape;
+  Extent extent;
+  ContentHash hash;
+  // True when ONNX Runtime's optimisers read the bytes (every input of some consumer is constant), so
+  // that a session must load the tensor itself instead of taking it from a shared buffer.
+  bool folded = false;
+};
+
+// Where a model came from and what gives the original back (docs/bundle-format.md, "Restore records").
+struct SourceRecord {
+  std::string folder;  // "" when all models of the run came from one folder
+  std::string file;
+  uint64_t size = 0;
+  ContentHash graph_hash;  // of all bytes of the original file but the payloads that lie in blobs
+  Extent record;           // compressed
+  ContentHash record_hash;
+};
+
+struct ModelRecord {
+  std::string name;
+  std::string file;
+  uint64_t size = 0;
+  ContentHash hash;
+  SourceRecord source;
+  std::vector<TensorRecord> tensors;
+};
+
+// A range of a blob that no tensor uses and restore needs: bytes between the tensors of an external file.
+struct GapRecord {
+  Extent extent;
+  ContentHash hash;
+};
+
+// The index of a bundle; a bundle is what its manifest says.
+struct Manifest {
+  std::vector<BlobRecord> blobs;
+  std::vector<ModelRecord> models;
+  std::vector<GapRecord> gaps;
+};
+
+// Returns the bytes of manifest.json; equal manifests give equal bytes.
+std::string to_json(const Manifest& manifest);
+
+// Returns the manifest that `json` holds.
+//
+// Throws Error(kUnsupported) if the format version is newer than kFormatVersion (the message has both),
+// Error(kInvalid) if the text is no manifest, an extent leaves its blob, a length contradicts shape and
+// dtype, a file name is unsafe or given twice, or the manifest's own hash does not fit the text.
+Manifest parse_manifest(std::string_view json);
+
+// Reads manifest.json of the bundle in `folder`.
+//
+// Throws Error(kIo) if there is none, with a hint; errors of parse_manifest() name the file.
+Manifest load_manifest(const std::filesystem::path& folder);
+
+// Returns the bytes of `extent` inside `blob`. Throws Error(kInvalid) if any lies outside.
+std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& extent);
+
+// Returns the record of the model called `name`.
+//
+// Throws Error(kInvalid) that lists the names if there is no such model.
+const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
+
+}  // namespace wshare

@@ -1,0 +1,101 @@
+#include "format/restore_record.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <span>
+
+#include "util/wire.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+constexpr int kLevel = 3;
+constexpr uint64_t kVersion = 1;
+constexpr uint64_t kLargest = uint64_t{1} << 32;  // an .onnx file has less than 2 GiB
+
+uint64_t take_count(std::span<const std::byte>& bytes) {
+  const uint64_t count = take_varint(bytes);
+  // Each counted thing takes at least one byte.
+  if (count > bytes.size()) throw Error(ErrorCode::kInvalid, "restore record: a count is too large");
+  return count;
+}
+
+std::string take_text(std::span<const std::byte>& bytes, uint64_t size) {
+  if (size > bytes.size()) throw Error(ErrorCode::kInvalid, "restore record: ends early");
+  std::string text(reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(size));
+  bytes = bytes.subspan(static_cast<size_t>(size));
+  return text;
+}
+
+RestoreRecord read_record(std::span<const std::byte> bytes) {
+  if (take_varint(bytes) != kVersion) throw Error(ErrorCode::kUnsupported, "restore record: unknown version");
+  RestoreRecord record;
+  for (uint64_t n = take_count(bytes); n > 0; --n) {
+    LiteralRun run;
+    run.literal_size = take_varint(bytes);
+    run.tensor = static_cast<uint32_t>(take_varint(bytes));
+    record.runs.push_back(run);
+  }
+  for (uint64_t n = take_count(bytes); n > 0; --n) {
+    ExternalRecord external;
+    external.location = take_text(bytes, take_varint(bytes));
+    external.size = take_varint(bytes);
+    for (uint64_t pieces = take_count(bytes); pieces > 0; --pieces) {
+      ExternalPiece piece;
+      const uint64_t kind = take_varint(bytes);
+      if (kind > 2) throw Error(ErrorCode::kInvalid, "restore record: unknown piece");
+      piece.kind = static_cast<ExternalPiece::Kind>(kind);
+      piece.offset = take_varint(bytes);
+      piece.value = take_varint(bytes);
+      external.pieces.push_back(piece);
+    }
+    record.external.push_back(std::move(external));
+  }
+  record.literal = take_text(bytes, bytes.size());
+  return record;
+}
+
+}  // namespace
+
+std::string pack_record(const RestoreRecord& record) {
+  std::string plain;
+  append_varint(plain, kVersion);
+  append_varint(plain, record.runs.size());
+  for (const LiteralRun& run : record.runs) {
+    append_varint(plain, run.literal_size);
+    append_varint(plain, run.tensor);
+  }
+  append_varint(plain, record.external.size());
+  for (const ExternalRecord& external : record.external) {
+    append_varint(plain, external.location.size());
+    plain += external.location;
+    append_varint(plain, external.size);
+    append_varint(plain, external.pieces.size());
+    for (const ExternalPiece& piece : external.pieces) {
+      append_varint(plain, static_cast<uint64_t>(piece.kind));
+      append_varint(plain, piece.offset);
+      append_varint(plain, piece.value);
+    }
+  }
+  plain += record.literal;
+  std::string packed(ZSTD_compressBound(plain.size()), '\0');
+  const size_t size = ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), kLevel);
+  if (ZSTD_isError(size) != 0) throw Error(ErrorCode::kIo, "cannot compress a restore record");
+  packed.resize(size);
+  return packed;
+}
+
+RestoreRecord unpack_record(std::string_view bytes) {
+  const unsigned long long size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
+  if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > kLargest) {
+    throw Error(ErrorCode::kInvalid, "restore record: is damaged");
+  }
+  std::string plain(static_cast<size_t>(size), '\0');
+  const size_t got = ZSTD_decompress(plain.data(), plain.size(), bytes.data(), bytes.size());
+  if (ZSTD_isError(got) != 0 || got != plain.size()) throw Error(ErrorCode::kInvalid, "restore record: is damaged");
+  return read_record(std::as_bytes(std::span(plain)));
+}
+
+}  // namespace wshare

@@ -1,0 +1,98 @@
+#include "model/externalize.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <onnx/onnx_pb.h>
+
+#include <set>
+#include <vector>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
+  clear_cut_marks(tensor);
+  tensor.clear_external_data();
+  tensor.set_data_location(onnx::TensorProto::EXTERNAL);
+  for (const auto& [key, value] : {std::pair<const char*, std::string>{"location", place.file},
+                                   {"offset", std::to_string(place.offset)},
+                                   {"length", std::to_string(place.size)}}) {
+    onnx::StringStringEntryProto* entry = tensor.add_external_data();
+    entry->set_key(key);
+    entry->set_value(value);
+  }
+}
+
+void set_inline(const ScannedModel& model, const TensorRef& ref, onnx::TensorProto& tensor) {
+  if (ref.external_file < 0) {
+    put_back(model.file, tensor);
+    return;
+  }
+  tensor.clear_external_data();
+  tensor.clear_data_location();
+  tensor.set_raw_data(ref.bytes.data(), ref.bytes.size());
+}
+
+// Turns Constant `node` of `graph` into an initializer with the value that its tensor has now.
+void append_initializer(onnx::GraphProto& graph, onnx::NodeProto& node, onnx::TensorProto& value) {
+  onnx::TensorProto* initializer = graph.add_initializer();
+  initializer->Swap(&value);
+  initializer->set_name(node.output(0));
+}
+
+void remove_nodes(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
+  int kept = 0;
+  for (int i = 0; i < graph.node_size(); ++i) {
+    if (gone.count(&graph.node(i)) != 0) continue;
+    if (kept != i) graph.mutable_node()->SwapElements(kept, i);
+    ++kept;
+  }
+  graph.mutable_node()->DeleteSubrange(kept, graph.node_size() - kept);
+}
+
+std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
+  std::string out;
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  if (!model.SerializePartialToCodedStream(&coded)) {
+    throw Error(ErrorCode::kUnsupported, in_quotes(file.path().string()) + ": more than 2 GiB stay in the model");
+  }
+  coded.Trim();
+  return out;
+}
+
+}  // namespace
+
+std::string externalize(const ScannedModel& model,
+                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of) {
+  onnx::ModelProto proto = model.file.skeleton();
+  std::vector<TensorSite> constants;
+  size_t index = 0;
+  visit_tensors(proto, [&](const TensorSite& site) {
+    const std::optional<ExternalPlace> place = place_of(index);
+    const TensorRef& ref = model.tensors[index++];
+    if (!place) {
+      set_inline(model, ref, *site.tensor);
+      return;
+    }
+    set_external(*site.tensor, *place);
+    if (site.home == Home::kConstant) constants.push_back(site);
+  });
+  std::set<const onnx::NodeProto*> gone;
+  std::set<onnx::GraphProto*> graphs;
+  for (const TensorSite& site : constants) {
+    append_initializer(*site.graph, *site.node, *site.tensor);
+    gone.insert(site.node);
+    graphs.insert(site.graph);
+  }
+  // A subgraph lies inside a node of its outer graph; nodes move when others are removed, but protobuf
+  // keeps each message at its address, so the order of the graphs does not matter.
+  for (onnx::GraphProto* graph : graphs) remove_nodes(*graph, gone);
+  return serialize(proto, model.file.file());
+}
+
+}  // namespace wshare

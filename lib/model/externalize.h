@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "model/tensors.h"
+
+namespace wshare {
+
+// Where a tensor's bytes lie from now on.
+struct ExternalPlace {
+  std::string file;  // beside the model
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+
+// Returns the bytes of a model like `model` whose tensors for which `place_of` gives a place refer to it
+// as external data. `place_of` is asked with indices into model.tensors.
+//
+// Constant nodes so placed become initializers of their graph under the same name. Tensors without a place
+// keep their bytes inline; external ones among them are read into the model. Everything else stays as it is.
+std::string externalize(const ScannedModel& model,
+                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of);
+
+}  // namespace wshare

@@ -1,0 +1,80 @@
+#include "model/inputs.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+std::vector<fs::path> models_in(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".onnx" && !entry.is_directory()) found.push_back(entry.path());
+  }
+  if (error) throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
+  if (found.empty()) throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file");
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+void require_unique(const std::vector<ModelInput>& models) {
+  std::map<fs::path, std::string> paths;
+  std::map<std::string, fs::path> names;
+  for (const ModelInput& model : models) {
+    if (!is_file_name(model.name)) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
+                  "give it a name: NAME=" + model.path.string());
+    }
+    if (!paths.try_emplace(fs::canonical(model.path), model.name).second) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.path.string()) + ": is given twice");
+    }
+    const auto [other, is_new] = names.try_emplace(model.name, model.path);
+    if (!is_new) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": is the name of both " + in_quotes(other->second.string()) +
+                                           " and " + in_quotes(model.path.string()),
+                  "name one of them: NAME=" + model.path.string());
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments) {
+  std::vector<ModelInput> models;
+  std::vector<bool> named;
+  for (const std::string& argument : arguments) {
+    std::error_code ignored;
+    if (fs::is_directory(argument, ignored)) {
+      for (const fs::path& path : models_in(argument)) models.push_back({path.stem().string(), path});
+    } else if (const size_t equals = argument.find('='); equals != std::string::npos && !fs::exists(argument, ignored)) {
+      models.push_back({argument.substr(0, equals), argument.substr(equals + 1)});
+      named.resize(models.size() - 1, false);
+      named.push_back(true);
+    } else {
+      models.push_back({fs::path(argument).stem().string(), argument});
+    }
+  }
+  named.resize(models.size(), false);
+  std::map<std::string, int> uses;
+  for (const ModelInput& model : models) {
+    std::error_code error;
+    if (!fs::exists(model.path, error)) throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file");
+    ++uses[model.name];
+  }
+  for (size_t i = 0; i < models.size(); ++i) {
+    if (named[i] || uses[models[i].name] == 1) continue;
+    models[i].name = fs::absolute(models[i].path).parent_path().filename().string();
+  }
+  require_unique(models);
+  return models;
+}
+
+}  // namespace wshare

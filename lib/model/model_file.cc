@@ -1,0 +1,135 @@
+#include "model/model_file.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/unknown_field_set.h>
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+// A model of 2 GB is 1,999 MB of tensor bytes. The skeleton is the same message without them:
+//
+//   file:      ... | key len=4108 | name "w" dims raw_data(4096) | ...
+//   skeleton:  ... | key len=13   | mark=7 name "w" dims         | ...
+//
+// Cutting a payload changes the length of every message around it, so the new lengths are worked out from
+// the inside to the outside, and then everything is copied in one pass, front to back.
+
+namespace wshare {
+namespace {
+
+// Bytes [begin, end) of the file are left out, `insert` stands there instead.
+struct Edit {
+  uint64_t begin;
+  uint64_t end;
+  std::string insert;
+};
+
+std::vector<Edit> skeleton_edits(const WireTensors& wire) {
+  std::vector<Edit> edits;
+  std::vector<std::string> marks(wire.parents.size());
+  std::vector<int64_t> shrink(wire.parents.size(), 0);  // bytes that each message loses inside
+  for (size_t i = 0; i < wire.tensors.size(); ++i) {
+    const WireTensor& tensor = wire.tensors[i];
+    if (tensor.payloads.empty()) continue;
+    std::string& mark = marks[tensor.parent];
+    append_varint(mark, uint64_t{tensor_field::kCutMark} << 3);
+    append_varint(mark, i);
+    shrink[tensor.parent] -= static_cast<int64_t>(mark.size());
+    for (const WireField& payload : tensor.payloads) {
+      shrink[tensor.parent] += static_cast<int64_t>(payload.end() - payload.begin);
+      edits.push_back({payload.begin, payload.end(), {}});
+    }
+  }
+  for (size_t i = wire.parents.size(); i-- > 0;) {
+    const WireParent& parent = wire.parents[i];
+    if (shrink[i] == 0) continue;
+    Edit edit{parent.length_at, parent.begin, {}};
+    append_varint(edit.insert, static_cast<uint64_t>(static_cast<int64_t>(parent.end - parent.begin) - shrink[i]));
+    if (parent.up != kNoParent) {
+      shrink[parent.up] += shrink[i] + static_cast<int64_t>(parent.begin - parent.length_at) -
+                           static_cast<int64_t>(edit.insert.size());
+    }
+    edit.insert += marks[i];
+    edits.push_back(std::move(edit));
+  }
+  std::sort(edits.begin(), edits.end(), [](const Edit& a, const Edit& b) { return a.begin < b.begin; });
+  return edits;
+}
+
+std::string skeleton_bytes(std::span<const std::byte> file, const WireTensors& wire) {
+  std::string out;
+  uint64_t at = 0;
+  const auto copy_until = [&](uint64_t end) {
+    out.append(reinterpret_cast<const char*>(file.data()) + at, static_cast<size_t>(end - at));
+  };
+  for (const Edit& edit : skeleton_edits(wire)) {
+    copy_until(edit.begin);
+    out += edit.insert;
+    at = edit.end;
+  }
+  copy_until(file.size());
+  return out;
+}
+
+}  // namespace
+
+ModelFile ModelFile::load(const std::filesystem::path& path) {
+  MappedFile file = MappedFile::open(path);
+  try {
+    if (file.bytes().empty()) throw Error(ErrorCode::kInvalid, "is empty");
+    WireTensors wire = find_wire_tensors(file.bytes());
+    return {std::move(file), std::move(wire)};
+  } catch (const Error& error) {
+    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
+  }
+}
+
+onnx::ModelProto ModelFile::skeleton() const {
+  const std::string bytes = skeleton_bytes(file_.bytes(), wire_);
+  onnx::ModelProto model;
+  if (bytes.size() > INT_MAX || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it");
+  }
+  if (!model.has_graph() || model.ir_version() == 0) {
+    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) + ": no valid ONNX file: has no " +
+                                         (model.has_graph() ? "ir_version" : "graph"));
+  }
+  return model;
+}
+
+std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor) {
+  std::vector<uint32_t> marks;
+  const google::protobuf::UnknownFieldSet& fields = tensor.GetReflection()->GetUnknownFields(tensor);
+  for (int i = 0; i < fields.field_count(); ++i) {
+    if (static_cast<uint32_t>(fields.field(i).number()) == tensor_field::kCutMark) {
+      marks.push_back(static_cast<uint32_t>(fields.field(i).varint()));
+    }
+  }
+  return marks;
+}
+
+void clear_cut_marks(onnx::TensorProto& tensor) {
+  tensor.GetReflection()->MutableUnknownFields(&tensor)->DeleteByNumber(
+      static_cast<int>(tensor_field::kCutMark));
+}
+
+void put_back(const ModelFile& model, onnx::TensorProto& tensor) {
+  const std::vector<uint32_t> marks = cut_marks(tensor);
+  clear_cut_marks(tensor);
+  for (const uint32_t mark : marks) {
+    for (const WireField& payload : model.wire().tensors[mark].payloads) {
+      const auto* begin = reinterpret_cast<const uint8_t*>(model.file().bytes().data()) + payload.begin;
+      google::protobuf::io::CodedInputStream stream(begin, static_cast<int>(payload.end() - payload.begin));
+      if (!tensor.MergePartialFromCodedStream(&stream)) {
+        throw Error(ErrorCode::kInvalid, in_quotes(model.file().path().string()) + ": tensor " +
+                                             in_quotes(tensor.name()) + ": protobuf refuses its data");
+      }
+    }
+  }
+}
+
+}  // namespace wshare

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "format/onnx_wire.h"
+#include "util/mapped_file.h"
+
+namespace onnx {
+class ModelProto;
+class TensorProto;
+}  // namespace onnx
+
+namespace wshare {
+
+// One ONNX file: mapped, with the places of all its tensors. Tensor bytes stay in the map.
+class ModelFile {
+ public:
+  // Maps the model at `path` and walks its tensors.
+  //
+  // Throws Error(kIo) if it cannot be read, Error(kInvalid) if it is no ONNX model; messages name the file.
+  static ModelFile load(const std::filesystem::path& path);
+
+  // Returns the model without tensor bytes, parsed anew at each call.
+  //
+  // Every TensorProto that had bytes carries its number in wire().tensors as an unknown field; see
+  // cut_marks() and put_back(). Throws Error(kInvalid) if protobuf cannot parse it or it has no graph.
+  onnx::ModelProto skeleton() const;
+
+  const MappedFile& file() const { return file_; }
+  const WireTensors& wire() const { return wire_; }
+
+ private:
+  ModelFile(MappedFile file, WireTensors wire) : file_(std::move(file)), wire_(std::move(wire)) {}
+
+  MappedFile file_;
+  WireTensors wire_;
+};
+
+// Returns the numbers in ModelFile::wire().tensors that make up `tensor`: one, or more where a writer
+// split the message. None for a tensor without bytes.
+std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor);
+
+// Removes the marks from `tensor`.
+void clear_cut_marks(onnx::TensorProto& tensor);
+
+// Puts the bytes of `tensor` back into it, in the fields where `model` had them, and removes the marks.
+void put_back(const ModelFile& model, onnx::TensorProto& tensor);
+
+}  // namespace wshare

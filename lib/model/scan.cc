@@ -1,0 +1,195 @@
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+
+#include "model/tensors.h"
+#include "model/typed_data.h"
+#include "model/uses.h"
+#include "format/dtype.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+uint32_t field_number(TypedField field) {
+  switch (field) {
+    case TypedField::kFloat: return tensor_field::kFloatData;
+    case TypedField::kDouble: return tensor_field::kDoubleData;
+    case TypedField::kInt32: return tensor_field::kInt32Data;
+    case TypedField::kInt64: return tensor_field::kInt64Data;
+    case TypedField::kUint64: return tensor_field::kUint64Data;
+    case TypedField::kNone: break;
+  }
+  return 0;
+}
+
+// Reads the tensors of one model into a ScannedModel.
+class Scanner {
+ public:
+  explicit Scanner(ScannedModel& model) : model_(model) {}
+
+  void run() {
+    onnx::ModelProto proto = model_.file.skeleton();
+    model_.ir_version = proto.ir_version();
+    uses_ = find_uses(proto);
+    visit_tensors(proto, [&](const TensorSite& site) {
+      try {
+        model_.tensors.push_back(read(site));
+      } catch (const Error& error) {
+        throw Error(error.code(), "tensor " + in_quotes(site.name) + ": " + error.what(), error.hint());
+      }
+    });
+  }
+
+ private:
+  TensorRef read(const TensorSite& site) {
+    const onnx::TensorProto& proto = *site.tensor;
+    TensorRef tensor;
+    tensor.scope = site.scope;
+    tensor.name = site.name;
+    tensor.home = site.home;
+    tensor.dtype = proto.data_type();
+    tensor.shape.assign(proto.dims().begin(), proto.dims().end());
+    const bool in_graph = site.home == Home::kInitializer || site.home == Home::kConstant;
+    tensor.folded = in_graph && uses_.folded.count(site.name) != 0;
+    const std::optional<Dtype> dtype = find_dtype(proto.data_type());
+    if (!dtype) {
+      tensor.inline_reason = InlineReason::kUnknownDtype;
+    } else if (proto.data_type() == kStringCode) {
+      tensor.inline_reason = InlineReason::kString;
+    } else if (proto.has_segment()) {
+      tensor.inline_reason = InlineReason::kSegment;
+    } else {
+      read_bytes(site, *dtype, tensor);
+      if (!tensor.inline_reason) tensor.inline_reason = reason_to_stay(site);
+    }
+    return tensor;
+  }
+
+  std::optional<InlineReason> reason_to_stay(const TensorSite& site) const {
+    switch (site.home) {
+      case Home::kSparse: return InlineReason::kSparse;
+      case Home::kAttribute: return InlineReason::kAttribute;
+      case Home::kFunction: return InlineReason::kFunction;
+      case Home::kTraining: return InlineReason::kTraining;
+      case Home::kConstant:
+        if (model_.ir_version < 4) return InlineReason::kIrVersion;
+        break;
+      case Home::kInitializer: break;
+    }
+    if (uses_.graph_outputs.count(site.name) != 0) return InlineReason::kGraphOutput;
+    if (uses_.shape_read.count(site.name) != 0) return InlineReason::kShapeInference;
+    return std::nullopt;
+  }
+
+  void read_bytes(const TensorSite& site, const Dtype& dtype, TensorRef& tensor) {
+    const std::optional<uint64_t> needed = byte_size(dtype, tensor.shape);
+    if (!needed) {
+      throw Error(ErrorCode::kInvalid, "its shape is negative or needs more than 2^63 bytes");
+    }
+    if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL) {
+      read_external(*site.tensor, *needed, tensor);
+      return;
+    }
+    find_inline(*site.tensor, dtype, tensor);
+    if (tensor.bytes.size() == *needed) return;
+    const bool loaded = site.home == Home::kInitializer || site.home == Home::kConstant;
+    if (loaded && uses_.consumed.count(site.name) != 0) {
+      throw Error(ErrorCode::kInvalid, "has " + std::to_string(tensor.bytes.size()) +
+                                           " bytes, its shape needs " + std::to_string(*needed));
+    }
+    tensor.inline_reason = InlineReason::kSizeContradictsShape;
+  }
+
+  // Finds the bytes of a tensor in the model file: raw_data, or else the typed field of its dtype.
+  void find_inline(const onnx::TensorProto& proto, const Dtype& dtype, TensorRef& tensor) {
+    const std::span<const std::byte> file = model_.file.file().bytes();
+    std::vector<WireField> typed;
+    const WireField* raw = nullptr;
+    const std::vector<uint32_t> marks = cut_marks(proto);
+    for (const uint32_t mark : marks) {
+      for (const WireField& payload : model_.file.wire().tensors[mark].payloads) {
+        if (payload.number == tensor_field::kRawData) raw = &payload;
+        if (payload.number == field_number(dtype.typed_field)) typed.push_back(payload);
+      }
+    }
+    const bool one_float_run = typed.size() == 1 && typed[0].type == WireType::kBytes &&
+                               (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble);
+    const WireField* span = raw != nullptr ? raw : one_float_run ? &typed[0] : nullptr;
+    if (span != nullptr && span->type == WireType::kBytes) {
+      tensor.bytes = file.subspan(static_cast<size_t>(span->payload), static_cast<size_t>(span->payload_size));
+      tensor.is_span = marks.size() == 1 && model_.file.wire().tensors[marks[0]].payloads.size() == 1;
+      return;
+    }
+    if (typed.empty()) return;
+    const std::span<std::byte> out =
+        model_.decoded.allocate(static_cast<size_t>(typed_byte_size(file, typed, dtype)));
+    decode_typed(file, typed, dtype, out);
+    tensor.bytes = out;
+  }
+
+  void read_external(const onnx::TensorProto& proto, uint64_t needed, TensorRef& tensor) {
+    std::string location;
+    int64_t offset = 0;
+    int64_t length = static_cast<int64_t>(needed);
+    for (const onnx::StringStringEntryProto& entry : proto.external_data()) {
+      if (entry.key() == "location") location = entry.value();
+      if (entry.key() == "offset") offset = number(entry);
+      if (entry.key() == "length") length = number(entry);
+    }
+    if (static_cast<uint64_t>(length) != needed) {
+      throw Error(ErrorCode::kInvalid, "its external data has " + std::to_string(length) +
+                                           " bytes, its shape needs " + std::to_string(needed));
+    }
+    const size_t index = external_file(location);
+    const std::span<const std::byte> bytes = model_.external[index].file.bytes();
+    const auto at = static_cast<uint64_t>(offset);
+    if (at > bytes.size() || needed > bytes.size() - at) {
+      throw Error(ErrorCode::kInvalid, "its external data needs " + std::to_string(needed) + " bytes at " +
+                                           std::to_string(at) + ", " + in_quotes(location) + " has " +
+                                           std::to_string(bytes.size()));
+    }
+    tensor.bytes = bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(needed));
+    tensor.external_file = static_cast<int>(index);
+    tensor.external_offset = at;
+  }
+
+  static int64_t number(const onnx::StringStringEntryProto& entry) {
+    const int64_t value = parse_decimal(entry.value());
+    if (value < 0) {
+      throw Error(ErrorCode::kInvalid, "its external " + entry.key() + " " + in_quotes(entry.value()) +
+                                           " is no number of 0 or more");
+    }
+    return value;
+  }
+
+  size_t external_file(const std::string& location) {
+    const auto known = std::find_if(model_.external.begin(), model_.external.end(),
+                                    [&](const ExternalFile& file) { return file.location == location; });
+    if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
+    model_.external.push_back(
+        {location, MappedFile::open(resolve_external(model_.file.file().path(), location))});
+    return model_.external.size() - 1;
+  }
+
+  ScannedModel& model_;
+  GraphUses uses_;
+};
+
+}  // namespace
+
+ScannedModel scan_model(const std::filesystem::path& path) {
+  ScannedModel model{ModelFile::load(path), {}, {}, {}, 0};
+  try {
+    Scanner(model).run();
+  } catch (const Error& error) {
+    const std::string subject = in_quotes(path.string());
+    const std::string what = error.what();
+    throw Error(error.code(), what.starts_with(subject) ? what : subject + ": " + what, error.hint());
+  }
+  return model;
+}
+
+}  // namespace wshare

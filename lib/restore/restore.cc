@@ -1,0 +1,230 @@
+#include "restore/restore.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "format/manifest.h"
+#include "format/restore_record.h"
+#include "util/mapped_file.h"
+#include "util/output_folder.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+// Restored files are written under temporary names and renamed when complete.
+class TargetFile {
+ public:
+  TargetFile(fs::path path, uint64_t size, bool force) : path_(std::move(path)), temporary_(path_) {
+    std::error_code ignored;
+    if (!force && fs::exists(fs::symlink_status(path_, ignored))) {
+      throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already", "--force overwrites it");
+    }
+    fs::create_directories(path_.parent_path());
+    temporary_ += ".wshare-part";
+    fs::remove(temporary_, ignored);
+    file_ = std::make_unique<OutputFile>(temporary_, size);
+  }
+  TargetFile(TargetFile&&) = default;
+  ~TargetFile() {
+    std::error_code ignored;
+    if (file_ != nullptr) fs::remove(temporary_, ignored);
+  }
+
+  OutputFile& file() { return *file_; }
+
+  void publish() {
+    file_->close();
+    std::error_code error;
+    fs::rename(temporary_, path_, error);
+    if (error) throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": cannot put it there: " + error.message());
+    file_ = nullptr;
+  }
+
+ private:
+  fs::path path_;
+  fs::path temporary_;
+  std::unique_ptr<OutputFile> file_;
+};
+
+// An external file being put together, perhaps from several models.
+struct External {
+  TargetFile target;
+  uint64_t size;
+  std::vector<std::pair<uint64_t, uint64_t>> covered;  // [begin, end)
+
+  bool complete() {
+    std::sort(covered.begin(), covered.end());
+    uint64_t at = 0;
+    for (const auto& [begin, end] : covered) {
+      if (begin > at) return false;
+      at = std::max(at, end);
+    }
+    return at >= size;
+  }
+};
+
+class Restorer {
+ public:
+  Restorer(const fs::path& bundle, const fs::path& output, const RestoreOptions& options)
+      : bundle_(bundle), output_(output), options_(options), manifest_(load_manifest(bundle)) {
+    for (const BlobRecord& blob : manifest_.blobs) {
+      blobs_.push_back(MappedFile::open(bundle_ / blob.file));
+      if (blobs_.back().bytes().size() != blob.size) {
+        throw Error(ErrorCode::kInvalid, in_quotes(blob.file) + ": has " + std::to_string(blobs_.back().bytes().size()) +
+                                             " bytes, the manifest says " + std::to_string(blob.size));
+      }
+    }
+  }
+
+  std::vector<RestoredModel> run(const std::vector<std::string>& names) {
+    std::vector<const ModelRecord*> models;
+    for (const std::string& name : names) models.push_back(&find_model(manifest_, name));
+    if (names.empty()) {
+      for (const ModelRecord& model : manifest_.models) models.push_back(&model);
+    }
+    std::vector<RestoredModel> result;
+    std::vector<std::vector<fs::path>> external_of;
+    std::vector<TargetFile> files;
+    for (const ModelRecord* model : models) {
+      const fs::path folder = output_ / model->source.folder;
+      const fs::path path = folder / model->source.file;
+      result.push_back({model->name, path, false});
+      const RestoreRecord record = read_record(*model);
+      external_of.emplace_back();
+      if (options_.dry_run) continue;
+      files.push_back(write_model(*model, record, path));
+      for (const ExternalRecord& external : record.external) {
+        external_of.back().push_back(write_external(*model, external, folder));
+      }
+    }
+    for (TargetFile& file : files) file.publish();
+    std::map<fs::path, bool> complete;
+    for (auto& [path, external] : externals_) {
+      complete[path] = external.complete();
+      external.target.publish();
+    }
+    for (size_t i = 0; i < result.size(); ++i) {
+      result[i].identical = std::all_of(external_of[i].begin(), external_of[i].end(),
+                                        [&](const fs::path& path) { return complete[path]; });
+    }
+    return result;
+  }
+
+ private:
+  Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) const {
+    const Bytes bytes = slice(blobs_[extent.blob].bytes(), extent);
+    if (content_hash(bytes, options_.threads) != hash) {
+      throw Error(ErrorCode::kInvalid, in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
+                                           " is damaged: its bytes do not have the manifest's hash",
+                  "'wshare verify' lists all damage");
+    }
+    return bytes;
+  }
+
+  RestoreRecord read_record(const ModelRecord& model) const {
+    const Bytes bytes = checked(model.source.record, model.source.record_hash, "the record of " + in_quotes(model.name));
+    RestoreRecord record = unpack_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    if (content_hash(std::as_bytes(std::span(record.literal))) != model.source.graph_hash) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record does not fit the manifest");
+    }
+    return record;
+  }
+
+  const TensorRecord& tensor(const ModelRecord& model, uint64_t index) const {
+    if (index >= model.tensors.size()) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names tensor " + std::to_string(index) +
+                                           ", there are " + std::to_string(model.tensors.size()));
+    }
+    return model.tensors[static_cast<size_t>(index)];
+  }
+
+  TargetFile write_model(const ModelRecord& model, const RestoreRecord& record, const fs::path& path) {
+    TargetFile target(path, model.source.size, options_.force);
+    Bytes literal = std::as_bytes(std::span(record.literal));
+    for (const LiteralRun& run : record.runs) {
+      if (run.literal_size > literal.size()) {
+        throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record ends early");
+      }
+      target.file().write(literal.first(static_cast<size_t>(run.literal_size)));
+      literal = literal.subspan(static_cast<size_t>(run.literal_size));
+      const TensorRecord& record_tensor = tensor(model, run.tensor);
+      target.file().write(checked(record_tensor.extent, record_tensor.hash, "tensor " + in_quotes(record_tensor.name)));
+    }
+    target.file().write(literal);
+    if (target.file().offset() != model.source.size) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": gives " + std::to_string(target.file().offset()) +
+                                           " bytes back, the original had " + std::to_string(model.source.size));
+    }
+    return target;
+  }
+
+  fs::path write_external(const ModelRecord& model, const ExternalRecord& record, const fs::path& folder) {
+    const fs::path path = join_inside(folder, record.location).lexically_normal();
+    auto at = externals_.find(path);
+    if (at == externals_.end()) {
+      at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}}).first;
+      if (record.size > 0) at->second.target.file().write_at(record.size - 1, std::as_bytes(std::span("", 1)));
+    }
+    External& external = at->second;
+    for (const ExternalPiece& piece : record.pieces) {
+      uint64_t size = piece.value;
+      if (piece.kind != ExternalPiece::Kind::kZeros) {
+        const Bytes bytes = piece_bytes(model, piece);
+        size = bytes.size();
+        require_inside(model, external, piece.offset, size);
+        external.target.file().write_at(piece.offset, bytes);
+      }
+      require_inside(model, external, piece.offset, size);
+      external.covered.emplace_back(piece.offset, piece.offset + size);
+    }
+    return path;
+  }
+
+  Bytes piece_bytes(const ModelRecord& model, const ExternalPiece& piece) const {
+    if (piece.kind == ExternalPiece::Kind::kTensor) {
+      const TensorRecord& record = tensor(model, piece.value);
+      return checked(record.extent, record.hash, "tensor " + in_quotes(record.name));
+    }
+    if (piece.value >= manifest_.gaps.size()) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names gap " + std::to_string(piece.value) +
+                                           ", there are " + std::to_string(manifest_.gaps.size()));
+    }
+    const GapRecord& gap = manifest_.gaps[static_cast<size_t>(piece.value)];
+    return checked(gap.extent, gap.hash, "gap " + std::to_string(piece.value));
+  }
+
+  static void require_inside(const ModelRecord& model, const External& external, uint64_t offset, uint64_t size) {
+    if (offset > external.size || size > external.size - offset) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record puts " + std::to_string(size) + " bytes at " +
+                                           std::to_string(offset) + " of an external file of " + std::to_string(external.size));
+    }
+  }
+
+  fs::path bundle_;
+  fs::path output_;
+  RestoreOptions options_;
+  Manifest manifest_;
+  std::vector<MappedFile> blobs_;
+  std::map<fs::path, External> externals_;
+};
+
+}  // namespace
+
+std::vector<RestoredModel> restore(const fs::path& bundle, const std::vector<std::string>& names,
+                                   const fs::path& output, const RestoreOptions& options) {
+  if (fs::exists(output) && is_inside(output, bundle)) {
+    throw Error(ErrorCode::kIo, in_quotes(output.string()) + ": is the bundle itself or lies in it");
+  }
+  return Restorer(bundle, output, options).run(names);
+}
+
+}  // namespace wshare

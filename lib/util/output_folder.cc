@@ -1,0 +1,157 @@
+#include "util/output_folder.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+[[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
+  throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error));
+}
+
+// Makes all files of `folder` durable. For a handful of files one fdatasync each is cheapest; for many,
+// one syncfs is (200 models: 40 ms against 120 ms, measured).
+void sync_folder(const fs::path& folder) {
+  constexpr size_t kFewFiles = 8;
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) fail(folder, "cannot open", errno);
+  int error = 0;
+  if (files.size() > kFewFiles) {
+    if (syncfs(directory) != 0) error = errno;
+  } else {
+    for (const fs::path& file : files) {
+      const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+      if (descriptor < 0 || fdatasync(descriptor) != 0) error = errno;
+      if (descriptor >= 0) ::close(descriptor);
+    }
+    if (fsync(directory) != 0) error = errno;
+  }
+  ::close(directory);
+  if (error != 0) fail(folder, "cannot write to disk", error);
+}
+
+void sync_directory(const fs::path& folder) {
+  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  fsync(directory);
+  ::close(directory);
+}
+
+fs::path parent_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+}  // namespace
+
+OutputFile::OutputFile(fs::path path, uint64_t expected_bytes)
+    : path_(std::move(path)), reserved_(expected_bytes) {
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail(path_, "cannot create", errno);
+  if (expected_bytes == 0) return;
+  const int error = posix_fallocate(descriptor_, 0, static_cast<off_t>(expected_bytes));
+  if (error == EOPNOTSUPP || error == EINVAL) {
+    reserved_ = 0;
+  } else if (error != 0) {
+    fail(path_, "cannot reserve " + format_bytes(expected_bytes), error);
+  }
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      offset_(other.offset_),
+      reserved_(other.reserved_) {}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void OutputFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  constexpr size_t kPieceBytes = size_t{8} << 20;
+  while (!bytes.empty()) {
+    const size_t size = std::min(bytes.size(), kPieceBytes);
+    const ssize_t done = pwrite(descriptor_, bytes.data(), size, static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail(path_, "cannot write", errno);
+    // Starts the transfer to disk while the next piece is copied; only a hint, so failing is harmless.
+    if (size == kPieceBytes) {
+      sync_file_range(descriptor_, static_cast<off_t>(offset), done, SYNC_FILE_RANGE_WRITE);
+    }
+    offset += static_cast<uint64_t>(done);
+    bytes = bytes.subspan(static_cast<size_t>(done));
+  }
+  offset_ = std::max(offset_, offset);
+}
+
+void OutputFile::write(std::span<const std::byte> bytes) { write_at(offset_, bytes); }
+
+void OutputFile::write_zeros(uint64_t count) {
+  static constexpr std::array<std::byte, 4096> kZeros{};
+  while (count > 0) {
+    const uint64_t size = std::min<uint64_t>(count, kZeros.size());
+    write(std::span(kZeros).first(static_cast<size_t>(size)));
+    count -= size;
+  }
+}
+
+void OutputFile::close() {
+  if (reserved_ > offset_ && ftruncate(descriptor_, static_cast<off_t>(offset_)) != 0) {
+    fail(path_, "cannot set the size", errno);
+  }
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail(path_, "cannot write", errno);
+}
+
+OutputFolder::OutputFolder(fs::path target, bool replace)
+    : target_(std::move(target)), replace_(replace) {
+  if (!target_.has_filename()) target_ = target_.parent_path();
+  const fs::path parent = parent_of(target_);
+  const std::string pattern =
+      (parent / ("." + target_.filename().string() + ".wshare-XXXXXX")).string();
+  std::vector<char> name(pattern.c_str(), pattern.c_str() + pattern.size() + 1);
+  if (mkdtemp(name.data()) == nullptr) fail(target_, "cannot create a folder beside it", errno);
+  path_ = name.data();
+  // mkdtemp makes the folder private; a bundle gets the rights that mkdir would have given.
+  const mode_t mask = umask(0);
+  umask(mask);
+  chmod(path_.c_str(), 0777 & ~mask);
+}
+
+OutputFolder::~OutputFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+}
+
+void OutputFolder::commit() {
+  sync_folder(path_);
+  std::error_code ignored;
+  const bool occupied = fs::exists(target_, ignored) && !fs::is_empty(target_, ignored);
+  if (!occupied || !replace_) {
+    if (rename(path_.c_str(), target_.c_str()) != 0) fail(target_, "cannot put the result there", errno);
+    path_.clear();
+  } else if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) {
+    fail(target_, "cannot replace it", errno);
+  }
+  // After an exchange path_ names the old folder, which the destructor removes.
+  sync_directory(parent_of(target_));
+}
+
+}  // namespace wshare

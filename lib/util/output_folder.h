@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace wshare {
+
+// A file being written front to back; move-only. The destructor closes, it never publishes.
+class OutputFile {
+ public:
+  // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space at once, so
+  // that a full disk shows before anything is written. Throws Error(kIo).
+  explicit OutputFile(std::filesystem::path path, uint64_t expected_bytes = 0);
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&&) = delete;
+  ~OutputFile();
+
+  // Appends `bytes`. The bytes may lie in a mapped file: if that shrinks meanwhile, this throws
+  // Error(kIo) like any other failed write.
+  void write(std::span<const std::byte> bytes);
+  void write(const std::string& text) { write(std::as_bytes(std::span(text))); }
+
+  // Appends `count` zero bytes.
+  void write_zeros(uint64_t count);
+
+  // Writes `bytes` at `offset`, which may lie beyond the end: the gap reads as zeros.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+
+  uint64_t offset() const { return offset_; }
+
+  // Ends the file at its written size and closes it. Throws Error(kIo).
+  void close();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  uint64_t offset_ = 0;
+  uint64_t reserved_ = 0;
+};
+
+// A folder that appears at its place as a whole or not at all.
+//
+// Files are written under path(), a hidden folder beside the target. commit() makes them durable and moves
+// the folder to the target in one step; without it the destructor removes everything.
+class OutputFolder {
+ public:
+  // Prepares `target`. Its parent must exist. With `replace`, a target that exists is replaced by
+  // commit(), else it must be missing or an empty folder. Throws Error(kIo).
+  OutputFolder(std::filesystem::path target, bool replace);
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+  ~OutputFolder();
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // Throws Error(kIo); the target is then as it was.
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path path_;
+  bool replace_;
+};
+
+}  // namespace wshare

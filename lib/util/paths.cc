@@ -1,0 +1,55 @@
+#include "util/paths.h"
+
+#include <algorithm>
+#include <string>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+
+bool is_file_name(std::string_view name) {
+  constexpr size_t kLongest = 240;
+  return !name.empty() && name.size() <= kLongest && name[0] != '.' &&
+         std::none_of(name.begin(), name.end(), [](char c) {
+           const auto byte = static_cast<unsigned char>(c);
+           return byte < 0x20 || byte == 0x7f || c == '/' || c == '\\';
+         });
+}
+
+fs::path join_inside(const fs::path& folder, std::string_view relative) {
+  const fs::path path(relative);
+  const bool climbs = std::find(path.begin(), path.end(), fs::path("..")) != path.end();
+  if (relative.empty() || path.is_absolute() || climbs ||
+      relative.find('\0') != std::string_view::npos) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(relative) + ": leaves its folder; only relative paths without '..' may be used");
+  }
+  return folder / path.lexically_normal();
+}
+
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  const fs::path target = fs::weakly_canonical(path);
+  const fs::path root = fs::weakly_canonical(folder);
+  const auto [in_root, in_target] = std::mismatch(root.begin(), root.end(), target.begin(), target.end());
+  return in_root == root.end() || (in_root->empty() && std::next(in_root) == root.end());
+}
+
+fs::path resolve_external(const fs::path& model_path, std::string_view location) {
+  const fs::path folder = model_path.has_parent_path() ? model_path.parent_path() : fs::path(".");
+  const fs::path real_folder = fs::canonical(model_path).parent_path();
+  for (const fs::path& root : {folder, real_folder}) {
+    const fs::path path = join_inside(root, location);
+    std::error_code error;
+    if (!fs::exists(path, error)) continue;
+    if (!is_inside(path, folder) && !is_inside(path, real_folder)) {
+      throw Error(ErrorCode::kInvalid, in_quotes(location) + ": leads out of the model's folder");
+    }
+    return fs::canonical(path);
+  }
+  throw Error(ErrorCode::kIo, in_quotes(location) + ": no such file in the model's folder");
+}
+
+}  // namespace wshare

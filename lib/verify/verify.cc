@@ -1,0 +1,175 @@
+#include "verify/verify.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <tuple>
+
+#include "format/dtype.h"
+#include "format/manifest.h"
+#include "format/onnx_wire.h"
+#include "util/mapped_file.h"
+#include "util/parallel.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+// A range of a blob that the manifest gives a hash.
+struct Claim {
+  Extent extent;
+  ContentHash hash;
+  std::string tensor;
+};
+
+class Verifier {
+ public:
+  Verifier(fs::path folder, unsigned threads) : folder_(std::move(folder)), threads_(threads) {}
+
+  std::vector<Finding> run() {
+    std::optional<Manifest> manifest;
+    try {
+      manifest = load_manifest(folder_);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalid) throw;
+      add("manifest", kManifestName, "", error.what());
+      return findings_;
+    }
+    check_blobs(*manifest);
+    for (const ModelRecord& model : manifest->models) check_model(*manifest, model);
+    std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
+      return std::tie(a.file, a.tensor, a.kind) < std::tie(b.file, b.tensor, b.kind);
+    });
+    return std::move(findings_);
+  }
+
+ private:
+  void add(std::string kind, std::string file, std::string tensor, std::string message) {
+    const std::lock_guard lock(mutex_);
+    findings_.push_back({std::move(kind), std::move(file), std::move(tensor), std::move(message)});
+  }
+
+  // Opens `name` if it is there with `size` bytes; findings say otherwise.
+  std::optional<MappedFile> open(const std::string& name, uint64_t size) {
+    try {
+      MappedFile file = MappedFile::open(folder_ / name);
+      if (file.bytes().size() == size) return file;
+      add("size", name, "", "has " + std::to_string(file.bytes().size()) + " bytes, the manifest says " + std::to_string(size));
+    } catch (const Error& error) {
+      add("missing", name, "", error.what());
+    }
+    return std::nullopt;
+  }
+
+  static std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
+    std::vector<std::vector<Claim>> claims(manifest.blobs.size());
+    for (const ModelRecord& model : manifest.models) {
+      for (const TensorRecord& tensor : model.tensors) {
+        claims[tensor.extent.blob].push_back({tensor.extent, tensor.hash, tensor.name});
+      }
+      claims[model.source.record.blob].push_back({model.source.record, model.source.record_hash, model.name});
+    }
+    for (const GapRecord& gap : manifest.gaps) claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
+    for (std::vector<Claim>& list : claims) {
+      // Longest first at one offset: a prefix lies inside its host.
+      std::sort(list.begin(), list.end(), [](const Claim& a, const Claim& b) {
+        return std::tie(a.extent.offset, b.extent.size, a.hash) < std::tie(b.extent.offset, a.extent.size, b.hash);
+      });
+      list.erase(std::unique(list.begin(), list.end(),
+                             [](const Claim& a, const Claim& b) { return a.extent == b.extent && a.hash == b.hash; }),
+                 list.end());
+    }
+    return claims;
+  }
+
+  void check_blobs(const Manifest& manifest) {
+    const std::vector<std::vector<Claim>> claims = claims_of(manifest);
+    for (size_t b = 0; b < manifest.blobs.size(); ++b) {
+      const std::string& name = manifest.blobs[b].file;
+      const std::optional<MappedFile> file = open(name, manifest.blobs[b].size);
+      if (!file) continue;
+      const Bytes bytes = file->bytes();
+      parallel_for(claims[b].size(), threads_, [&](size_t i) {
+        const Claim& claim = claims[b][i];
+        if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
+        add("hash", name, claim.tensor, std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
+                                            " do not have the manifest's hash");
+      });
+      check_padding(name, bytes, claims[b]);
+      try {
+        file->check_unchanged();
+      } catch (const Error& error) {
+        add("changed", name, "", error.what());
+      }
+    }
+  }
+
+  void check_padding(const std::string& name, Bytes bytes, const std::vector<Claim>& claims) {
+    uint64_t at = 0;
+    const auto check_until = [&](uint64_t end) {
+      for (; at < end; ++at) {
+        if (bytes[static_cast<size_t>(at)] == std::byte{0}) continue;
+        add("padding", name, "", "byte " + std::to_string(at) + " belongs to nothing and is not zero");
+        at = end;
+      }
+    };
+    for (const Claim& claim : claims) {
+      check_until(claim.extent.offset);
+      at = std::max(at, claim.extent.offset + claim.extent.size);
+    }
+    check_until(bytes.size());
+  }
+
+  void check_model(const Manifest& manifest, const ModelRecord& model) {
+    const std::optional<MappedFile> file = open(model.file, model.size);
+    if (!file) return;
+    if (content_hash(file->bytes(), threads_) != model.hash) {
+      add("hash", model.file, "", "does not have the manifest's hash");
+      return;
+    }
+    try {
+      check_references(manifest, model, file->bytes());
+    } catch (const Error& error) {
+      add("reference", model.file, "", error.what());
+    }
+  }
+
+  // The references of the model and the tensors of the manifest must be the same multiset.
+  void check_references(const Manifest& manifest, const ModelRecord& model, Bytes file) {
+    using Reference = std::tuple<std::string, int32_t, std::vector<int64_t>, std::string, std::string, std::string>;
+    std::map<Reference, int> balance;
+    for (const WireTensor& tensor : find_wire_tensors(file).tensors) {
+      const WireReference it = read_wire_reference(file, tensor);
+      if (!it.external) continue;
+      ++balance[{std::string(it.name), it.dtype, it.shape, std::string(it.location), std::string(it.offset), std::string(it.length)}];
+    }
+    for (const TensorRecord& tensor : model.tensors) {
+      --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape, manifest.blobs[tensor.extent.blob].file,
+                 std::to_string(tensor.extent.offset), std::to_string(tensor.extent.size)}];
+    }
+    for (const auto& [reference, count] : balance) {
+      if (count == 0) continue;
+      add("reference", model.file, std::get<0>(reference),
+          count > 0 ? "the model refers to bytes that the manifest does not name" : "the manifest names it, the model does not refer to it so");
+    }
+  }
+
+  fs::path folder_;
+  unsigned threads_;
+  std::mutex mutex_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> verify(const fs::path& folder, unsigned threads) {
+  return Verifier(folder, thread_count(threads)).run();
+}
+
+}  // namespace wshare

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Installs what wshare needs on Debian 12 (or newer, or Ubuntu): packages by apt, ONNX Runtime into .deps/.
+#
+#   tools/setup.sh                    everything
+#   tools/setup.sh --no-onnxruntime   Debian packages only (no `wshare run`, no `wshare pack`)
+#
+# Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
+# cannot be installed. Needs root or sudo only if a Debian package is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# A package, or package:command where the command may also come from elsewhere.
+packages=(
+  build-essential:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config protobuf-compiler:protoc
+  libonnx-dev libprotobuf-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libfmt-dev
+  libgtest-dev libgmock-dev libonnx-testdata
+)
+
+# Debian has no ONNX Runtime. This npm package carries Microsoft's build of it; the headers of the
+# same version are in its iOS part. The value below is npm's own integrity value of the package.
+ort_version=1.29.0
+ort_package=com.github.asus4.onnxruntime
+ort_package_version=0.4.9
+ort_sha512=BkzxduSZ9IkeDP6Q8lz2TFU2ie7hSSvS7ZIfzMooExoq0CNzJnuuGaUJ7IsojBgqO4ouD1jXah8OYyJbCN29Fg==
+ort_library=package/Plugins/Linux/x64/libonnxruntime.so
+ort_headers=package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
+ort_dir=.deps/onnxruntime-$ort_version
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+# The folder appears by one rename, when it is complete; so its presence means that it is.
+have_onnxruntime() { [[ -e $ort_dir/lib/libonnxruntime.so && -e $ort_dir/include/onnxruntime_cxx_api.h ]]; }
+
+# Prints those of the given packages that are missing, one per line.
+missing_packages() {
+  local installed entry package command
+  installed=$(dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' "${@%%:*}" 2>/dev/null | awk '$2 == "ii" { print $1 }' || true)
+  for entry in "$@"; do
+    package=${entry%%:*} command=${entry#*:}
+    if [[ $entry == *:* ]] && command -v "$command" >/dev/null; then continue; fi
+    if ! grep -qxF -- "$package" <<<"$installed"; then echo "$package"; fi
+  done
+}
+
+install_packages() {
+  local as_root=() apt=(apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "these packages are missing, and only root can install them: $*" \
+        "as root: apt-get install --no-install-recommends $*"
+    # Without a terminal nobody can type a password, so do not wait for one.
+    as_root=(sudo)
+    if [[ ! -t 0 ]]; then as_root+=(-n); fi
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  say "installing $# Debian packages: $*"
+  "${as_root[@]}" "${apt[@]}" update -qq </dev/null >&2 ||
+    say "warning: apt-get update failed; going on with the package lists that are here"
+  "${as_root[@]}" "${apt[@]}" install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null ||
+    die "apt-get could not install: $*" "the lines above are apt's own" \
+      "to see more: apt-get install --no-install-recommends $*"
+}
+
+# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
+fetch_onnxruntime_into() {
+  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz wanted got
+  # A cache of its own, thrown away after: npm would keep a second copy of the 150 MB.
+  (cd "$work" && npm pack --ignore-scripts --loglevel=error --cache "$PWD/npm-cache" \
+    "$ort_package@$ort_package_version" </dev/null >/dev/null) ||
+    die "npm could not fetch $ort_package@$ort_package_version" "the lines above are npm's own" \
+      "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
+      "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
+  [[ -f $archive ]] || die "npm pack left no file $(basename "$archive")"
+
+  wanted=$(base64 -d <<<"$ort_sha512" | od -An -v -tx1 | tr -d ' \n')
+  got=$(sha512sum "$archive")
+  got=${got%% *}
+  [[ $got == "$wanted" ]] ||
+    die "$(basename "$archive"): SHA-512 is $got, pinned is $wanted; not used"
+
+  mkdir -p "$work/ready/lib" "$work/ready/include"
+  tar -xzf "$archive" -C "$work" --no-same-owner \
+    "$ort_library" "$ort_headers" package/LICENSE package/ThirdPartyNotices.txt
+  # libonnxruntime.so.1 is the SONAME (what the loader looks for), libonnxruntime.so what the linker does.
+  mv "$work/$ort_library" "$work/ready/lib/libonnxruntime.so.$ort_version"
+  ln -s "libonnxruntime.so.$ort_version" "$work/ready/lib/libonnxruntime.so.1"
+  ln -s libonnxruntime.so.1 "$work/ready/lib/libonnxruntime.so"
+  mv "$work/$ort_headers"/*.h "$work/ready/include/"
+  mv "$work/package/LICENSE" "$work/package/ThirdPartyNotices.txt" "$work/ready/"
+  chmod -R u+rwX,go+rX,go-w "$work/ready"
+}
+
+setup_onnxruntime() {
+  mkdir -p .deps
+  # One at a time; a second setup.sh waits here and then finds the work done.
+  exec 9>.deps/.lock
+  flock 9
+  if have_onnxruntime; then return; fi
+  rm -rf .deps/.fetch.* "$ort_dir" # what an interrupted run left
+  local work
+  work=$(mktemp -d "$PWD/.deps/.fetch.XXXXXX")
+  # shellcheck disable=SC2064  # the path is known now
+  trap "rm -rf '$work'" EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  say "fetching ONNX Runtime $ort_version (npm package $ort_package@$ort_package_version, 150 MB)"
+  fetch_onnxruntime_into "$work" 9>&-
+  mv -T "$work/ready" "$ort_dir"
+  say "ONNX Runtime $ort_version is in $ort_dir"
+}
+
+with_onnxruntime=1
+for arg in "$@"; do
+  case $arg in
+    --no-onnxruntime) with_onnxruntime=0 ;;
+    -h | --help) usage; exit 0 ;;
+    *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;
+  esac
+done
+
+fetch=0
+if ((with_onnxruntime)) && ! have_onnxruntime; then
+  fetch=1
+  [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
+    die "ONNX Runtime: the npm package has no library for $(uname -s) on $(uname -m), only for Linux on x86_64" \
+      "your own ONNX Runtime: tools/setup.sh --no-onnxruntime, then configure with -DONNXRUNTIME_ROOT=DIR" \
+      "without ONNX Runtime (no run, no pack): tools/setup.sh --no-onnxruntime"
+  packages+=(ca-certificates npm:npm)
+fi
+
+if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+  mapfile -t missing < <(missing_packages "${packages[@]}")
+  if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
+else
+  die "this is not Debian or Ubuntu (no apt-get): install these yourself, then call cmake as in README.md" \
+    "Debian's names: ${packages[*]%%:*}"
+fi
+
+if ((fetch)); then setup_onnxruntime; fi
+if ((${#missing[@]} == 0 && !fetch)); then say "nothing is missing"; fi

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs what is needed (tools/setup.sh), builds, and runs all tests.
+#
+#   tools/test.sh                        optimised, with assertions, in build/test
+#   tools/test.sh --sanitize             AddressSanitizer and UBSan, in build/sanitize
+#   tools/test.sh --no-onnxruntime       built without ONNX Runtime, in build/no-ort
+#   tools/test.sh --onnxruntime-root DIR with your own ONNX Runtime instead of the fetched one
+#   tools/test.sh [...] -- ARGS          ARGS go to ctest, for example: -- -R MakePlan
+#
+# Ends with ctest's summary; exits non-zero when anything fails. ctest's counts are also in
+# <build folder>/ctest.xml (JUnit).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+usage_error() { printf 'test: error: %s\n' "$1" >&2; usage >&2; exit 2; }
+
+sanitize=0 onnxruntime=1 onnxruntime_root=
+while (($#)); do
+  case $1 in
+    --sanitize) sanitize=1 ;;
+    --no-onnxruntime) onnxruntime=0 ;;
+    --onnxruntime-root)
+      (($# > 1)) || usage_error "$1 needs a folder"
+      onnxruntime_root=$(realpath -- "$2")
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    --) shift; break ;;
+    *) usage_error "unknown option '$1'" ;;
+  esac
+  shift
+done
+if [[ $onnxruntime == 0 && -n $onnxruntime_root ]]; then
+  usage_error "--no-onnxruntime and --onnxruntime-root exclude each other"
+fi
+
+setup=()
+if [[ $onnxruntime == 0 || -n $onnxruntime_root ]]; then setup=(--no-onnxruntime); fi
+tools/setup.sh "${setup[@]}"
+
+# Assertions stay on: CMake's own flags for this build type would add -DNDEBUG. Little debug information,
+# enough for lines in stack traces, keeps the build quick.
+flags="-O2 -g1" build=build/test
+configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DONNXRUNTIME_ROOT=$onnxruntime_root")
+if ((sanitize)); then
+  flags="-O1 -g1 -fno-omit-frame-pointer" build=build/sanitize
+  configure+=("-DWSHARE_SANITIZE=address,undefined")
+fi
+if ((!onnxruntime)); then
+  build=build/no-ort
+  if ((sanitize)); then build=build/sanitize-no-ort; fi
+  configure+=(-DWSHARE_ONNXRUNTIME=OFF)
+fi
+configure+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=$flags" "-DCMAKE_C_FLAGS_RELWITHDEBINFO=$flags")
+if command -v ccache >/dev/null; then
+  configure+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_C_COMPILER_LAUNCHER=ccache)
+fi
+
+rm -f "$build/ctest.xml" # never leave the counts of an earlier run
+cmake -S . -B "$build" "${configure[@]}"
+cmake --build "$build"
+
+if ((sanitize)); then
+  # What the caller set comes last and so wins.
+  export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+  export LSAN_OPTIONS="suppressions=$PWD/tools/cmake/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
+  export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
+fi
+ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" \
+  --output-junit "$PWD/$build/ctest.xml" "$@"

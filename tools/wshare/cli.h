@@ -1,0 +1,41 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <iosfwd>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace wshare {
+
+// What every command shares: where it writes and the options that all of them have.
+struct Context {
+  std::ostream& out;  // the result
+  std::ostream& err;  // progress, warnings, errors
+  bool json = false;
+  bool quiet = false;
+  unsigned threads = 0;
+};
+
+// What a command does once everything is parsed; returns the exit code.
+using Action = std::function<int()>;
+
+// Each declares the options of one command on its own `app`, and sets `action` when that command was
+// chosen. Nothing is opened while parsing.
+void add_dedupe(CLI::App& app, Context& context, Action& action);
+void add_restore(CLI::App& app, Context& context, Action& action);
+void add_verify(CLI::App& app, Context& context, Action& action);
+void add_run(CLI::App& app, Context& context, Action& action);
+
+// Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done, 1 the
+// answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours.
+int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err);
+
+// Prints `json` on one line, invalid UTF-8 replaced.
+void print_json(std::ostream& out, const nlohmann::ordered_json& json);
+
+// Prints rows as columns, the first `numbers` of them flush right, two spaces apart.
+void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows, size_t numbers);
+
+}  // namespace wshare

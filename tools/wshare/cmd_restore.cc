@@ -1,0 +1,53 @@
+#include <memory>
+#include <ostream>
+
+#include "cli.h"
+#include "restore/restore.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  std::string bundle;
+  std::vector<std::string> names;
+  std::string output;
+  RestoreOptions options;
+};
+
+void print_models(const Context& context, const std::vector<RestoredModel>& models, const std::string& output) {
+  if (context.json) {
+    nlohmann::ordered_json json;
+    json["schema"] = "wshare.restore/1";
+    json["models"] = nlohmann::ordered_json::array();
+    for (const RestoredModel& model : models) {
+      json["models"].push_back({{"name", model.name}, {"path", model.path.lexically_relative(output).string()}, {"identical", model.identical}});
+    }
+    print_json(context.out, json);
+    return;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const RestoredModel& model : models) {
+    rows.push_back({model.name, model.path.string(), model.identical ? "identical" : "same content"});
+  }
+  print_table(context.out, rows, 0);
+}
+
+}  // namespace
+
+void add_restore(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("BUNDLE", arguments->bundle, "The bundle")->required();
+  app.add_option("NAME", arguments->names, "Models to restore (default: all)");
+  app.add_option("-o,--output", arguments->output, "The folder for the original files")->required();
+  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Check and list, write nothing");
+  app.add_flag("--force", arguments->options.force, "Overwrite files that exist");
+  app.callback([=, &context, &action] {
+    action = [=, &context] {
+      arguments->options.threads = context.threads;
+      print_models(context, restore(arguments->bundle, arguments->names, arguments->output, arguments->options), arguments->output);
+      return 0;
+    };
+  });
+}
+
+}  // namespace wshare
