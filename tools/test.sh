@@ -42,19 +42,21 @@ tools/setup.sh "${setup[@]}"
 # Assertions stay on: CMake's own flags for this build type would add -DNDEBUG. Little debug information,
 # enough for lines in stack traces, keeps the build quick.
 flags="-O2 -g1" build=build/test
-configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DONNXRUNTIME_ROOT=$onnxruntime_root")
+configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 if ((sanitize)); then
   flags="-O1 -g1 -fno-omit-frame-pointer" build=build/sanitize
   configure+=("-DWSHARE_SANITIZE=address,undefined")
 fi
-if ((!onnxruntime)); then
+if ((onnxruntime)); then
+  configure+=("-DONNXRUNTIME_ROOT=$onnxruntime_root") # empty: forget the one of an earlier run
+else
   build=build/no-ort
   if ((sanitize)); then build=build/sanitize-no-ort; fi
   configure+=(-DWSHARE_ONNXRUNTIME=OFF)
 fi
-configure+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=$flags" "-DCMAKE_C_FLAGS_RELWITHDEBINFO=$flags")
+configure+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=$flags")
 if command -v ccache >/dev/null; then
-  configure+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_C_COMPILER_LAUNCHER=ccache)
+  configure+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 fi
 
 rm -f "$build/ctest.xml" # never leave the counts of an earlier run

@@ -116,7 +116,7 @@ uint64_t input_bytes(const std::vector<ScannedModel>& models, DedupeReport& repo
 }
 
 void report_tensors(const std::vector<ScannedModel>& models, const std::vector<PlanModel>& plan_models,
-                    const Plan& plan, DedupeReport& report) {
+                    const Plan& plan, bool explain, DedupeReport& report) {
   std::map<uint32_t, std::set<uint32_t>> users;  // content -> models
   for (uint32_t m = 0; m < models.size(); ++m) {
     for (const PlanTensor& tensor : plan_models[m].tensors) {
@@ -138,6 +138,7 @@ void report_tensors(const std::vector<ScannedModel>& models, const std::vector<P
       const PlanBlob& blob = plan.blobs[plan.extents[m][t]->blob];
       const bool shared = blob.shared;
       if (distinct.insert(planned.content).second) (shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
+      if (!explain) continue;
       PlacedTensor placed{entry.name, tensor.scope, tensor.name, blob.file, planned.size, {}};
       for (const uint32_t user : users[planned.content]) {
         if (user != m) placed.also_in.push_back(report.models[user].name);
@@ -179,7 +180,7 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
     }
   }
   const Plan plan = make_plan(movable.models, plan_contents);
-  report_tensors(models, movable.models, plan, report);
+  report_tensors(models, movable.models, plan, options.explain, report);
   if (options.dry_run) {
     for (const PlanBlob& blob : plan.blobs) report.bytes_out += blob.size;
     return report;

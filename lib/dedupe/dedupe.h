@@ -17,6 +17,7 @@ using ProgressFn = std::function<void(const char* stage, uint64_t done, uint64_t
 struct DedupeOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay inline
   bool dry_run = false;       // find out everything, write nothing
+  bool explain = false;       // fill DedupeReport::placed
   bool replace = false;       // an existing bundle is replaced as a whole
   unsigned threads = 0;       // 0: all cores
   ProgressFn progress;
@@ -52,7 +53,7 @@ struct DedupeReport {
   uint64_t tensors = 0;
   uint64_t distinct_tensors = 0;
   std::vector<InlineTensor> left_inline;
-  std::vector<PlacedTensor> placed;
+  std::vector<PlacedTensor> placed;  // with DedupeOptions::explain only: it names every pair of models
 };
 
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.

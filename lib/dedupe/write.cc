@@ -37,7 +37,9 @@ void write_blob(const PlanBlob& blob, const Contents& contents, const std::files
   file.close();
 }
 
-ModelRecord write_model(const WriteInput& input, size_t m, const std::filesystem::path& folder) {
+// Writes model `m` and, into `packed`, its compressed restore record.
+ModelRecord write_model(const WriteInput& input, size_t m, const RestoreRecord& original,
+                        const std::filesystem::path& folder, std::string& packed) {
   const ScannedModel& model = (*input.models)[m];
   const Plan& plan = *input.plan;
   const std::string bytes = externalize(model, [&](size_t t) -> std::optional<ExternalPlace> {
@@ -59,6 +61,7 @@ ModelRecord write_model(const WriteInput& input, size_t m, const std::filesystem
     record.tensors.push_back({tensor.scope, tensor.name, std::string(find_dtype(tensor.dtype)->name), tensor.shape,
                               *plan.extents[m][t], input.contents->contents[input.content_of[m][t]].hash, tensor.folded});
   }
+  packed = pack_record(original, bytes);
   OutputFile file(folder / record.file);
   file.write(bytes);
   file.close();
@@ -113,8 +116,7 @@ Manifest write_bundle(const WriteInput& input, const std::filesystem::path& fold
       return;
     }
     const size_t m = job - plan.blobs.size();
-    manifest.models[m] = write_model(input, m, folder);
-    packed[m] = pack_record(originals.records[m]);
+    manifest.models[m] = write_model(input, m, originals.records[m], folder, packed[m]);
   });
   write_restore_blob(originals, packed, folder, manifest);
   for (const ScannedModel& model : models) {

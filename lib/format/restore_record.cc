@@ -3,6 +3,8 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <bit>
+#include <memory>
 #include <span>
 
 #include "util/wire.h"
@@ -14,6 +16,15 @@ namespace {
 constexpr int kLevel = 3;
 constexpr uint64_t kVersion = 1;
 constexpr uint64_t kLargest = uint64_t{1} << 32;  // an .onnx file has less than 2 GiB
+
+constexpr size_t kFarBytes = size_t{1} << 20;  // beyond zstd's usual reach at this level
+
+constexpr int kLargestWindowLog = 31;  // ZSTD_WINDOWLOG_MAX on 64-bit machines
+
+// The smallest window in which `bytes` are one stretch, within zstd's limits.
+int window_log(size_t bytes) {
+  return std::clamp(static_cast<int>(std::bit_width(bytes)), 10, kLargestWindowLog);
+}
 
 uint64_t take_count(std::span<const std::byte>& bytes) {
   const uint64_t count = take_varint(bytes);
@@ -59,7 +70,7 @@ RestoreRecord read_record(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::string pack_record(const RestoreRecord& record) {
+std::string pack_record(const RestoreRecord& record, std::string_view model) {
   std::string plain;
   append_varint(plain, kVersion);
   append_varint(plain, record.runs.size());
@@ -80,20 +91,31 @@ std::string pack_record(const RestoreRecord& record) {
     }
   }
   plain += record.literal;
+  const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
+  if (context == nullptr) throw std::bad_alloc();
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
-  const size_t size = ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), kLevel);
+  const size_t reach = plain.size() + model.size();
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kLevel);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_windowLog, window_log(reach));
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_enableLongDistanceMatching, reach > kFarBytes ? 1 : 0);
+  ZSTD_CCtx_refPrefix(context.get(), model.data(), model.size());
+  const size_t size = ZSTD_compress2(context.get(), packed.data(), packed.size(), plain.data(), plain.size());
   if (ZSTD_isError(size) != 0) throw Error(ErrorCode::kIo, "cannot compress a restore record");
   packed.resize(size);
   return packed;
 }
 
-RestoreRecord unpack_record(std::string_view bytes) {
+RestoreRecord unpack_record(std::string_view bytes, std::string_view model) {
   const unsigned long long size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
   if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > kLargest) {
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
   }
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  if (context == nullptr) throw std::bad_alloc();
+  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kLargestWindowLog);
+  ZSTD_DCtx_refPrefix(context.get(), model.data(), model.size());
   std::string plain(static_cast<size_t>(size), '\0');
-  const size_t got = ZSTD_decompress(plain.data(), plain.size(), bytes.data(), bytes.size());
+  const size_t got = ZSTD_decompressDCtx(context.get(), plain.data(), plain.size(), bytes.data(), bytes.size());
   if (ZSTD_isError(got) != 0 || got != plain.size()) throw Error(ErrorCode::kInvalid, "restore record: is damaged");
   return read_record(std::as_bytes(std::span(plain)));
 }

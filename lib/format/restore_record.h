@@ -36,10 +36,11 @@ struct RestoreRecord {
   std::string literal;
 };
 
-// Returns the compressed bytes of `record`.
-std::string pack_record(const RestoreRecord& record);
+// Returns the compressed bytes of `record`. `model` is the bundle's .onnx, which holds nearly the same
+// bytes: the record says only what differs.
+std::string pack_record(const RestoreRecord& record, std::string_view model);
 
-// Returns the record in `bytes`. Throws Error(kInvalid) if they hold none.
-RestoreRecord unpack_record(std::string_view bytes);
+// Returns the record in `bytes`, given the same `model`. Throws Error(kInvalid) if they hold none.
+RestoreRecord unpack_record(std::string_view bytes, std::string_view model);
 
 }  // namespace wshare

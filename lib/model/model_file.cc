@@ -46,7 +46,7 @@ std::vector<Edit> skeleton_edits(const WireTensors& wire) {
   }
   for (size_t i = wire.parents.size(); i-- > 0;) {
     const WireParent& parent = wire.parents[i];
-    if (shrink[i] == 0) continue;
+    if (shrink[i] == 0 && marks[i].empty()) continue;
     Edit edit{parent.length_at, parent.begin, {}};
     append_varint(edit.insert, static_cast<uint64_t>(static_cast<int64_t>(parent.end - parent.begin) - shrink[i]));
     if (parent.up != kNoParent) {

@@ -9,6 +9,7 @@
 #include "format/restore_record.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
+#include "util/parallel.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -19,6 +20,10 @@ namespace wshare {
 namespace {
 
 using Bytes = std::span<const std::byte>;
+
+std::string_view as_text(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 // Restored files are written under temporary names and renamed when complete.
 class TargetFile {
@@ -122,7 +127,7 @@ class Restorer {
  private:
   Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) const {
     const Bytes bytes = slice(blobs_[extent.blob].bytes(), extent);
-    if (content_hash(bytes, options_.threads) != hash) {
+    if (content_hash(bytes, thread_count(options_.threads)) != hash) {
       throw Error(ErrorCode::kInvalid, in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
                                            " is damaged: its bytes do not have the manifest's hash",
                   "'wshare verify' lists all damage");
@@ -132,7 +137,12 @@ class Restorer {
 
   RestoreRecord read_record(const ModelRecord& model) const {
     const Bytes bytes = checked(model.source.record, model.source.record_hash, "the record of " + in_quotes(model.name));
-    RestoreRecord record = unpack_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    const MappedFile file = MappedFile::open(bundle_ / model.file);
+    if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
+      throw Error(ErrorCode::kInvalid, in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
+                  "'wshare verify' lists all damage");
+    }
+    RestoreRecord record = unpack_record(as_text(bytes), as_text(file.bytes()));
     if (content_hash(std::as_bytes(std::span(record.literal))) != model.source.graph_hash) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record does not fit the manifest");
     }

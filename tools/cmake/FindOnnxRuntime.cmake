@@ -29,6 +29,7 @@ function(_ort_look_in prefix include library)
   set(${include} "" PARENT_SCOPE)
   set(${library} "" PARENT_SCOPE)
   if(_ort_path)
+    get_filename_component(_ort_path "${_ort_path}" ABSOLUTE) # without the slash that find_path leaves
     set(${include} "${_ort_path}" PARENT_SCOPE)
   endif()
   if(_ort_file)
@@ -54,12 +55,14 @@ elseif(ONNXRUNTIME_ROOT)
   _ort_look_in("${_ort_prefix}" OnnxRuntime_INCLUDE_DIR OnnxRuntime_LIBRARY)
   set(_ort_origin "ONNXRUNTIME_ROOT")
   if(NOT OnnxRuntime_INCLUDE_DIR)
+    list(JOIN _ort_include_suffixes ", " _ort_places)
     message(FATAL_ERROR "ONNXRUNTIME_ROOT=${ONNXRUNTIME_ROOT}: no onnxruntime_cxx_api.h in it, "
-                        "looked in: ${_ort_include_suffixes}")
+                        "looked in: ${_ort_places}")
   endif()
   if(NOT OnnxRuntime_LIBRARY)
+    list(JOIN _ort_library_suffixes ", " _ort_places)
     message(FATAL_ERROR "ONNXRUNTIME_ROOT=${ONNXRUNTIME_ROOT}: no libonnxruntime.so or libonnxruntime.so.1 "
-                        "in it, looked in: ${_ort_library_suffixes}")
+                        "in it, looked in: ${_ort_places}")
   endif()
 else()
   find_package(onnxruntime CONFIG QUIET)
@@ -86,8 +89,9 @@ if(TARGET onnxruntime::onnxruntime)
   foreach(_ort_dir IN LISTS _ort_dirs)
     foreach(_ort_try IN ITEMS "${_ort_dir}" "${_ort_dir}/core/session" "${_ort_dir}/onnxruntime"
                               "${_ort_dir}/onnxruntime/core/session" "${_ort_dir}/..")
+      get_filename_component(_ort_try "${_ort_try}" ABSOLUTE) # a/.. does not exist where a does not
       if(NOT OnnxRuntime_INCLUDE_DIR AND EXISTS "${_ort_try}/onnxruntime_cxx_api.h")
-        get_filename_component(OnnxRuntime_INCLUDE_DIR "${_ort_try}" ABSOLUTE)
+        set(OnnxRuntime_INCLUDE_DIR "${_ort_try}")
       endif()
     endforeach()
   endforeach()
@@ -136,8 +140,9 @@ endif()
 
 include(FindPackageHandleStandardArgs)
 if(NOT _ort_problem)
-  set(_ort_problem "ONNX Runtime: not found; run tools/setup.sh, or give your own with -DONNXRUNTIME_ROOT=DIR")
+  set(_ort_problem "run tools/setup.sh, or give your own with -DONNXRUNTIME_ROOT=DIR")
 endif()
+string(REPLACE ";" "," _ort_problem "${_ort_problem}") # the call below would split the text there
 find_package_handle_standard_args(OnnxRuntime
   REQUIRED_VARS OnnxRuntime_INCLUDE_DIR OnnxRuntime_LIBRARY
   VERSION_VAR OnnxRuntime_VERSION

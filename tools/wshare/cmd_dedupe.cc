@@ -14,7 +14,6 @@ struct Arguments {
   std::vector<std::string> models;
   std::string bundle;
   DedupeOptions options;
-  bool explain = false;
 };
 
 nlohmann::ordered_json report_json(const DedupeReport& report, const Arguments& arguments, double seconds) {
@@ -55,7 +54,7 @@ void print_explanation(std::ostream& out, const DedupeReport& report) {
 }
 
 void print_report(std::ostream& out, const DedupeReport& report, const Arguments& arguments) {
-  if (arguments.explain) print_explanation(out, report);
+  if (arguments.options.explain) print_explanation(out, report);
   std::vector<std::vector<std::string>> rows = {{"before", "own", "shared", "tensors", "model"}};
   for (const DedupedModel& model : report.models) {
     rows.push_back({format_bytes(model.bytes_in), format_bytes(model.own_bytes), format_bytes(model.shared_bytes),
@@ -85,7 +84,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   app.add_option("--min-bytes", arguments->options.min_bytes, "Tensors of fewer bytes stay in their model")->capture_default_str();
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
   app.add_flag("--force", arguments->options.replace, "Replace a bundle that exists, as a whole");
-  app.add_flag("--explain", arguments->explain, "Say of each large tensor who shares it, or why it stays");
+  app.add_flag("--explain", arguments->options.explain, "Say of each large tensor who shares it, or why it stays");
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     action = [=, &context] {
