@@ -48,15 +48,15 @@ missing_packages() {
 install_packages() {
   local as_root=() apt=(apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
   if ((EUID != 0)); then
-    command -v sudo >/dev/null ||
-      die "these packages are missing, and only root can install them: $*" \
-        "as root: apt-get install --no-install-recommends $*"
     # Without a terminal nobody can type a password, so do not wait for one.
     as_root=(sudo)
     if [[ ! -t 0 ]]; then as_root+=(-n); fi
+    { command -v sudo >/dev/null && "${as_root[@]}" true; } ||
+      die "only root can install Debian packages, and $(id -un) cannot use sudo here; missing: $*" \
+        "as root: apt-get install --no-install-recommends $*"
   fi
   as_root+=(env DEBIAN_FRONTEND=noninteractive)
-  say "installing $# Debian packages: $*"
+  say "installing Debian packages: $*"
   "${as_root[@]}" "${apt[@]}" update -qq </dev/null >&2 ||
     say "warning: apt-get update failed; going on with the package lists that are here"
   "${as_root[@]}" "${apt[@]}" install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null ||
