@@ -143,7 +143,8 @@ OutputFolder::~OutputFolder() {
 void OutputFolder::commit() {
   sync_folder(path_);
   std::error_code ignored;
-  const bool occupied = fs::exists(target_, ignored) && !fs::is_empty(target_, ignored);
+  const bool occupied = fs::exists(target_, ignored) &&
+                        !(fs::is_directory(target_, ignored) && fs::is_empty(target_, ignored));
   if (!occupied || !replace_) {
     if (rename(path_.c_str(), target_.c_str()) != 0) fail(target_, "cannot put the result there", errno);
     path_.clear();

@@ -39,7 +39,9 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
 
 fs::path resolve_external(const fs::path& model_path, std::string_view location) {
   const fs::path folder = model_path.has_parent_path() ? model_path.parent_path() : fs::path(".");
-  const fs::path real_folder = fs::canonical(model_path).parent_path();
+  std::error_code missing;
+  const fs::path real_folder = fs::canonical(model_path, missing).parent_path();
+  if (missing) throw Error(ErrorCode::kIo, in_quotes(model_path.string()) + ": " + missing.message());
   for (const fs::path& root : {folder, real_folder}) {
     const fs::path path = join_inside(root, location);
     std::error_code error;

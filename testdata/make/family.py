@@ -54,7 +54,7 @@ class Family:
             return good
         except Exception as error:
             line = str(error).strip().splitlines()[0]
-            return f"{bad}: {line.replace(f'{self.folder}/', '')[:200]}"
+            return f"{bad}: {line.replace(f'{self.folder}/', '').rstrip(' :')}"
 
     def task(self, model, base, lora=None):
         """Adds the truth of `model` against the model `base`; `lora`: the truth of its adapter, if it has one."""
@@ -85,11 +85,16 @@ def open_session(path):
     return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
+def run(session, feeds):
+    """{output name: value}, in the order of the model."""
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
+
+
 def write_test_data(path, inputs):
     """Runs the model at `path` and writes <path without .onnx>/test_data_set_0/{input,output}_N.pb."""
     session = open_session(path)
     fed = {i.name: np.asarray(inputs[i.name]) for i in session.get_inputs()}
-    results = dict(zip([o.name for o in session.get_outputs()], session.run(None, fed)))
+    results = run(session, fed)
     folder = path.with_suffix("") / "test_data_set_0"
     folder.mkdir(parents=True)
     for kind, values in (("input", fed), ("output", results)):

@@ -336,8 +336,8 @@ def types_model(group, form):
     for dtype in dtypes:
         name, count = T.DataType.Name(dtype).lower(), element_count(dtype)
         data, typed_field = sample(dtype)
-        make_raw = form == "raw"
-        tensors.append(raw_bytes(name, dtype, [count], data) if make_raw else typed(name, dtype, [count], **typed_field))
+        content = {"raw_data": data} if form == "raw" else typed_field
+        tensors.append(T(name=name, data_type=dtype, dims=[count], **content))
         if group != "complex":  # no operator that ONNX Runtime knows reads them: left unused
             nodes.append(node("Cast", [name], [f"{name}_out"], to=T.FLOAT))
             outputs.append(floats(f"{name}_out", count))

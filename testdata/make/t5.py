@@ -123,7 +123,7 @@ def make_seq2seq(out):
     export(family, "decoder", decoder, target, ["logits", *cache_names("present")])
 
     with torch.no_grad():
-        past = dict(zip(cache_names("past_key_values"), decoder(*target.values())[1:]))
+        past = dict(zip(cache_names("past_key_values"), decoder(*target.values())[1:], strict=True))
     one_token = {**target, "decoder_input_ids": target["decoder_input_ids"][:, :1], **past}
     axes = {**AXES, **{name: {0: "batch", 2: "past" if ".decoder." in name else "source"} for name in past}}
     outputs = ["logits", *cache_names("present", ["decoder"])]

@@ -1,0 +1,134 @@
+#include "format/restore_record.h"
+
+#include <gtest/gtest.h>
+#include <zstd.h>
+
+#include "util/wire.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+constexpr std::string_view kModel = "the bytes of the bundle's model, nearly those of the original";
+
+RestoreRecord small_record() {
+  RestoreRecord record;
+  record.runs = {{10, 0}, {0, 3}, {300, 1}};
+  record.external = {{"sub/w.bin", 5000, {{ExternalPiece::Kind::kTensor, 0, 2}, {ExternalPiece::Kind::kZeros, 64, 36},
+                                          {ExternalPiece::Kind::kGap, 100, 7}}},
+                     {"empty.bin", 0, {}}};
+  record.literal = std::string(kModel) + " and a few\0more bytes";
+  return record;
+}
+
+void expect_equal(const RestoreRecord& got, const RestoreRecord& expected) {
+  EXPECT_EQ(got.literal, expected.literal);
+  ASSERT_EQ(got.runs.size(), expected.runs.size());
+  for (size_t i = 0; i < got.runs.size(); ++i) {
+    EXPECT_EQ(got.runs[i].literal_size, expected.runs[i].literal_size);
+    EXPECT_EQ(got.runs[i].tensor, expected.runs[i].tensor);
+  }
+  ASSERT_EQ(got.external.size(), expected.external.size());
+  for (size_t i = 0; i < got.external.size(); ++i) {
+    EXPECT_EQ(got.external[i].location, expected.external[i].location);
+    EXPECT_EQ(got.external[i].size, expected.external[i].size);
+    ASSERT_EQ(got.external[i].pieces.size(), expected.external[i].pieces.size());
+    for (size_t j = 0; j < got.external[i].pieces.size(); ++j) {
+      EXPECT_EQ(got.external[i].pieces[j].kind, expected.external[i].pieces[j].kind);
+      EXPECT_EQ(got.external[i].pieces[j].offset, expected.external[i].pieces[j].offset);
+      EXPECT_EQ(got.external[i].pieces[j].value, expected.external[i].pieces[j].value);
+    }
+  }
+}
+
+// Compresses `plain` as a record's text, whatever it holds.
+std::string compressed(const std::string& plain) {
+  std::string packed(ZSTD_compressBound(plain.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), 1));
+  return packed;
+}
+
+std::string varints(std::initializer_list<uint64_t> values) {
+  std::string text;
+  for (const uint64_t value : values) append_varint(text, value);
+  return text;
+}
+
+TEST(PackRecord, RoundTripsByteForByte) {
+  const RestoreRecord record = small_record();
+  const std::string packed = pack_record(record, kModel);
+  expect_equal(unpack_record(packed, kModel), record);
+  EXPECT_EQ(pack_record(record, kModel), packed);
+  EXPECT_EQ(pack_record(unpack_record(packed, kModel), kModel), packed);
+}
+
+TEST(PackRecord, RoundTripsEmptyRecordsAndModels) {
+  for (const std::string_view model : {std::string_view(), kModel}) {
+    SCOPED_TRACE(model);
+    expect_equal(unpack_record(pack_record({}, model), model), {});
+    expect_equal(unpack_record(pack_record(small_record(), model), model), small_record());
+  }
+}
+
+TEST(PackRecord, SaysOnlyWhatDiffersFromALargeModel) {
+  std::string model(size_t{6} << 20, '\0');
+  uint32_t state = 1;
+  for (char& c : model) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  RestoreRecord record;
+  record.literal = model.substr(0, 1000) + "x" + model.substr(1000);
+  const std::string packed = pack_record(record, model);
+  EXPECT_LT(packed.size(), model.size() / 100);
+  EXPECT_EQ(unpack_record(packed, model).literal, record.literal);
+}
+
+TEST(UnpackRecord, RefusesEveryTruncation) {
+  const std::string packed = pack_record(small_record(), kModel);
+  for (size_t size = 0; size < packed.size(); ++size) {
+    EXPECT_THROW(unpack_record(std::string_view(packed).substr(0, size), kModel), Error) << size;
+  }
+}
+
+TEST(UnpackRecord, ThrowsOrReadsOnAnyBitFlip) {
+  const std::string packed = pack_record(small_record(), kModel);
+  for (size_t bit = 0; bit < packed.size() * 8; ++bit) {
+    SCOPED_TRACE(bit);
+    std::string flipped = packed;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    try {
+      unpack_record(flipped, kModel);
+    } catch (const Error&) {
+    }
+  }
+}
+
+TEST(UnpackRecord, RefusesHostileText) {
+  constexpr uint64_t kMax = ~uint64_t{0};
+  struct Case { const char* name; std::string plain; };
+  for (const Case& c : {Case{"nothing", ""}, Case{"another version", varints({99, 0, 0})},
+                        Case{"runs without end", varints({1, kMax})}, Case{"more runs than bytes", varints({1, 5, 1, 1})},
+                        Case{"run ends early", varints({1, 1, 7})}, Case{"no external count", varints({1, 0})},
+                        Case{"externals without end", varints({1, 0, kMax})},
+                        Case{"location without end", varints({1, 0, 1, kMax, 1, 1})},
+                        Case{"pieces without end", varints({1, 0, 1, 0, 5, kMax})},
+                        Case{"unknown piece", varints({1, 0, 1, 0, 5, 1, 3, 0, 0})},
+                        Case{"piece ends early", varints({1, 0, 1, 0, 5, 1, 0, 0})},
+                        Case{"tensor index wraps to 0", varints({1, 1, 0, uint64_t{1} << 32, 0})},
+                        Case{"varint does not end", varints({1}) + std::string(11, '\xff')}}) {
+    SCOPED_TRACE(c.name);
+    EXPECT_THROW(unpack_record(compressed(c.plain), {}), Error);
+  }
+  EXPECT_NO_THROW(unpack_record(compressed(varints({1, 0, 0}) + "literal"), {}));
+}
+
+TEST(UnpackRecord, RefusesASizeThatTheFrameDoesNotHold) {
+  // A frame of one block of one byte that claims 2^63 and 2^33 bytes.
+  for (const char high : {'\x00', '\x80'}) {
+    std::string frame("\x28\xb5\x2f\xfd\xe0", 5);
+    frame += std::string("\x00\x00\x00\x00\x02\x00\x00", 7) + high;
+    frame += std::string("\x09\x00\x00\x01", 4);
+    EXPECT_THROW(unpack_record(frame, {}), Error);
+  }
+}
+
+}  // namespace
+}  // namespace wshare

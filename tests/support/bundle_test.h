@@ -1,0 +1,53 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "dedupe/dedupe.h"
+#include "support/files.h"
+#include "support/models.h"
+#include "wshare/error.h"
+
+namespace wshare::test {
+
+// A test with a folder of inputs, "in", and a bundle made of it, "bundle".
+class BundleTest : public testing::Test {
+ protected:
+  BundleTest() { fs::create_directories(temp_ / "in"); }
+
+  void add(const std::string& name, const std::string& bytes) { write_file(temp_ / ("in/" + name), bytes); }
+  void add(const std::string& name, const std::vector<onnx::TensorProto>& tensors) { add(name, bytes_of(tensors)); }
+  void add(const std::string& name, const onnx::ModelProto& model) { add(name, model.SerializeAsString()); }
+
+  DedupeReport make(uint64_t min_bytes = 1024, unsigned threads = 0, const std::string& bundle = "bundle") {
+    DedupeOptions options;
+    options.min_bytes = min_bytes;
+    options.threads = threads;
+    return dedupe(resolve_inputs({(temp_ / "in").string()}), temp_ / bundle, options);
+  }
+
+  onnx::ModelProto load(const std::string& file) {
+    onnx::ModelProto proto;
+    EXPECT_TRUE(proto.ParseFromString(read_file(temp_ / ("bundle/" + file)))) << file;
+    return proto;
+  }
+
+  TempFolder temp_;
+};
+
+// The code of the Error that `call` throws, 0 if it throws none.
+template <typename Call>
+int code_of(const Call& call, std::string* message = nullptr, std::string* hint = nullptr) {
+  try {
+    call();
+  } catch (const Error& error) {
+    if (message != nullptr) *message = error.what();
+    if (hint != nullptr) *hint = error.hint();
+    return static_cast<int>(error.code());
+  }
+  return 0;
+}
+
+}  // namespace wshare::test

@@ -1,0 +1,146 @@
+#include "util/paths.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+class ResolveExternal : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "wshare-paths-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = fs::canonical(name);
+    fs::create_directories(root_ / "models/sub");
+    fs::create_directories(root_ / "other");
+    for (const char* file : {"models/m.onnx", "models/w.bin", "models/sub/w.bin", "other/secret", "modelsX"}) write(file);
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  void write(const fs::path& file) const { std::ofstream(root_ / file) << file.string(); }
+
+  // Returns the code of the error, or nothing when the location is accepted.
+  std::optional<ErrorCode> refusal(const fs::path& model, std::string_view location) const {
+    try {
+      resolve_external(root_ / model, location);
+      return std::nullopt;
+    } catch (const Error& error) {
+      return error.code();
+    }
+  }
+
+  fs::path root_;
+};
+
+TEST(IsFileName, AcceptsPlainNames) {
+  for (const std::string& name : {std::string("a"), std::string("model.onnx"), std::string("a b-c_1"),
+                                  std::string("..").insert(0, "a"), std::string("\xc3\xa4"), std::string(240, 'x')}) {
+    EXPECT_TRUE(is_file_name(name)) << name;
+  }
+}
+
+TEST(IsFileName, RefusesWhatLeavesTheFolderOrHides) {
+  struct Case { const char* name; std::string file; };
+  for (const Case& c : {Case{"empty", ""}, Case{"dot", "."}, Case{"dot dot", ".."}, Case{"hidden", ".a"},
+                        Case{"slash", "a/b"}, Case{"absolute", "/a"}, Case{"backslash", "a\\b"},
+                        Case{"line feed", "a\n"}, Case{"zero", std::string("a\0b", 3)}, Case{"delete", "a\x7f"},
+                        Case{"escape", "\x1b"}, Case{"241 bytes", std::string(241, 'x')}}) {
+    SCOPED_TRACE(c.name);
+    EXPECT_FALSE(is_file_name(c.file));
+  }
+}
+
+TEST(JoinInside, JoinsRelativePaths) {
+  EXPECT_EQ(join_inside("/m", "w.bin"), "/m/w.bin");
+  EXPECT_EQ(join_inside("/m", "sub/w.bin"), "/m/sub/w.bin");
+  EXPECT_EQ(join_inside("/m", "./sub//w.bin"), "/m/sub/w.bin");
+  EXPECT_EQ(join_inside("/m", "a..b"), "/m/a..b");
+  EXPECT_EQ(join_inside("/m", "..."), "/m/...");
+}
+
+TEST(JoinInside, RefusesWhatLeavesTheFolder) {
+  struct Case { const char* name; std::string relative; };
+  for (const Case& c : {Case{"empty", ""}, Case{"absolute", "/etc/passwd"}, Case{"parent", ".."},
+                        Case{"climbs", "../x"}, Case{"climbs later", "a/../../x"}, Case{"climbs back in", "a/../x"},
+                        Case{"ends with a climb", "a/.."}, Case{"zero byte", std::string("a\0b", 3)},
+                        Case{"double slash", "//x"}}) {
+    SCOPED_TRACE(c.name);
+    try {
+      join_inside("/m", c.relative);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalid);
+    }
+  }
+}
+
+TEST_F(ResolveExternal, FindsFilesBesideAndBelowTheModel) {
+  EXPECT_EQ(resolve_external(root_ / "models/m.onnx", "w.bin"), root_ / "models/w.bin");
+  EXPECT_EQ(resolve_external(root_ / "models/m.onnx", "./sub/w.bin"), root_ / "models/sub/w.bin");
+}
+
+TEST_F(ResolveExternal, RefusesTextThatLeavesTheFolder) {
+  EXPECT_EQ(refusal("models/m.onnx", "../other/secret"), ErrorCode::kInvalid);
+  EXPECT_EQ(refusal("models/m.onnx", (root_ / "other/secret").string()), ErrorCode::kInvalid);
+  EXPECT_EQ(refusal("models/m.onnx", ""), ErrorCode::kInvalid);
+}
+
+TEST_F(ResolveExternal, RefusesSymbolicLinksThatLeaveTheFolder) {
+  fs::create_symlink("../other/secret", root_ / "models/file_link");
+  fs::create_directory_symlink("../other", root_ / "models/folder_link");
+  fs::create_symlink("../modelsX", root_ / "models/same_prefix");
+  EXPECT_EQ(refusal("models/m.onnx", "file_link"), ErrorCode::kInvalid);
+  EXPECT_EQ(refusal("models/m.onnx", "folder_link/secret"), ErrorCode::kInvalid);
+  EXPECT_EQ(refusal("models/m.onnx", "same_prefix"), ErrorCode::kInvalid);
+}
+
+TEST_F(ResolveExternal, FollowsSymbolicLinksInsideTheFolder) {
+  fs::create_symlink("sub/w.bin", root_ / "models/inner_link");
+  EXPECT_EQ(resolve_external(root_ / "models/m.onnx", "inner_link"), root_ / "models/sub/w.bin");
+}
+
+TEST_F(ResolveExternal, LooksBesideTheFileThatALinkedModelLeadsTo) {
+  // Hugging Face's cache: the model and its data are links into a folder of blobs.
+  fs::create_directories(root_ / "snapshot");
+  fs::create_symlink("../models/m.onnx", root_ / "snapshot/m.onnx");
+  fs::create_symlink("../models/w.bin", root_ / "snapshot/weights");
+  fs::create_symlink("../other/secret", root_ / "snapshot/out");
+  EXPECT_EQ(resolve_external(root_ / "snapshot/m.onnx", "weights"), root_ / "models/w.bin");
+  EXPECT_EQ(resolve_external(root_ / "snapshot/m.onnx", "w.bin"), root_ / "models/w.bin");
+  EXPECT_EQ(refusal("snapshot/m.onnx", "out"), ErrorCode::kInvalid);
+}
+
+TEST_F(ResolveExternal, ReportsMissingFilesAsIoErrors) {
+  fs::create_symlink("nowhere", root_ / "models/dangling");
+  fs::create_symlink("loop", root_ / "models/loop");
+  EXPECT_EQ(refusal("models/m.onnx", "missing"), ErrorCode::kIo);
+  EXPECT_EQ(refusal("models/m.onnx", "dangling"), ErrorCode::kIo);
+  EXPECT_EQ(refusal("models/m.onnx", "loop"), ErrorCode::kIo);
+  EXPECT_EQ(refusal("models/m.onnx", std::string(5000, 'x')), ErrorCode::kIo);
+}
+
+TEST_F(ResolveExternal, ReportsAMissingModelAsIoError) {
+  EXPECT_EQ(refusal("models/missing.onnx", "w.bin"), ErrorCode::kIo);
+}
+
+TEST_F(ResolveExternal, IsInsideComparesWholeNames) {
+  EXPECT_TRUE(is_inside(root_ / "models", root_ / "models"));
+  EXPECT_TRUE(is_inside(root_ / "models/sub/new", root_ / "models"));
+  EXPECT_TRUE(is_inside(root_ / "models/w.bin", (root_ / "models").string() + "/"));
+  EXPECT_TRUE(is_inside(root_ / "new/file", root_ / "new"));
+  EXPECT_FALSE(is_inside(root_ / "modelsX", root_ / "models"));
+  EXPECT_FALSE(is_inside(root_ / "models/../other", root_ / "models"));
+  EXPECT_FALSE(is_inside(root_, root_ / "models"));
+}
+
+}  // namespace
+}  // namespace wshare

@@ -1,0 +1,132 @@
+#include "verify/verify.h"
+
+#include <cstring>
+
+#include "support/bundle_test.h"
+
+namespace wshare {
+namespace {
+
+using test::code_of;
+using test::files_in;
+using test::noise;
+using test::raw;
+using test::write_file;
+
+class Verify : public test::BundleTest {
+ protected:
+  // Two models that share a tensor, have own ones, a Constant, and an external file with a gap.
+  void make_small() {
+    std::string data = noise(70, 9) + std::string(40, '\0') + noise(200, 8) + std::string(30, '\0');
+    write_file(temp_ / "in/b.data", data);
+    onnx::ModelProto a = test::model_of({raw("trunk", noise(1100, 1)), raw("head", noise(100, 2)), raw("tiny", "abc")});
+    test::add_constant(*a.mutable_graph(), raw("constant", noise(65, 3)));
+    add("a.onnx", a);
+    add("b.onnx", {raw("trunk", noise(1100, 1)), raw("head", noise(90, 4)),
+                   test::external("outside", 200, {{"location", "b.data"}, {"offset", "110"}, {"length", "200"}})});
+    make(64);
+  }
+
+  std::vector<Finding> findings() { return verify(temp_ / "bundle", 1); }
+
+  bool is_noticed() {
+    try {
+      return !findings().empty();
+    } catch (const Error&) {
+      return true;
+    }
+  }
+};
+
+TEST_F(Verify, FindsNothingInAFreshBundle) {
+  make_small();
+  for (const unsigned threads : {0u, 1u, 4u}) EXPECT_TRUE(verify(temp_ / "bundle", threads).empty());
+  EXPECT_GE(files_in(temp_ / "bundle").size(), 6u);
+}
+
+TEST_F(Verify, NoticesASingleBitChangeOfEveryByteOfEveryFile) {
+  make_small();
+  size_t total = 0;
+  for (const auto& [name, bytes] : files_in(temp_ / "bundle")) {
+    total += bytes.size();
+    std::string changed = bytes;
+    for (size_t at = 0; at < bytes.size(); ++at) {
+      for (unsigned bit = 0; bit < 8; ++bit) {
+        if (name != "manifest.json" && bit != at % 8) continue;
+        changed[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+        write_file(temp_ / ("bundle/" + name), changed);
+        ASSERT_TRUE(is_noticed()) << name << " byte " << at << " of " << bytes.size() << " bit " << bit;
+      }
+      changed[at] = bytes[at];
+    }
+    write_file(temp_ / ("bundle/" + name), bytes);
+  }
+  EXPECT_GT(total, 3000u);
+  EXPECT_TRUE(findings().empty());
+}
+
+TEST_F(Verify, NoticesEveryTruncationAndAnAppendedByte) {
+  make_small();
+  for (const auto& [name, bytes] : files_in(temp_ / "bundle")) {
+    SCOPED_TRACE(name);
+    for (size_t size = 0; size < bytes.size(); size += size < 64 || size + 64 > bytes.size() ? 1 : 13) {
+      write_file(temp_ / ("bundle/" + name), bytes.substr(0, size));
+      ASSERT_TRUE(is_noticed()) << size << " of " << bytes.size();
+    }
+    for (const char byte : {'\0', '\n', 'x'}) {
+      write_file(temp_ / ("bundle/" + name), bytes + byte);
+      ASSERT_TRUE(is_noticed()) << "appended " << int{byte};
+    }
+    write_file(temp_ / ("bundle/" + name), bytes);
+  }
+}
+
+TEST_F(Verify, NamesTheFileThatIsMissing) {
+  make_small();
+  for (const auto& [name, bytes] : files_in(temp_ / "bundle")) {
+    if (name == "manifest.json") continue;
+    SCOPED_TRACE(name);
+    test::fs::remove(temp_ / ("bundle/" + name));
+    const std::vector<Finding> found = findings();
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found[0].file, name);
+    EXPECT_EQ(found[0].kind, "missing");
+    write_file(temp_ / ("bundle/" + name), bytes);
+  }
+}
+
+TEST_F(Verify, NamesTheTensorWhoseBytesChangedAndListsAllFindings) {
+  make_small();
+  std::string shared = test::read_file(temp_ / "bundle/shared.bin");
+  shared[500] = static_cast<char>(~shared[500]);
+  write_file(temp_ / "bundle/shared.bin", shared);
+  write_file(temp_ / "bundle/a.onnx", "");
+  const std::vector<Finding> found = findings();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].file, "a.onnx");
+  EXPECT_EQ(found[0].kind, "size");
+  EXPECT_EQ(found[1].file, "shared.bin");
+  EXPECT_EQ(found[1].kind, "hash");
+  EXPECT_EQ(found[1].tensor, "trunk");
+}
+
+TEST_F(Verify, FindsBytesBetweenTensors) {
+  // 65 bytes and 100 bytes on cache lines: there is padding in a's blob.
+  make_small();
+  std::string own = test::read_file(temp_ / "bundle/a.bin");
+  const size_t padding = 100;  // "head" is first and ends here
+  ASSERT_EQ(own[padding], '\0');
+  own[padding] = 1;
+  write_file(temp_ / "bundle/a.bin", own);
+  const std::vector<Finding> found = findings();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].kind, "padding");
+}
+
+TEST_F(Verify, SaysWhenAFolderIsNoBundle) {
+  EXPECT_EQ(code_of([&] { verify(temp_ / "in", 1); }), 3);
+  EXPECT_EQ(code_of([&] { verify(temp_ / "none", 1); }), 3);
+}
+
+}  // namespace
+}  // namespace wshare
