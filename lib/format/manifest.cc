@@ -84,9 +84,17 @@ std::string model_text(const ModelRecord& model) {
 
 // ---- reading ----
 
+// nlohmann converts numbers silently (-1 to 2^64-1, 1.5 to 1): sizes must be written as what they are.
+uint64_t read_number(const Json& json, uint64_t largest = (uint64_t{1} << 63) - 1) {
+  if (!json.is_number_unsigned() || json.get<uint64_t>() > largest) {
+    throw Error(ErrorCode::kInvalid, json.dump() + ": is no number of 0 to " + std::to_string(largest));
+  }
+  return json.get<uint64_t>();
+}
+
 Extent read_extent(const Json& json, const Manifest& manifest) {
   if (json.size() != 3) throw Error(ErrorCode::kInvalid, "an extent is no list of blob, offset, size");
-  const Extent extent{json.at(0).get<uint32_t>(), json.at(1).get<uint64_t>(), json.at(2).get<uint64_t>()};
+  const Extent extent{static_cast<uint32_t>(read_number(json.at(0), UINT32_MAX)), read_number(json.at(1)), read_number(json.at(2))};
   if (extent.blob >= manifest.blobs.size()) {
     throw Error(ErrorCode::kInvalid, "an extent names blob " + std::to_string(extent.blob) + ", there are " +
                                          std::to_string(manifest.blobs.size()));
@@ -136,7 +144,7 @@ SourceRecord read_source(const Json& json, const Manifest& manifest) {
   if ((!source.folder.empty() && !is_file_name(source.folder)) || !is_file_name(source.file)) {
     throw Error(ErrorCode::kInvalid, in_quotes(source.folder + "/" + source.file) + ": unsafe source name");
   }
-  source.size = json.at("size").get<uint64_t>();
+  source.size = read_number(json.at("size"));
   source.graph_hash = parse_hash(json.at("graph_hash").get<std::string>());
   source.record = read_extent(json.at("record"), manifest);
   source.record_hash = parse_hash(json.at("record_hash").get<std::string>());
@@ -147,7 +155,7 @@ ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std:
   ModelRecord model;
   model.name = json.at("name").get<std::string>();
   model.file = read_file_name(json.at("file"), taken);
-  model.size = json.at("size").get<uint64_t>();
+  model.size = read_number(json.at("size"));
   model.hash = parse_hash(json.at("hash").get<std::string>());
   model.source = read_source(json.at("source"), manifest);
   for (const Json& tensor : json.at("tensors")) model.tensors.push_back(read_tensor(tensor, manifest));
@@ -158,7 +166,9 @@ Manifest read_manifest(const Json& json) {
   if (!json.is_object() || json.value("format", std::string()) != "wshare-bundle") {
     throw Error(ErrorCode::kInvalid, "is no manifest of a wshare bundle");
   }
-  const auto version = json.at("version").get<int64_t>();
+  const Json& number = json.at("version");
+  const uint64_t version = read_number(number, UINT64_MAX);
+  if (version == 0) throw Error(ErrorCode::kInvalid, "has version 0, which never was");
   if (version > kFormatVersion) {
     throw Error(ErrorCode::kUnsupported, "bundle format " + std::to_string(version) +
                                              " is newer than this wshare, which reads up to " +
@@ -168,7 +178,7 @@ Manifest read_manifest(const Json& json) {
   Manifest manifest;
   std::set<std::string> taken = {kManifestName};
   for (const Json& blob : json.at("blobs")) {
-    manifest.blobs.push_back({read_file_name(blob.at("file"), taken), blob.at("size").get<uint64_t>()});
+    manifest.blobs.push_back({read_file_name(blob.at("file"), taken), read_number(blob.at("size"))});
   }
   for (const Json& model : json.at("models")) manifest.models.push_back(read_model(model, manifest, taken));
   for (const Json& gap : json.at("gaps")) {

@@ -46,7 +46,9 @@ RestoreRecord read_record(std::span<const std::byte> bytes) {
   for (uint64_t n = take_count(bytes); n > 0; --n) {
     LiteralRun run;
     run.literal_size = take_varint(bytes);
-    run.tensor = static_cast<uint32_t>(take_varint(bytes));
+    const uint64_t tensor = take_varint(bytes);
+    if (tensor > UINT32_MAX) throw Error(ErrorCode::kInvalid, "restore record: a tensor index is too large");
+    run.tensor = static_cast<uint32_t>(tensor);
     record.runs.push_back(run);
   }
   for (uint64_t n = take_count(bytes); n > 0; --n) {

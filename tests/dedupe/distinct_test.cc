@@ -23,7 +23,8 @@ std::vector<Bytes> spans(const std::vector<std::string>& texts) {
 }
 
 // Everything that `contents` says, comparable.
-using Summary = std::vector<std::tuple<std::string, const std::byte*, size_t, std::optional<uint32_t>>>;
+using Summary =
+    std::vector<std::tuple<std::string, const std::byte*, size_t, std::optional<uint32_t>>>;
 Summary summary(const Contents& contents) {
   Summary result;
   for (const Content& each : contents.contents) {
@@ -40,8 +41,17 @@ std::string changed(std::string text, size_t at) {
 // Equal, different, empty, prefix and nearly equal contents of many sizes.
 std::vector<std::string> mixed_tensors() {
   const std::string large = noise(9 * kMiB, 1);
-  return {large.substr(0, 5 * kMiB), large, noise(100, 2), "", large, changed(large, 9 * kMiB - 1),
-          noise(100, 2), noise(2000, 3), "", large.substr(0, 4 * kMiB), noise(2000, 4),
+  return {large.substr(0, 5 * kMiB),
+          large,
+          noise(100, 2),
+          "",
+          large,
+          changed(large, 9 * kMiB - 1),
+          noise(100, 2),
+          noise(2000, 3),
+          "",
+          large.substr(0, 4 * kMiB),
+          noise(2000, 4),
           changed(large, 4 * kMiB).substr(0, 5 * kMiB)};
 }
 
@@ -81,7 +91,6 @@ TEST(FindDistinct, DoesNotDependOnTheNumberOfThreads) {
 }
 
 TEST(FindDistinct, IsNotFooledByAFingerprintThatAlwaysCollides) {
-  // No empty and no short front here: both ways see the same candidates for hosts.
   const std::vector<std::string> texts = mixed_tensors();
   const Contents honest = find_distinct(spans(texts), 2);
   const Contents collided = find_distinct(spans(texts), 2, {}, [](Bytes) { return uint64_t{7}; });
@@ -91,7 +100,8 @@ TEST(FindDistinct, IsNotFooledByAFingerprintThatAlwaysCollides) {
 
 TEST(FindDistinct, TellsApartWhatDiffersInOneByte) {
   const std::string base = noise(9 * kMiB, 5);
-  for (const size_t at : {size_t{0}, size_t{1023}, size_t{1024}, 4 * kMiB - 1, 4 * kMiB, 8 * kMiB, 9 * kMiB - 1}) {
+  for (const size_t at :
+       {size_t{0}, size_t{1023}, size_t{1024}, 4 * kMiB - 1, 4 * kMiB, 8 * kMiB, 9 * kMiB - 1}) {
     SCOPED_TRACE(at);
     const std::vector<std::string> texts = {base, changed(base, at), base};
     EXPECT_EQ(find_distinct(spans(texts), 2).of_tensor, (std::vector<uint32_t>{0, 1, 0}));
@@ -103,11 +113,12 @@ TEST(FindDistinct, NamesTheHostOfAPrefix) {
     const char* name;
     size_t front, whole;
   };
-  for (const Case& c : {Case{"small", 1024, 2000}, Case{"one byte less", 4095, 4096},
-                        Case{"inside one leaf", kMiB, 2 * kMiB}, Case{"5 of 9 MiB", 5 * kMiB, 9 * kMiB},
-                        Case{"a whole leaf", 4 * kMiB, 9 * kMiB}, Case{"two whole leaves", 8 * kMiB, 9 * kMiB},
-                        Case{"one leaf and a byte", 4 * kMiB + 1, 5 * kMiB},
-                        Case{"leaf of a leaf and a byte", 4 * kMiB, 4 * kMiB + 1}}) {
+  for (const Case& c :
+       {Case{"small", 1024, 2000}, Case{"one byte less", 4095, 4096},
+        Case{"inside one leaf", kMiB, 2 * kMiB}, Case{"5 of 9 MiB", 5 * kMiB, 9 * kMiB},
+        Case{"a whole leaf", 4 * kMiB, 9 * kMiB}, Case{"two whole leaves", 8 * kMiB, 9 * kMiB},
+        Case{"one leaf and a byte", 4 * kMiB + 1, 5 * kMiB},
+        Case{"leaf of a leaf and a byte", 4 * kMiB, 4 * kMiB + 1}}) {
     SCOPED_TRACE(c.name);
     const std::string whole = noise(c.whole, 6);
     const std::vector<std::string> texts = {whole.substr(0, c.front), whole};

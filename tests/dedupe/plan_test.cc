@@ -21,7 +21,9 @@ std::vector<uint32_t> placed(const PlanBlob& blob) {
 
 TEST(MakePlan, SharesEqualBytesAcrossModelsAndKeepsTheRestPerModel) {
   const std::vector<PlanContent> contents = {{100, {}}, {200, {}}, {300, {}}};
-  const Plan plan = make_plan({{"a", {use(contents, 0), use(contents, 1)}}, {"b", {use(contents, 2), use(contents, 0)}}}, contents);
+  const Plan plan = make_plan(
+      {{"a", {use(contents, 0), use(contents, 1)}}, {"b", {use(contents, 2), use(contents, 0)}}},
+      contents);
   ASSERT_EQ(plan.blobs.size(), 3u);
   EXPECT_TRUE(plan.blobs[0].shared);
   EXPECT_EQ(plan.blobs[0].file, "shared.bin");
@@ -49,7 +51,8 @@ TEST(MakePlan, DoesNotShareWhatOneModelUsesTwice) {
 TEST(MakePlan, LeavesOutBlobsWithoutBytesAndKeepsInlineTensorsInline) {
   const std::vector<PlanContent> contents = {{100, {}}};
   const PlanTensor inline_tensor{50, 0, InlineReason::kBelowMinBytes};
-  const Plan plan = make_plan({{"a", {inline_tensor, use(contents, 0)}}, {"b", {inline_tensor}}}, contents);
+  const Plan plan =
+      make_plan({{"a", {inline_tensor, use(contents, 0)}}, {"b", {inline_tensor}}}, contents);
   ASSERT_EQ(plan.blobs.size(), 1u);
   EXPECT_EQ(plan.blobs[0].file, "a.bin");
   EXPECT_EQ(plan.extents[0][0], std::nullopt);
@@ -67,7 +70,8 @@ TEST(MakePlan, DoesNotCountAnInlineUseAsSharing) {
 
 TEST(MakePlan, PutsLargeContentsFirstOnPagesThenSmallOnesOnCacheLines) {
   const uint64_t large = uint64_t{64} << 10;
-  const std::vector<PlanContent> contents = {{10, {}}, {large + 1, {}}, {large - 1, {}}, {large, {}}, {1, {}}};
+  const std::vector<PlanContent> contents = {
+      {10, {}}, {large + 1, {}}, {large - 1, {}}, {large, {}}, {1, {}}};
   std::vector<PlanTensor> tensors;
   for (uint32_t i = 0; i < contents.size(); ++i) tensors.push_back(use(contents, i));
   const Plan plan = make_plan({{"a", tensors}}, contents);
@@ -86,7 +90,8 @@ TEST(MakePlan, PutsLargeContentsFirstOnPagesThenSmallOnesOnCacheLines) {
 
 TEST(MakePlan, PutsAPrefixIntoItsHost) {
   const std::vector<PlanContent> contents = {{1000, 1}, {5000, {}}, {700, {}}};
-  const Plan plan = make_plan({{"a", {use(contents, 2), use(contents, 0)}}, {"b", {use(contents, 1)}}}, contents);
+  const Plan plan =
+      make_plan({{"a", {use(contents, 2), use(contents, 0)}}, {"b", {use(contents, 1)}}}, contents);
   ASSERT_EQ(plan.blobs.size(), 2u);
   EXPECT_TRUE(plan.blobs[0].shared);  // a uses its front, b all of it
   EXPECT_EQ(plan.blobs[0].size, 5000u);
@@ -96,7 +101,8 @@ TEST(MakePlan, PutsAPrefixIntoItsHost) {
 
 TEST(MakePlan, FollowsHostsOfHosts) {
   const std::vector<PlanContent> contents = {{1000, 1}, {2000, 2}, {3000, {}}};
-  const Plan plan = make_plan({{"a", {use(contents, 0), use(contents, 1), use(contents, 2)}}}, contents);
+  const Plan plan =
+      make_plan({{"a", {use(contents, 0), use(contents, 1), use(contents, 2)}}}, contents);
   ASSERT_EQ(plan.blobs.size(), 1u);
   EXPECT_EQ(plan.blobs[0].size, 3000u);
   EXPECT_EQ(plan.extents[0][0], (Extent{0, 0, 1000}));
@@ -107,8 +113,10 @@ TEST(MakePlan, GivesEveryFileANameOfItsOwn) {
   const std::vector<PlanContent> contents = {{100, {}}, {200, {}}, {300, {}}, {400, {}}};
   for (const std::string name : {"shared", "Shared", "SHARED"}) {
     SCOPED_TRACE(name);
-    const Plan plan = make_plan({{name, {use(contents, 0), use(contents, 1)}}, {"b", {use(contents, 0), use(contents, 2)}},
-                                 {"B", {use(contents, 3)}}}, contents);
+    const Plan plan = make_plan({{name, {use(contents, 0), use(contents, 1)}},
+                                 {"b", {use(contents, 0), use(contents, 2)}},
+                                 {"B", {use(contents, 3)}}},
+                                contents);
     std::set<std::string> names;
     size_t count = 0;
     const auto add = [&](std::string file) {

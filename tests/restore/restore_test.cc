@@ -29,10 +29,12 @@ class Restore : public test::BundleTest {
 };
 
 TEST_F(Restore, GivesEmbeddedTensorsBack) {
-  onnx::ModelProto a = test::model_of({raw("w", noise(128 << 10, 1)), raw("x", noise(70, 2)), raw("tiny", "abc")});
+  onnx::ModelProto a =
+      test::model_of({raw("w", noise(128 << 10, 1)), raw("x", noise(70, 2)), raw("tiny", "abc")});
   test::add_constant(*a.mutable_graph(), raw("c", noise(5000, 3)));
   add("a.onnx", a);
-  add("b.onnx", {raw("w", noise(128 << 10, 1)), raw("empty", ""), raw("again", noise(128 << 10, 1))});
+  add("b.onnx",
+      {raw("w", noise(128 << 10, 1)), raw("empty", ""), raw("again", noise(128 << 10, 1))});
   expect_all_back();
 }
 
@@ -58,13 +60,14 @@ TEST_F(Restore, GivesTypedFieldsBack) {
 
 TEST_F(Restore, GivesProtobufBackThatNoLibraryWouldWrite) {
   const std::string w = noise(300, 1);
-  const std::string type("\x10\x02", 2);                 // data_type: uint8
-  const std::string dims("\x08\xac\x02", 3);             // dims: 300, not packed
-  const std::string packed("\x0a\x02\xac\x02", 4);       // dims: 300, packed
-  const std::string long_type("\x10\x82\x80\x00", 4);    // data_type in more bytes than it needs
+  const std::string type("\x10\x02", 2);               // data_type: uint8
+  const std::string dims("\x08\xac\x02", 3);           // dims: 300, not packed
+  const std::string packed("\x0a\x02\xac\x02", 4);     // dims: 300, packed
+  const std::string long_type("\x10\x82\x80\x00", 4);  // data_type in more bytes than it needs
   const std::string name = wire_field(8, "w");
   const std::string unknown = wire_field(777, "from the future");
-  const std::string node = wire_field(1, wire_field(1, "w") + wire_field(2, "y") + wire_field(4, "Identity"));
+  const std::string node =
+      wire_field(1, wire_field(1, "w") + wire_field(2, "y") + wire_field(4, "Identity"));
   const std::string output = wire_field(12, wire_field(1, "y"));
   const std::string opset = wire_field(8, std::string("\x10\x11", 2));
   const std::string ir("\x08\x08", 2);
@@ -72,13 +75,17 @@ TEST_F(Restore, GivesProtobufBackThatNoLibraryWouldWrite) {
     const char* name;
     std::string tensor;
   };
-  for (const Case& c : {Case{"bytes first", wire_field(9, w) + name + type + dims}, Case{"packed dims", packed + type + name + wire_field(9, w)},
-                        Case{"long varint", dims + long_type + name + wire_field(9, w)},
-                        Case{"unknown fields", unknown + dims + type + unknown + wire_field(9, w) + name + unknown},
-                        Case{"bytes twice, the last counts", dims + type + name + wire_field(9, noise(300, 2)) + wire_field(9, w)},
-                        Case{"bytes between", dims + wire_field(9, w) + type + name}}) {
+  for (const Case& c :
+       {Case{"bytes first", wire_field(9, w) + name + type + dims},
+        Case{"packed dims", packed + type + name + wire_field(9, w)},
+        Case{"long varint", dims + long_type + name + wire_field(9, w)},
+        Case{"unknown fields", unknown + dims + type + unknown + wire_field(9, w) + name + unknown},
+        Case{"bytes twice, the last counts",
+             dims + type + name + wire_field(9, noise(300, 2)) + wire_field(9, w)},
+        Case{"bytes between", dims + wire_field(9, w) + type + name}}) {
     SCOPED_TRACE(c.name);
-    const std::string graph = output + unknown + wire_field(5, c.tensor) + node + wire_field(2, "g");
+    const std::string graph =
+        output + unknown + wire_field(5, c.tensor) + node + wire_field(2, "g");
     add("a.onnx", wire_field(7, graph) + unknown + opset + ir);
     expect_all_back();
     EXPECT_EQ(test::read_file(temp_ / "bundle/a.bin"), w);
@@ -95,12 +102,16 @@ TEST_F(Restore, GivesExternalFilesBack) {
     const char* location;
   };
   const std::string w = noise(4000, 2);
-  for (const Case& c : {Case{"only the tensor", w, "0", "m.data"}, Case{"zero gap", std::string(4096, '\0') + w, "4096", "m.data"},
+  for (const Case& c : {Case{"only the tensor", w, "0", "m.data"},
+                        Case{"zero gap", std::string(4096, '\0') + w, "4096", "m.data"},
                         Case{"gap with bytes", noise(100, 1) + w + noise(77, 3), "100", "m.data"},
-                        Case{"unaligned in a subfolder", noise(1, 1) + w + std::string(99, '\0'), "1", "sub/m.data"}}) {
+                        Case{"unaligned in a subfolder", noise(1, 1) + w + std::string(99, '\0'),
+                             "1", "sub/m.data"}}) {
     SCOPED_TRACE(c.name);
     write_file(temp_ / "in" / c.location, c.data);
-    add("m.onnx", {external("w", 4000, {{"location", c.location}, {"offset", c.offset}, {"length", "4000"}}), raw("x", noise(99, 5))});
+    add("m.onnx",
+        {external("w", 4000, {{"location", c.location}, {"offset", c.offset}, {"length", "4000"}}),
+         raw("x", noise(99, 5))});
     expect_all_back();
     for (const char* folder : {"bundle", "back", "in"}) test::fs::remove_all(temp_ / folder);
   }
@@ -108,14 +119,16 @@ TEST_F(Restore, GivesExternalFilesBack) {
 
 TEST_F(Restore, GivesTensorsBackThatOverlapInAnExternalFile) {
   write_file(temp_ / "in/m.data", noise(1000, 1));
-  add("m.onnx", {external("w", 1000, {{"location", "m.data"}}), external("x", 300, {{"location", "m.data"}, {"offset", "100"}}),
+  add("m.onnx", {external("w", 1000, {{"location", "m.data"}}),
+                 external("x", 300, {{"location", "m.data"}, {"offset", "100"}}),
                  external("y", 500, {{"location", "m.data"}, {"offset", "500"}})});
   expect_all_back();
 }
 
 TEST_F(Restore, GivesAnExternalFileBackWhoseTensorsStayInline) {
   write_file(temp_ / "in/m.data", noise(130, 1));
-  add("m.onnx", {external("small", 30, {{"location", "m.data"}}), external("w", 100, {{"location", "m.data"}, {"offset", "30"}})});
+  add("m.onnx", {external("small", 30, {{"location", "m.data"}}),
+                 external("w", 100, {{"location", "m.data"}, {"offset", "30"}})});
   expect_all_back();
 }
 
@@ -127,7 +140,8 @@ TEST_F(Restore, SaysWhenASharedExternalFileMissesTheOtherModelsTensors) {
   const std::vector<RestoredModel> one = back({"a"});
   ASSERT_EQ(one.size(), 1u);
   EXPECT_FALSE(one[0].identical);
-  EXPECT_EQ(test::read_file(temp_ / "back/all.data"), noise(2000, 1).substr(0, 1000) + std::string(1000, '\0'));
+  EXPECT_EQ(test::read_file(temp_ / "back/all.data"),
+            noise(2000, 1).substr(0, 1000) + std::string(1000, '\0'));
   EXPECT_EQ(test::read_file(temp_ / "back/a.onnx"), test::read_file(temp_ / "in/a.onnx"));
   for (const RestoredModel& model : back({}, true)) EXPECT_TRUE(model.identical) << model.name;
   EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
@@ -138,7 +152,8 @@ TEST_F(Restore, GivesFoldersBack) {
   add("y/model.onnx", {raw("w", noise(100, 2))});
   DedupeOptions options;
   options.min_bytes = 64;
-  dedupe(resolve_inputs({(temp_ / "in/x").string(), (temp_ / "in/y").string()}), temp_ / "bundle", options);
+  dedupe(resolve_inputs({(temp_ / "in/x").string(), (temp_ / "in/y").string()}), temp_ / "bundle",
+         options);
   back();
   EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
 }
@@ -155,7 +170,7 @@ TEST_F(Restore, RefusesADamagedBundleAndLeavesNoModel) {
     write_file(temp_ / "bundle" / name, bytes.substr(0, bytes.size() - 1));
     EXPECT_EQ(code_of([&] { back(); }), 4);
     write_file(temp_ / "bundle" / name, bytes);
-    if (test::fs::exists(temp_ / "back")) EXPECT_TRUE(files_in(temp_ / "back").empty());
+    EXPECT_TRUE(!test::fs::exists(temp_ / "back") || files_in(temp_ / "back").empty());
   }
   EXPECT_EQ(back().size(), 1u);
 }

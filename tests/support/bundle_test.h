@@ -17,11 +17,18 @@ class BundleTest : public testing::Test {
  protected:
   BundleTest() { fs::create_directories(temp_ / "in"); }
 
-  void add(const std::string& name, const std::string& bytes) { write_file(temp_ / ("in/" + name), bytes); }
-  void add(const std::string& name, const std::vector<onnx::TensorProto>& tensors) { add(name, bytes_of(tensors)); }
-  void add(const std::string& name, const onnx::ModelProto& model) { add(name, model.SerializeAsString()); }
+  void add(const std::string& name, const std::string& bytes) {
+    write_file(temp_ / ("in/" + name), bytes);
+  }
+  void add(const std::string& name, const std::vector<onnx::TensorProto>& tensors) {
+    add(name, bytes_of(tensors));
+  }
+  void add(const std::string& name, const onnx::ModelProto& model) {
+    add(name, model.SerializeAsString());
+  }
 
-  DedupeReport make(uint64_t min_bytes = 1024, unsigned threads = 0, const std::string& bundle = "bundle") {
+  DedupeReport make(uint64_t min_bytes = 1024, unsigned threads = 0,
+                    const std::string& bundle = "bundle") {
     DedupeOptions options;
     options.min_bytes = min_bytes;
     options.threads = threads;

@@ -23,7 +23,8 @@ constexpr std::array kCommands = {
     Command{"dedupe", "Share equal weights across models", add_dedupe},
     Command{"restore", "Give the original files back", add_restore},
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
-    //RUN Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
+    Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
+    Command{"run-plain", "", add_run_plain},  // the child process of run --baseline
 };
 
 constexpr int kCommandLine = 2;
@@ -91,6 +92,7 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
   app.require_subcommand(1);
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    if (*command.summary == '\0') sub->group("");  // hidden
     sub->add_flag("--json", context.json, "Print one JSON object instead of text");
     sub->add_flag("-q,--quiet", context.quiet, "Print no progress and no warnings");
     sub->add_option("-j,--threads", context.threads, "Threads to use (default: all cores)")->check(CLI::Range(1, 1024));

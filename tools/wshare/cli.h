@@ -27,6 +27,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
+void add_run_plain(CLI::App& app, Context& context, Action& action);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done, 1 the
 // answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours.

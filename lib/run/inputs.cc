@@ -1,0 +1,194 @@
+#include "run/inputs.h"
+
+#include <algorithm>
+#include <functional>
+#include <random>
+
+#include "run/ranges.h"
+#include "run/tensor_file.h"
+#include "util/mapped_file.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+constexpr int64_t kFreeDim = 8;
+
+using Symbols = std::map<std::string, int64_t>;
+
+struct Wanted {
+  std::string name;
+  ONNXTensorElementDataType type;
+  std::vector<int64_t> shape;        // free dimensions are -1
+  std::vector<std::string> symbols;  // "" where a dimension has no name
+};
+
+std::vector<Wanted> read_wanted(const Ort::Session& session) {
+  std::vector<Wanted> all;
+  const std::vector<std::string> names = session.GetInputNames();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const Ort::TypeInfo type = session.GetInputTypeInfo(i);
+    if (type.GetONNXType() != ONNX_TYPE_TENSOR) {
+      throw Error(ErrorCode::kUnsupported, "input " + in_quotes(names[i]) + ": is no tensor");
+    }
+    const auto tensor = type.GetTensorTypeAndShapeInfo();
+    Wanted wanted{names[i], tensor.GetElementType(), tensor.GetShape(), {}};
+    for (const char* symbol : tensor.GetSymbolicDimensions()) wanted.symbols.emplace_back(symbol);
+    all.push_back(std::move(wanted));
+  }
+  return all;
+}
+
+std::string text_of_shape(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t dim : shape) text += (text.empty() ? "" : "x") + (dim < 0 ? std::string("?") : std::to_string(dim));
+  return text;
+}
+
+void check_fits(const Wanted& wanted, const std::vector<int64_t>& shape) {
+  bool fits = shape.size() == wanted.shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) fits = wanted.shape[i] < 0 || wanted.shape[i] == shape[i];
+  if (fits) return;
+  throw Error(ErrorCode::kInvalid, "input " + in_quotes(wanted.name) + ": the shape given is " + text_of_shape(shape) +
+                                       ", the model's is " + text_of_shape(wanted.shape));
+}
+
+// Exporters name dimensions "past_sequence_length + 1": the sum, if every part is known.
+int64_t value_of_sum(const std::string& symbol, const Symbols& symbols) {
+  int64_t sum = 0;
+  size_t at = 0;
+  while (at <= symbol.size()) {
+    const size_t end = std::min(symbol.find(" + ", at), symbol.size());
+    const std::string part = symbol.substr(at, end - at);
+    const auto known = symbols.find(part);
+    const int64_t value = known != symbols.end() ? known->second : parse_decimal(part);
+    if (value < 0) return -1;
+    sum += value;
+    at = end + 3;
+  }
+  return sum;
+}
+
+int64_t choose_dim(const std::string& symbol, size_t position, Symbols& symbols) {
+  if (!symbol.empty()) {
+    const int64_t known = value_of_sum(symbol, symbols);
+    if (known >= 0) return known;
+  }
+  const int64_t dim = position == 0 || symbol.find("batch") != std::string::npos ? 1 : kFreeDim;
+  if (!symbol.empty()) symbols[symbol] = dim;
+  return dim;
+}
+
+std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& inputs, const Shapes& given) {
+  Symbols symbols;
+  for (const Wanted& input : inputs) {
+    const auto shape = given.find(input.name);
+    if (shape == given.end()) continue;
+    check_fits(input, shape->second);
+    for (size_t i = 0; i < input.symbols.size(); ++i) {
+      if (!input.symbols[i].empty()) symbols.emplace(input.symbols[i], shape->second[i]);
+    }
+  }
+  // Sums last, since their parts may be named by a later input.
+  for (const Wanted& input : inputs) {
+    if (given.contains(input.name)) continue;
+    for (size_t i = 0; i < input.shape.size(); ++i) {
+      const bool is_sum = input.symbols[i].find(" + ") != std::string::npos;
+      if (input.shape[i] < 0 && !is_sum) choose_dim(input.symbols[i], i, symbols);
+    }
+  }
+  std::vector<std::vector<int64_t>> shapes;
+  for (const Wanted& input : inputs) {
+    const auto shape = given.find(input.name);
+    shapes.push_back(shape != given.end() ? shape->second : input.shape);
+    for (size_t i = 0; i < shapes.back().size(); ++i) {
+      if (shapes.back()[i] < 0) shapes.back()[i] = choose_dim(input.symbols[i], i, symbols);
+    }
+  }
+  return shapes;
+}
+
+template <typename T, typename Next>
+void fill(Ort::Value& value, size_t count, const Next& next) {
+  T* data = static_cast<T*>(value.GetTensorMutableRawData());
+  for (size_t i = 0; i < count; ++i) data[i] = static_cast<T>(next());
+}
+
+bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count, std::mt19937_64& random) {
+  // 2^-52 steps: a distribution of the standard library may differ between its versions.
+  const auto next = [&] { return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0); };
+  switch (type) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: fill<float>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE: fill<double>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+      fill<uint16_t>(value, count, [&] { return Ort::Float16_t(next()).val; });
+      return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
+      fill<uint16_t>(value, count, [&] { return Ort::BFloat16_t(next()).val; });
+      return true;
+    default: return false;
+  }
+}
+
+bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t count, const std::function<uint64_t()>& next) {
+  switch (type) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8: fill<uint8_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: fill<uint16_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32: fill<uint32_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64: fill<uint64_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL: fill<uint8_t>(value, count, [] { return 1; }); return true;
+    default: return false;
+  }
+}
+
+Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit, uint64_t seed) {
+  Ort::AllocatorWithDefaultOptions allocator;
+  Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(), input.type);
+  const size_t count = value.GetTensorTypeAndShapeInfo().GetElementCount();
+  std::mt19937_64 random(seed);
+  const bool is_mask = input.name.find("mask") != std::string::npos && row_limit == 0;
+  const uint64_t values = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
+  // Types of 8 bits cannot reach all rows of a large table; the cut stays within the rows.
+  const auto next = [&]() -> uint64_t { return is_mask ? 1 : random() % values; };
+  if (!fill_floats(value, input.type, count, random) && !fill_integers(value, input.type, count, next)) {
+    throw Error(ErrorCode::kUnsupported, "input " + in_quotes(input.name) + ": no values can be made up for its type",
+                "give them with --inputs");
+  }
+  return value;
+}
+
+Ort::Value read_input(const std::filesystem::path& folder, size_t index) {
+  const std::string stem = "input_" + std::to_string(index);
+  const std::filesystem::path numpy = folder / (stem + ".npy");
+  return read_tensor_file(std::filesystem::exists(numpy) ? numpy : folder / (stem + ".pb"));
+}
+
+}  // namespace
+
+Inputs make_inputs(const std::string& name, const Ort::Session& session, const std::filesystem::path& model_path,
+                   const InputOptions& options) {
+  const std::vector<Wanted> wanted = read_wanted(session);
+  Inputs inputs;
+  for (const Wanted& input : wanted) inputs.names.push_back(input.name);
+  if (!options.folder.empty()) {
+    const std::filesystem::path own = options.folder / name;
+    const std::filesystem::path& folder = std::filesystem::is_directory(own) ? own : options.folder;
+    for (size_t i = 0; i < wanted.size(); ++i) inputs.values.push_back(read_input(folder, i));
+    return inputs;
+  }
+  inputs.made_up = true;
+  const auto limits = find_row_limits(MappedFile::open(model_path).bytes(), inputs.names);
+  const auto shapes = choose_shapes(wanted, options.shapes);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const auto limit = limits.find(wanted[i].name);
+    inputs.values.push_back(make_up(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));
+  }
+  return inputs;
+}
+
+}  // namespace wshare

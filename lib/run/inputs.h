@@ -1,0 +1,36 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace wshare {
+
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+
+struct InputOptions {
+  std::filesystem::path folder;  // of input_0.pb or .npy ...; empty: made up
+  Shapes shapes;                 // of made-up inputs; those not named follow the model
+};
+
+// The inputs of one model, in its order.
+struct Inputs {
+  std::vector<std::string> names;
+  std::vector<Ort::Value> values;
+  bool made_up = false;
+};
+
+// Returns what to run `session` on; equal models and options give equal inputs.
+//
+// From options.folder, or its subfolder called `name` where there is one. Else made up: floats in [-1,1],
+// integers within the rows of the table that they select from (else 0 or 1; ones for a name with "mask"),
+// free dimensions 1 for the batch, else 8, equal for equal names.
+// `model_path` is the .onnx of the session. Throws Error(kInvalid) if a shape contradicts the model,
+// Error(kUnsupported) for inputs that are not numeric tensors.
+Inputs make_inputs(const std::string& name, const Ort::Session& session, const std::filesystem::path& model_path,
+                   const InputOptions& options);
+
+}  // namespace wshare

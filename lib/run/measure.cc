@@ -1,0 +1,125 @@
+#include "run/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "runtime/ort_errors.h"
+#include "wshare/runtime.h"
+
+namespace wshare {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+std::vector<const char*> pointers(const std::vector<std::string>& names) {
+  std::vector<const char*> result;
+  for (const std::string& name : names) result.push_back(name.c_str());
+  return result;
+}
+
+std::vector<Ort::Value> run_once(const std::string& model, Ort::Session& session, const Inputs& inputs) {
+  const std::vector<std::string> outputs = session.GetOutputNames();
+  const std::vector<const char*> input_names = pointers(inputs.names);
+  const std::vector<const char*> output_names = pointers(outputs);
+  try {
+    return translate_errors(model, [&] {
+      return session.Run(Ort::RunOptions{nullptr}, input_names.data(), inputs.values.data(), inputs.values.size(),
+                         output_names.data(), output_names.size());
+    });
+  } catch (const Error& error) {
+    if (!inputs.made_up) throw;
+    throw Error(error.code(), std::string(error.what()) + " (with made-up inputs)",
+                "the model may need other inputs: give shapes with --shape NAME=1x32, or files with --inputs DIR");
+  }
+}
+
+Inputs inputs_for(const NamedModel& model, const Ort::Session& session, const InputOptions& options) {
+  try {
+    return translate_errors(model.name, [&] { return make_inputs(model.name, session, model.path, options); });
+  } catch (const Error& error) {
+    const std::string subject = in_quotes(model.name) + ": ";
+    const std::string message = error.what();
+    throw Error(error.code(), message.starts_with(subject) ? message : subject + message, error.hint());
+  }
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+struct Opened {
+  const NamedModel* model;
+  std::shared_ptr<Ort::Session> session;
+};
+
+}  // namespace
+
+Measurement measure(const std::vector<NamedModel>& models, const Opener& open, const MeasureOptions& options) {
+  Measurement result;
+  std::vector<Opened> opened;
+  for (const NamedModel& model : models) {
+    for (unsigned i = 0; i < options.sessions; ++i) {
+      const auto start = Clock::now();
+      opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
+      result.sessions.push_back({model.name, milliseconds_since(start), 0, 0});
+    }
+  }
+  std::map<const NamedModel*, Inputs> inputs;
+  for (const Opened& one : opened) {
+    if (!inputs.contains(one.model)) inputs.emplace(one.model, inputs_for(*one.model, *one.session, options.inputs));
+  }
+  for (size_t i = 0; i < opened.size(); ++i) {
+    const auto start = Clock::now();
+    run_once(opened[i].model->name, *opened[i].session, inputs.at(opened[i].model));
+    result.sessions[i].first_run_ms = milliseconds_since(start);
+  }
+  result.memory = measure_memory();
+  for (size_t i = 0; i < opened.size(); ++i) {
+    std::vector<double> times;
+    for (unsigned run = 0; run < options.repeat; ++run) {
+      const auto start = Clock::now();
+      run_once(opened[i].model->name, *opened[i].session, inputs.at(opened[i].model));
+      times.push_back(milliseconds_since(start));
+    }
+    result.sessions[i].run_ms_median = median(std::move(times));
+  }
+  return result;
+}
+
+std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours, const NamedModel& theirs,
+                                      const Opener& open_theirs, const InputOptions& inputs) {
+  const auto our_session = translate_errors(ours.name, [&] { return open_ours(ours); });
+  const auto their_session = translate_errors(theirs.path.string(), [&] { return open_theirs(theirs); });
+  const std::vector<std::string> names = our_session->GetOutputNames();
+  if (names != their_session->GetOutputNames() || our_session->GetInputNames() != their_session->GetInputNames()) {
+    throw Error(ErrorCode::kInvalid, in_quotes(theirs.path.string()) + ": has other inputs or outputs than model " +
+                                         in_quotes(ours.name) + " of the bundle");
+  }
+  const Inputs values = inputs_for(ours, *our_session, inputs);
+  const std::vector<Ort::Value> our_outputs = run_once(ours.name, *our_session, values);
+  const std::vector<Ort::Value> their_outputs = run_once(theirs.path.string(), *their_session, values);
+  return compare_outputs(ours.name, names, our_outputs, their_outputs);
+}
+
+std::shared_ptr<Ort::Session> open_plain(const NamedModel& model) {
+  return translate_errors(model.path.string(), [&] {
+    return std::make_shared<Ort::Session>(environment(), model.path.c_str(), default_ort_options());
+  });
+}
+
+Ort::SessionOptions default_ort_options() {
+  Ort::SessionOptions options;
+  options.SetIntraOpNumThreads(1);
+  options.SetInterOpNumThreads(1);
+  return options;
+}
+
+}  // namespace wshare

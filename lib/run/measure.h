@@ -1,0 +1,59 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "run/inputs.h"
+#include "run/memory.h"
+#include "run/parity.h"
+
+namespace wshare {
+
+struct NamedModel {
+  std::string name;
+  std::filesystem::path path;  // of the .onnx, also what inputs are made from
+};
+
+// Makes one session; called once per session.
+using Opener = std::function<std::shared_ptr<Ort::Session>(const NamedModel&)>;
+
+struct MeasureOptions {
+  unsigned sessions = 1;  // per model
+  unsigned repeat = 5;    // runs that the median is of
+  InputOptions inputs;
+};
+
+struct SessionFigures {
+  std::string model;
+  double create_ms = 0;
+  double first_run_ms = 0;
+  double run_ms_median = 0;
+};
+
+struct Measurement {
+  std::vector<SessionFigures> sessions;  // models in order, their sessions side by side
+  MemoryFigures memory;                  // of the process, after one run of each session
+};
+
+// Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.
+//
+// Throws Error(kRuntime) if a session cannot be made or run; where made-up inputs may be the reason, the
+// hint says so.
+Measurement measure(const std::vector<NamedModel>& models, const Opener& open, const MeasureOptions& options);
+
+// Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same inputs.
+std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours, const NamedModel& theirs,
+                                      const Opener& open_theirs, const InputOptions& inputs);
+
+// Returns a stock session of the model, without any sharing.
+std::shared_ptr<Ort::Session> open_plain(const NamedModel& model);
+
+// Returns the options that `wshare run` gives all its sessions: one thread, so that figures compare.
+Ort::SessionOptions default_ort_options();
+
+}  // namespace wshare

@@ -1,0 +1,115 @@
+#include "runtime/handover.h"
+
+#include <map>
+#include <string>
+
+#include "format/dtype.h"
+#include "format/layout.h"
+#include "format/onnx_wire.h"
+#include "runtime/outline.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// ONNX Runtime trusts AddInitializer: it checks neither shape nor whether the name exists, and it matches by
+// name in every scope. So what is handed over is checked here, against the model's own words. Left to ONNX
+// Runtime, which loads them from the blob itself, are:
+//   - small tensors: sharing them saves nothing, and kernels that pack without exportable buffers make the
+//     session fail (CPU LayerNormalization in float16 with a container);
+//   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor anyway;
+//   - names that occur twice, as in both branches of an If: both would be replaced;
+//   - types that an OrtValue over foreign memory cannot have.
+
+namespace wshare {
+namespace {
+
+struct Mention {
+  size_t count = 0;  // of tensors, and of Constant nodes whose output becomes an initializer of this name
+  WireReference reference;
+};
+
+std::map<std::string_view, Mention> collect_mentions(std::span<const std::byte> model) {
+  std::map<std::string_view, Mention> mentions;
+  for (const WireTensor& tensor : find_wire_tensors(model).tensors) {
+    WireReference reference = read_wire_reference(model, tensor);
+    Mention& mention = mentions[reference.name];
+    ++mention.count;
+    mention.reference = std::move(reference);
+  }
+  for (const OutlineNode& node : read_nodes(model)) {
+    if (node.op_type != "Constant") continue;
+    for (const std::string_view output : node.outputs) {
+      const auto found = mentions.find(output);
+      if (found == mentions.end()) continue;
+      // A Constant's tensor often has the name of its output: that is one mention, not two, yet no
+      // initializer that dedupe made, so counting it twice only leaves it to ONNX Runtime.
+      ++found->second.count;
+    }
+  }
+  return mentions;
+}
+
+bool can_be_wrapped(const Dtype& dtype) {
+  constexpr int32_t kComplex64 = 14, kComplex128 = 15, kLastFloat8 = 20;
+  return dtype.bits >= 8 && dtype.code <= kLastFloat8 && dtype.code != kComplex64 && dtype.code != kComplex128;
+}
+
+std::string text_of_shape(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (const int64_t dim : shape) text += (text.size() > 1 ? "," : "") + std::to_string(dim);
+  return text + "]";
+}
+
+[[noreturn]] void refuse(const ModelRecord& record, const TensorRecord& tensor, const std::string& what,
+                         const std::string& in_manifest, const std::string& in_model) {
+  throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " + in_quotes(tensor.name) + ": " + what + " is " +
+                                       in_manifest + " in the manifest, " + in_model + " in the model");
+}
+
+void check_agrees(const Manifest& manifest, const ModelRecord& record, const TensorRecord& tensor,
+                  const WireReference& model) {
+  const auto dtype = find_dtype(model.dtype);
+  if (!dtype || dtype->name != tensor.dtype) {
+    refuse(record, tensor, "the element type", in_quotes(tensor.dtype),
+           dtype ? in_quotes(dtype->name) : std::to_string(model.dtype));
+  }
+  if (model.shape != tensor.shape) {
+    refuse(record, tensor, "the shape", text_of_shape(tensor.shape), text_of_shape(model.shape));
+  }
+  const std::string& blob = manifest.blobs.at(tensor.extent.blob).file;
+  if (!model.external || model.location != blob) {
+    refuse(record, tensor, "the file", in_quotes(blob), model.external ? in_quotes(model.location) : "inline");
+  }
+  const int64_t offset = model.offset.empty() ? 0 : parse_decimal(model.offset);
+  if (offset < 0 || static_cast<uint64_t>(offset) != tensor.extent.offset) {
+    refuse(record, tensor, "the offset", std::to_string(tensor.extent.offset), in_quotes(model.offset));
+  }
+  const int64_t length = parse_decimal(model.length);
+  if (length < 0 || static_cast<uint64_t>(length) != tensor.extent.size) {
+    refuse(record, tensor, "the length", std::to_string(tensor.extent.size), in_quotes(model.length));
+  }
+}
+
+}  // namespace
+
+std::vector<const TensorRecord*> tensors_to_hand_over(const Manifest& manifest, const ModelRecord& record,
+                                                      std::span<const std::byte> model) {
+  const std::map<std::string_view, Mention> mentions = collect_mentions(model);
+  std::vector<const TensorRecord*> chosen;
+  for (const TensorRecord& tensor : record.tensors) {
+    const auto dtype = find_dtype(tensor.dtype);
+    if (tensor.extent.size < kLargeBytes || tensor.folded || !dtype || !can_be_wrapped(*dtype)) continue;
+    const auto found = mentions.find(tensor.name);
+    if (found == mentions.end()) {
+      // The tensor of a Constant in a function may have no name of its own, or another.
+      if (!tensor.scope.empty()) continue;
+      throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " + in_quotes(tensor.name) +
+                                           ": is in the manifest, but not in the model");
+    }
+    if (found->second.count != 1) continue;
+    check_agrees(manifest, record, tensor, found->second.reference);
+    chosen.push_back(&tensor);
+  }
+  return chosen;
+}
+
+}  // namespace wshare

@@ -1,0 +1,85 @@
+#include "model/inputs.h"
+
+#include "support/bundle_test.h"
+
+namespace wshare {
+namespace {
+
+using test::code_of;
+using test::write_file;
+
+class ResolveInputs : public testing::Test {
+ protected:
+  std::vector<std::string> names(const std::vector<std::string>& arguments) {
+    std::vector<std::string> result;
+    for (const ModelInput& input : resolve_inputs(arguments)) result.push_back(input.name);
+    return result;
+  }
+  std::string path(const std::string& name) { return (temp_ / name).string(); }
+  void add(const std::string& name) { write_file(temp_ / name, name); }
+
+  test::TempFolder temp_;
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(ResolveInputs, NamesModelsLikeTheirFiles) {
+  for (const char* name : {"b.onnx", "a.onnx", "notes.txt", "sub/c.onnx", "x.onnx.data"}) add(name);
+  test::fs::create_directory(temp_ / "folder.onnx");
+  EXPECT_EQ(names({temp_.path().string()}), (Names{"a", "b"}));
+  EXPECT_EQ(names({path("b.onnx"), path("sub")}), (Names{"b", "c"}));
+  EXPECT_EQ(names({"z=" + path("a.onnx"), path("b.onnx")}), (Names{"z", "b"}));
+}
+
+TEST_F(ResolveInputs, NamesModelsLikeTheirFoldersWhereStemsCollide) {
+  for (const char* name : {"x/model.onnx", "y/model.onnx", "other.onnx"}) add(name);
+  EXPECT_EQ(names({path("x"), path("y"), path("other.onnx")}), (Names{"x", "y", "other"}));
+}
+
+TEST_F(ResolveInputs, TakesAFileWhoseNameHasAnEqualsSign) {
+  add("k=v.onnx");
+  EXPECT_EQ(names({path("k=v.onnx")}), Names{"k=v"});
+}
+
+TEST_F(ResolveInputs, ShowsHowToNameOneWhenACollisionRemains) {
+  for (const char* name : {"1/x/model.onnx", "2/x/model.onnx"}) add(name);
+  std::string message, hint;
+  EXPECT_EQ(code_of([&] { resolve_inputs({path("1/x"), path("2/x")}); }, &message, &hint), 4);
+  EXPECT_NE(message.find("'x'"), std::string::npos) << message;
+  EXPECT_NE(hint.find("NAME=" + path("2/x/model.onnx")), std::string::npos) << hint;
+  EXPECT_EQ(names({path("1/x"), "other=" + path("2/x/model.onnx")}).size(), 2u);
+}
+
+TEST_F(ResolveInputs, RefusesBadArguments) {
+  add("a.onnx");
+  add("in/b.onnx");
+  test::fs::create_directory(temp_ / "empty");
+  test::fs::create_symlink(temp_ / "a.onnx", temp_ / "alias.onnx");
+  struct Case {
+    const char* name;
+    Names arguments;
+    int code;
+    const char* text;
+  };
+  for (const Case& c :
+       {Case{"missing file", {path("none.onnx")}, 3, "none.onnx"},
+        Case{"missing named file", {"a=" + path("none.onnx")}, 3, "none.onnx"},
+        Case{"folder without models", {path("empty")}, 4, "empty"},
+        Case{"twice", {path("a.onnx"), path("a.onnx")}, 4, "twice"},
+        Case{"twice by other names", {path("a.onnx"), "b=" + path("in/../a.onnx")}, 4, "twice"},
+        Case{"twice by a link", {path("a.onnx"), path("alias.onnx")}, 4, "twice"},
+        Case{"file and its folder", {path("in"), path("in/b.onnx")}, 4, "twice"},
+        Case{"one name for two", {"n=" + path("a.onnx"), "n=" + path("in/b.onnx")}, 4, "'n'"},
+        Case{"name with a slash", {"x/y=" + path("a.onnx")}, 4, "x/y"},
+        Case{"name of dots", {"..=" + path("a.onnx")}, 4, "'..'"},
+        Case{"empty name", {"=" + path("a.onnx")}, 4, "name"},
+        Case{"empty argument", {""}, 3, "no such file"}}) {
+    SCOPED_TRACE(c.name);
+    std::string message;
+    EXPECT_EQ(code_of([&] { resolve_inputs(c.arguments); }, &message), c.code);
+    EXPECT_NE(message.find(c.text), std::string::npos) << message;
+  }
+}
+
+}  // namespace
+}  // namespace wshare

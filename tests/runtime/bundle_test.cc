@@ -1,0 +1,190 @@
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "format/manifest.h"
+#include "run/parity.h"
+#include "support/bundle_test.h"
+#include "util/content_hash.h"
+#include "wshare/runtime.h"
+
+namespace wshare::test {
+namespace {
+
+constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
+
+void add_matrix_value(onnx::ValueInfoProto& value, const std::string& name, int64_t columns) {
+  value.set_name(name);
+  onnx::TypeProto::Tensor& type = *value.mutable_type()->mutable_tensor_type();
+  type.set_elem_type(onnx::TensorProto::FLOAT);
+  type.mutable_shape()->add_dim()->set_dim_value(1);
+  type.mutable_shape()->add_dim()->set_dim_value(columns);
+}
+
+std::string floats(size_t count, uint32_t seed) {
+  std::string bytes;
+  for (size_t i = 0; i < count; ++i) {
+    seed = seed * 1664525 + 1013904223;
+    const float value = static_cast<float>(seed >> 16) / 65536.0F - 0.5F;
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  return bytes;
+}
+
+// y = MatMul(x, weight) + bias, with a weight that all models share and a bias of its own.
+onnx::ModelProto make_model(uint32_t seed) {
+  onnx::ModelProto model;
+  model.set_ir_version(8);
+  model.add_opset_import()->set_version(17);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.set_name("g");
+  add_matrix_value(*graph.add_input(), "x", kRows);
+  add_matrix_value(*graph.add_output(), "y", kColumns);
+  *graph.add_initializer() = raw("weight", floats(kRows * kColumns, 1), onnx::TensorProto::FLOAT, {kRows, kColumns});
+  *graph.add_initializer() = raw("bias", floats(kColumns, seed), onnx::TensorProto::FLOAT, {kColumns});
+  add_node(graph, "MatMul", {"x", "weight"}, {"product"});
+  add_node(graph, "Add", {"product", "bias"}, {"y"});
+  return model;
+}
+
+std::vector<Ort::Value> run(Ort::Session& session) {
+  const std::vector<int64_t> shape = {1, kRows};
+  Ort::AllocatorWithDefaultOptions allocator;
+  Ort::Value x = Ort::Value::CreateTensor<float>(allocator, shape.data(), shape.size());
+  const std::string bytes = floats(kRows, 7);
+  std::memcpy(x.GetTensorMutableRawData(), bytes.data(), bytes.size());
+  const char* input = "x";
+  const char* output = "y";
+  return session.Run(Ort::RunOptions{nullptr}, &input, &x, 1, &output, 1);
+}
+
+class BundleSession : public BundleTest {
+ protected:
+  BundleSession() {
+    add("a.onnx", make_model(2));
+    add("b.onnx", make_model(3));
+    make();
+  }
+
+  fs::path folder() const { return temp_ / "bundle"; }
+
+  bool equals_plain(const std::string& name, Ort::Session& session) {
+    Ort::Session plain(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(), Ort::SessionOptions{});
+    return compare_outputs(name, {"y"}, run(session), run(plain)).at(0).bit_equal;
+  }
+
+  // Changes what the manifest says of the weight of "a", and returns the message that refuses it.
+  template <typename Change>
+  std::string refusal(const Change& change) {
+    Manifest manifest = load_manifest(folder());
+    for (TensorRecord& tensor : manifest.models.at(0).tensors) {
+      if (tensor.name == "weight") change(tensor);
+    }
+    write_file(folder() / kManifestName, to_json(manifest));
+    std::string message;
+    EXPECT_EQ(code_of([&] { Bundle::open(folder()).session("a"); }, &message), 4);
+    return message;
+  }
+};
+
+TEST_F(BundleSession, GivesTheBitsOfPlainSessions) {
+  Bundle bundle = Bundle::open(folder());
+  EXPECT_EQ(bundle.models(), (std::vector<std::string>{"a", "b"}));
+  Session a = bundle.session("a");
+  Session b = bundle.session("b");
+  EXPECT_TRUE(equals_plain("a", *a));
+  EXPECT_TRUE(equals_plain("b", *b));
+}
+
+TEST_F(BundleSession, ReportsWhatIsShared) {
+  Bundle bundle = Bundle::open(folder());
+  EXPECT_TRUE(bundle.report().models.empty());
+  const Session session = bundle.session("b");
+  const Report report = bundle.report();
+  ASSERT_EQ(report.models.size(), 1u);
+  EXPECT_EQ(report.models[0].model, "b");
+  EXPECT_EQ(report.models[0].shared_tensors, std::vector<std::string>{"weight"});
+  EXPECT_EQ(report.models[0].shared_bytes, uint64_t{kRows * kColumns * 4});
+  EXPECT_EQ(report.models[0].left_bytes, uint64_t{kColumns * 4});  // the bias is too small to hand over
+  EXPECT_TRUE(report.models[0].packed_shared);
+}
+
+TEST_F(BundleSession, CompactOpensWithoutPacking) {
+  Bundle bundle = Bundle::open(folder());
+  SessionOptions options;
+  options.tier = Tier::kCompact;
+  Session session = bundle.session("a", options);
+  EXPECT_EQ(run(*session).size(), 1u);
+  EXPECT_FALSE(bundle.report().models.at(0).packed_shared);
+}
+
+TEST_F(BundleSession, RefusesAManifestThatContradictsTheModel) {
+  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.dtype = "int32"; }).find("'int32' in the manifest, 'float32'"),
+            std::string::npos);
+  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.dtype = "float32", tensor.shape = {kColumns, kRows}; })
+                .find("[512,64] in the manifest, [64,512]"),
+            std::string::npos);
+  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.shape = {kRows, kColumns}, tensor.name = "other"; })
+                .find("'other': is in the manifest, but not in the model"),
+            std::string::npos);
+}
+
+TEST_F(BundleSession, RefusesAModelThatIsNotTheOneOfTheManifest) {
+  std::string bytes = read_file(folder() / "a.onnx");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file(folder() / "a.onnx", bytes);
+  EXPECT_EQ(code_of([&] { Bundle::open(folder()).session("a"); }), 4);
+  EXPECT_EQ(code_of([&] { Bundle::open(folder()).session("b"); }), 0);
+  EXPECT_EQ(code_of([&] { Bundle::open(folder()).session("c"); }), 4);
+}
+
+TEST_F(BundleSession, RefusesABlobOfAnotherSize) {
+  const fs::path blob = folder() / load_manifest(folder()).blobs.at(0).file;
+  fs::resize_file(blob, fs::file_size(blob) - 1);
+  EXPECT_EQ(code_of([&] { Bundle::open(folder()); }), 4);
+}
+
+TEST_F(BundleSession, OutlivesTheBundle) {
+  std::optional<Session> session;
+  {
+    Bundle bundle = Bundle::open(folder());
+    session.emplace(bundle.session("a"));
+  }
+  EXPECT_TRUE(equals_plain("a", **session));
+}
+
+TEST_F(BundleSession, CanBeTakenOutBare) {
+  Ort::Session bare = Bundle::open(folder()).session("b");
+  EXPECT_TRUE(equals_plain("b", bare));
+}
+
+TEST_F(BundleSession, CanBeReplacedByAnother) {
+  Bundle bundle = Bundle::open(folder());
+  Session session = bundle.session("a");
+  session = bundle.session("b");
+  EXPECT_TRUE(equals_plain("b", *session));
+}
+
+TEST_F(BundleSession, IsMadeByManyThreadsAtOnce) {
+  Bundle bundle = Bundle::open(folder());
+  std::vector<Session> sessions;
+  std::mutex mutex;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (const char* name : {"a", "a", "a"}) {
+          Session session = bundle.session(name);
+          const std::lock_guard lock(mutex);
+          sessions.push_back(std::move(session));
+        }
+      });
+    }
+  }
+  ASSERT_EQ(sessions.size(), 12u);
+  for (Session& session : sessions) EXPECT_TRUE(equals_plain("a", *session));
+}
+
+}  // namespace
+}  // namespace wshare::test
