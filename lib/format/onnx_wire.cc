@@ -62,7 +62,7 @@ class Walker {
   void walk(Kind kind, uint64_t begin, uint64_t end, size_t up, int depth) {
     constexpr int kDeepest = 100;
     if (depth > kDeepest) {
-      throw Error(ErrorCode::kUnsupported, "messages are nested more than 100 deep, which protobuf refuses");
+      throw Error(ErrorCode::kInvalid, "messages are nested more than 100 deep, which protobuf refuses");
     }
     WireReader reader(file_, begin, end);
     while (const std::optional<WireField> field = reader.next()) {

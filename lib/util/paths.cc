@@ -38,6 +38,7 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
 }
 
 fs::path resolve_external(const fs::path& model_path, std::string_view location) {
+  if (location.empty()) throw Error(ErrorCode::kInvalid, "its external data has no location");
   const fs::path folder = model_path.has_parent_path() ? model_path.parent_path() : fs::path(".");
   std::error_code missing;
   const fs::path real_folder = fs::canonical(model_path, missing).parent_path();

@@ -144,8 +144,8 @@ TEST(FindWireTensors, RefusesMessagesNestedOver100Deep) {
     return model_of(graph);
   };
   EXPECT_EQ(names_in(nested(30)), std::vector<std::string>{"deep"});
-  expect_refused(nested(34), ErrorCode::kUnsupported);
-  expect_refused(nested(3000), ErrorCode::kUnsupported);
+  expect_refused(nested(34), ErrorCode::kInvalid);
+  expect_refused(nested(3000), ErrorCode::kInvalid);
 }
 
 TEST(FindWireTensors, RefusesTheCutMarkInATensorOnly) {

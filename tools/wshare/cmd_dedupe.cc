@@ -81,7 +81,9 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("MODEL", arguments->models, "A model file, NAME=file, or a folder of .onnx files")->required();
   CLI::Option* output = app.add_option("-o,--output", arguments->bundle, "The folder to make");
-  app.add_option("--min-bytes", arguments->options.min_bytes, "Tensors of fewer bytes stay in their model")->capture_default_str();
+  app.add_option("--min-bytes", arguments->options.min_bytes, "Tensors of fewer bytes stay in their model")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
   app.add_flag("--force", arguments->options.replace, "Replace a bundle that exists, as a whole");
   app.add_flag("--explain", arguments->options.explain, "Say of each large tensor who shares it, or why it stays");
