@@ -38,7 +38,8 @@ TEST_P(Families, ComeBackByteForByte) {
     EXPECT_GT(report.at("models").size(), 0u);
     EXPECT_EQ(run({"verify", bundle}), 0) << text_;
     ASSERT_EQ(run({"restore", bundle, "-o", back, "--json"}), 0) << text_;
-    for (const auto& model : nlohmann::json::parse(text_).at("models"))
+    const auto restored = nlohmann::json::parse(text_);
+    for (const auto& model : restored.at("models"))
       EXPECT_EQ(model.at("identical"), true) << model;
     size_t models = 0;
     for (const auto& [name, bytes] : test::files_in(back)) {
