@@ -88,8 +88,9 @@ Originals describe_originals(const std::vector<ScannedModel>& models,
                              const std::vector<std::vector<std::optional<uint32_t>>>& record_index) {
   Originals result;
   std::vector<SourceFile> files;
+  std::vector<std::vector<size_t>> files_of(models.size());  // index in `files` of each external file
   for (size_t m = 0; m < models.size(); ++m) {
-    std::vector<size_t> file_of;
+    std::vector<size_t>& file_of = files_of[m];
     for (const ExternalFile& external : models[m].external) file_of.push_back(index_of(files, external.file));
     for (size_t t = 0; t < models[m].tensors.size(); ++t) {
       const TensorRef& tensor = models[m].tensors[t];
@@ -108,7 +109,7 @@ Originals describe_originals(const std::vector<ScannedModel>& models,
       ExternalRecord& entry = record.external.emplace_back();
       entry.location = external.location;
       entry.size = external.file.bytes().size();
-      entry.pieces = files[index_of(files, external.file)].between;
+      entry.pieces = files[files_of[m][f]].between;
       for (size_t t = 0; t < models[m].tensors.size(); ++t) {
         const TensorRef& tensor = models[m].tensors[t];
         if (tensor.external_file != static_cast<int>(f) || !record_index[m][t]) continue;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
+#include <algorithm>
 
 #include "dedupe/originals.h"
 #include "format/dtype.h"
