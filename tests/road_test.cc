@@ -74,8 +74,9 @@ onnx::ModelProto model(const std::vector<onnx::TensorProto>& tensors) {
 class Road : public testing::Test {
  protected:
   Road() {
-    folder_ = fs::temp_directory_path() / ("wshare-road-" + std::to_string(getpid()) + "-" +
-                                           testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ =
+        fs::temp_directory_path() / ("wshare-road-" + std::to_string(getpid()) + "-" +
+                                     testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_ / "in");
   }
@@ -96,15 +97,18 @@ class Road : public testing::Test {
   std::map<std::string, std::string> files(const std::string& name) const {
     std::map<std::string, std::string> result;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder_ / name)) {
-      if (entry.is_regular_file()) result[fs::relative(entry.path(), folder_ / name).string()] = read_file(entry.path());
+      if (entry.is_regular_file())
+        result[fs::relative(entry.path(), folder_ / name).string()] = read_file(entry.path());
     }
     return result;
   }
 
   void add_two_models() {
     const std::string trunk = noise(128 << 10, 1);
-    add("a.onnx", model({tensor("trunk", trunk), tensor("head", noise(2000, 2)), tensor("constant", noise(5000, 3))}));
-    add("b.onnx", model({tensor("renamed", trunk), tensor("head", noise(2000, 4)), tensor("constant", noise(5000, 3))}));
+    add("a.onnx", model({tensor("trunk", trunk), tensor("head", noise(2000, 2)),
+                         tensor("constant", noise(5000, 3))}));
+    add("b.onnx", model({tensor("renamed", trunk), tensor("head", noise(2000, 4)),
+                         tensor("constant", noise(5000, 3))}));
   }
 
   fs::path folder_;
@@ -170,7 +174,8 @@ TEST_F(Road, RestoresExternalFilesWithWhatLiesBetweenTensors) {
   external.clear_raw_data();
   external.set_dims(0, 4000);
   external.set_data_location(onnx::TensorProto::EXTERNAL);
-  for (const auto& [key, value] : {std::pair("location", "weights/all.data"), {"offset", "300"}, {"length", "4000"}}) {
+  for (const auto& [key, value] :
+       {std::pair("location", "weights/all.data"), {"offset", "300"}, {"length", "4000"}}) {
     onnx::StringStringEntryProto& entry = *external.add_external_data();
     entry.set_key(key);
     entry.set_value(value);
@@ -184,9 +189,12 @@ TEST_F(Road, RestoresExternalFilesWithWhatLiesBetweenTensors) {
 }
 
 TEST_F(Road, FindsEverySingleBitChangeOfABundle) {
-  add("a.onnx", model({tensor("trunk", noise(300, 1)), tensor("head", noise(100, 2)), tensor("c", noise(70, 3))}));
-  add("b.onnx", model({tensor("trunk", noise(300, 1)), tensor("head", noise(90, 4)), tensor("c", noise(70, 3))}));
-  ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle"), "--min-bytes", "64"}), 0) << err_.str();
+  add("a.onnx", model({tensor("trunk", noise(300, 1)), tensor("head", noise(100, 2)),
+                       tensor("c", noise(70, 3))}));
+  add("b.onnx", model({tensor("trunk", noise(300, 1)), tensor("head", noise(90, 4)),
+                       tensor("c", noise(70, 3))}));
+  ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle"), "--min-bytes", "64"}), 0)
+      << err_.str();
   ASSERT_EQ(run({"verify", path("bundle")}), 0) << out_.str();
   for (const auto& [name, bytes] : files("bundle")) {
     for (size_t at = 0; at < bytes.size(); ++at) {
@@ -201,7 +209,8 @@ TEST_F(Road, FindsEverySingleBitChangeOfABundle) {
 }
 
 TEST_F(Road, RefusesTruncatedModelsWithoutACrashAndLeavesNothing) {
-  const std::string whole = model({tensor("w", noise(300, 1)), tensor("c", noise(70, 3))}).SerializeAsString();
+  const std::string whole =
+      model({tensor("w", noise(300, 1)), tensor("c", noise(70, 3))}).SerializeAsString();
   size_t refused = 0;
   for (size_t size = 0; size < whole.size(); ++size) {
     write_file(folder_ / "in" / "cut.onnx", whole.substr(0, size));
@@ -210,7 +219,8 @@ TEST_F(Road, RefusesTruncatedModelsWithoutACrashAndLeavesNothing) {
     refused += code == 4 ? 1 : 0;
     fs::remove_all(folder_ / "bundle");
   }
-  EXPECT_GT(refused, whole.size() * 9 / 10);  // a cut between two fields of the model is a valid message
+  EXPECT_GT(refused,
+            whole.size() * 9 / 10);  // a cut between two fields of the model is a valid message
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);  // only "in"
 }
 
@@ -235,14 +245,21 @@ TEST_F(Road, AnswersBadInputWithOneClearErrorAndTheExitCodeOfTheContract) {
     int code;
     const char* text;
   };
-  for (const Case& c : {Case{"mistyped command", {"dedup"}, 2, "did you mean 'dedupe'"},
-                        Case{"unknown option", {"dedupe", "x", "-o", "y", "--fast"}, 2, "--fast"},
-                        Case{"no output", {"dedupe", "x"}, 2, "--output"},
-                        Case{"missing file", {"dedupe", path("in/none.onnx"), "-o", path("o")}, 3, "no such file"},
-                        Case{"no model", {"dedupe", path("in/no.onnx"), "-o", path("o")}, 4, "no valid ONNX file"},
-                        Case{"same model twice", {"dedupe", path("in/a.onnx"), "z=" + path("in/a.onnx"), "-o", path("o")}, 4, "is given twice"},
-                        Case{"output holds inputs", {"dedupe", path("in/a.onnx"), "-o", path("in")}, 3, "holds the input"},
-                        Case{"no bundle", {"verify", path("in")}, 3, "is no bundle"}}) {
+  for (const Case& c :
+       {Case{"mistyped command", {"dedup"}, 2, "did you mean 'dedupe'"},
+        Case{"unknown option", {"dedupe", "x", "-o", "y", "--fast"}, 2, "--fast"},
+        Case{"no output", {"dedupe", "x"}, 2, "--output"},
+        Case{"missing file", {"dedupe", path("in/none.onnx"), "-o", path("o")}, 3, "no such file"},
+        Case{"no model", {"dedupe", path("in/no.onnx"), "-o", path("o")}, 4, "no valid ONNX file"},
+        Case{"same model twice",
+             {"dedupe", path("in/a.onnx"), "z=" + path("in/a.onnx"), "-o", path("o")},
+             4,
+             "is given twice"},
+        Case{"output holds inputs",
+             {"dedupe", path("in/a.onnx"), "-o", path("in")},
+             3,
+             "holds the input"},
+        Case{"no bundle", {"verify", path("in")}, 3, "is no bundle"}}) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(run(c.arguments), c.code);
     EXPECT_NE(err_.str().find(c.text), std::string::npos) << err_.str();

@@ -24,16 +24,20 @@ void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs,
   if (bundle.empty()) throw Error(ErrorCode::kIo, "the output has no name");
   for (const ModelInput& input : inputs) {
     if (is_inside(input.path, bundle)) {
-      throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": holds the input " + in_quotes(input.path.string()),
-                  "choose a folder of its own for the bundle");
+      throw Error(
+          ErrorCode::kIo,
+          in_quotes(bundle.string()) + ": holds the input " + in_quotes(input.path.string()),
+          "choose a folder of its own for the bundle");
     }
   }
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(bundle))) return;
-  if (!fs::is_directory(bundle, ignored)) throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists and is no folder");
+  if (!fs::is_directory(bundle, ignored))
+    throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists and is no folder");
   if (fs::is_empty(bundle, ignored)) return;
   if (!replace) {
-    throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists already", "--force replaces a bundle as a whole");
+    throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists already",
+                "--force replaces a bundle as a whole");
   }
   std::set<std::string> known = {kManifestName};
   const Manifest manifest = load_manifest(bundle);
@@ -41,8 +45,10 @@ void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs,
   for (const ModelRecord& model : manifest.models) known.insert(model.file);
   for (const fs::directory_entry& entry : fs::directory_iterator(bundle)) {
     if (known.count(entry.path().filename().string()) == 0) {
-      throw Error(ErrorCode::kIo, in_quotes(entry.path().string()) + ": is no part of the bundle that would be replaced",
-                  "move it away first");
+      throw Error(
+          ErrorCode::kIo,
+          in_quotes(entry.path().string()) + ": is no part of the bundle that would be replaced",
+          "move it away first");
     }
   }
 }
@@ -56,9 +62,11 @@ std::vector<std::string> source_folders(const std::vector<ModelInput>& inputs) {
     const fs::path folder = fs::canonical(fs::absolute(input.path).parent_path());
     auto [at, is_new] = name_of.try_emplace(folder);
     if (is_new) {
-      const std::string stem = is_file_name(folder.filename().string()) ? folder.filename().string() : "folder";
+      const std::string stem =
+          is_file_name(folder.filename().string()) ? folder.filename().string() : "folder";
       at->second = stem;
-      for (int number = 2; !taken.insert(at->second).second; ++number) at->second = stem + "_" + std::to_string(number);
+      for (int number = 2; !taken.insert(at->second).second; ++number)
+        at->second = stem + "_" + std::to_string(number);
     }
     result.push_back(at->second);
   }
@@ -68,7 +76,8 @@ std::vector<std::string> source_folders(const std::vector<ModelInput>& inputs) {
 
 std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsigned threads) {
   std::vector<std::optional<ScannedModel>> scanned(inputs.size());
-  parallel_for(inputs.size(), threads, [&](size_t i) { scanned[i].emplace(scan_model(inputs[i].path)); });
+  parallel_for(inputs.size(), threads,
+               [&](size_t i) { scanned[i].emplace(scan_model(inputs[i].path)); });
   std::vector<ScannedModel> models;
   models.reserve(inputs.size());
   for (std::optional<ScannedModel>& model : scanned) models.push_back(std::move(*model));
@@ -81,7 +90,8 @@ struct Movable {
   std::vector<PlanModel> models;  // PlanTensor::content is the place in `bytes` until it is known
 };
 
-Movable choose_movable(const std::vector<ModelInput>& inputs, std::vector<ScannedModel>& models, uint64_t min_bytes) {
+Movable choose_movable(const std::vector<ModelInput>& inputs, std::vector<ScannedModel>& models,
+                       uint64_t min_bytes) {
   Movable result;
   for (size_t m = 0; m < models.size(); ++m) {
     PlanModel& plan_model = result.models.emplace_back(PlanModel{inputs[m].name, {}});
@@ -89,7 +99,8 @@ Movable choose_movable(const std::vector<ModelInput>& inputs, std::vector<Scanne
       if (!tensor.inline_reason && tensor.bytes.size() < std::max<uint64_t>(min_bytes, 1)) {
         tensor.inline_reason = InlineReason::kBelowMinBytes;
       }
-      plan_model.tensors.push_back({tensor.bytes.size(), static_cast<uint32_t>(result.bytes.size()), tensor.inline_reason});
+      plan_model.tensors.push_back(
+          {tensor.bytes.size(), static_cast<uint32_t>(result.bytes.size()), tensor.inline_reason});
       if (!tensor.inline_reason) result.bytes.push_back(tensor.bytes);
     }
   }
@@ -104,9 +115,10 @@ uint64_t input_bytes(const std::vector<ScannedModel>& models, DedupeReport& repo
     for (const ExternalFile& external : models[m].external) files.push_back(&external.file);
     for (const MappedFile* file : files) {
       report.models[m].bytes_in += file->bytes().size();
-      const bool known = file != files[0] && std::any_of(seen.begin(), seen.end(), [&](const MappedFile* other) {
-                           return other->same_file(*file);
-                         });
+      const bool known =
+          file != files[0] && std::any_of(seen.begin(), seen.end(), [&](const MappedFile* other) {
+            return other->same_file(*file);
+          });
       if (known) continue;
       if (file != files[0]) seen.push_back(file);
       total += file->bytes().size();
@@ -115,8 +127,9 @@ uint64_t input_bytes(const std::vector<ScannedModel>& models, DedupeReport& repo
   return total;
 }
 
-void report_tensors(const std::vector<ScannedModel>& models, const std::vector<PlanModel>& plan_models,
-                    const Plan& plan, bool explain, DedupeReport& report) {
+void report_tensors(const std::vector<ScannedModel>& models,
+                    const std::vector<PlanModel>& plan_models, const Plan& plan, bool explain,
+                    DedupeReport& report) {
   std::map<uint32_t, std::set<uint32_t>> users;  // content -> models
   for (uint32_t m = 0; m < models.size(); ++m) {
     for (const PlanTensor& tensor : plan_models[m].tensors) {
@@ -131,13 +144,15 @@ void report_tensors(const std::vector<ScannedModel>& models, const std::vector<P
       const TensorRef& tensor = models[m].tensors[t];
       const PlanTensor& planned = plan_models[m].tensors[t];
       if (planned.reason) {
-        report.left_inline.push_back({entry.name, tensor.scope, tensor.name, tensor.bytes.size(), *planned.reason});
+        report.left_inline.push_back(
+            {entry.name, tensor.scope, tensor.name, tensor.bytes.size(), *planned.reason});
         continue;
       }
       ++entry.tensors;
       const PlanBlob& blob = plan.blobs[plan.extents[m][t]->blob];
       const bool shared = blob.shared;
-      if (distinct.insert(planned.content).second) (shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
+      if (distinct.insert(planned.content).second)
+        (shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
       if (!explain) continue;
       PlacedTensor placed{entry.name, tensor.scope, tensor.name, blob.file, planned.size, {}};
       for (const uint32_t user : users[planned.content]) {
@@ -152,8 +167,10 @@ void report_tensors(const std::vector<ScannedModel>& models, const std::vector<P
 
 }  // namespace
 
-DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundle, const DedupeOptions& options) {
-  if (!options.dry_run || !bundle.empty()) check_target(bundle, inputs, options.replace || options.dry_run);
+DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundle,
+                    const DedupeOptions& options) {
+  if (!options.dry_run || !bundle.empty())
+    check_target(bundle, inputs, options.replace || options.dry_run);
   const unsigned threads = thread_count(options.threads);
   std::vector<ScannedModel> models = scan_all(inputs, threads);
   DedupeReport report;
@@ -169,7 +186,8 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
     if (options.progress) options.progress("comparing", done += bytes, total);
   });
   std::vector<PlanContent> plan_contents;
-  for (const Content& content : contents.contents) plan_contents.push_back({content.bytes.size(), content.host});
+  for (const Content& content : contents.contents)
+    plan_contents.push_back({content.bytes.size(), content.host});
   WriteInput write;
   for (PlanModel& model : movable.models) {
     write.names.push_back(model.name);
@@ -193,7 +211,8 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   OutputFolder output(bundle, options.replace);
   const Manifest manifest = write_bundle(write, output.path(), threads);
   for (size_t m = 0; m < models.size(); ++m) report.models[m].model_bytes = manifest.models[m].size;
-  for (const fs::directory_entry& entry : fs::directory_iterator(output.path())) report.bytes_out += entry.file_size();
+  for (const fs::directory_entry& entry : fs::directory_iterator(output.path()))
+    report.bytes_out += entry.file_size();
   output.commit();
   return report;
 }

@@ -53,15 +53,16 @@ struct DedupeReport {
   uint64_t tensors = 0;
   uint64_t distinct_tensors = 0;
   std::vector<InlineTensor> left_inline;
-  std::vector<PlacedTensor> placed;  // with DedupeOptions::explain only: it names every pair of models
+  std::vector<PlacedTensor>
+      placed;  // with DedupeOptions::explain only: it names every pair of models
 };
 
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
 //
-// The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on inputs,
-// names and min_bytes only. Throws Error(kIo) if `bundle` exists (and is not to be replaced, or holds files
-// that are no part of a bundle), holds an input, or a file cannot be read or written or changed meanwhile;
-// Error(kInvalid) if an input is malformed.
+// The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on
+// inputs, names and min_bytes only. Throws Error(kIo) if `bundle` exists (and is not to be
+// replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be read
+// or written or changed meanwhile; Error(kInvalid) if an input is malformed.
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,
                     const DedupeOptions& options);
 

@@ -9,21 +9,22 @@
 
 #include "util/parallel.h"
 
-// Problem: of N tensors in many files, find the distinct byte strings and the hash of each, at the speed of
-// memory. Hashing everything and then comparing equal hashes would read every byte twice.
+// Problem: of N tensors in many files, find the distinct byte strings and the hash of each, at the
+// speed of memory. Hashing everything and then comparing equal hashes would read every byte twice.
 //
-// Idea: tensors that begin with the same kilobyte are candidates (a group). A group is cut into leaves of
-// 4 MiB at equal offsets, and each leaf of a group is one job: walk its members side by side in small
-// steps, compare each with the first one, whose step is hot in the cache, and hash only that one. Members
-// that differ go on among themselves. A job's answer is a class per member; members are equal when their
-// classes agree in all leaves, which proves equality of bytes. The hash of a content comes from the digests
-// of its leaves, so jobs inside one huge tensor run on all cores.
+// Idea: tensors that begin with the same kilobyte are candidates (a group). A group is cut into
+// leaves of 4 MiB at equal offsets, and each leaf of a group is one job: walk its members side by
+// side in small steps, compare each with the first one, whose step is hot in the cache, and hash
+// only that one. Members that differ go on among themselves. A job's answer is a class per member;
+// members are equal when their classes agree in all leaves, which proves equality of bytes. The
+// hash of a content comes from the digests of its leaves, so jobs inside one huge tensor run on all
+// cores.
 //
-// A shorter member that runs along a longer one is its prefix: full leaves agree by class, and the rest of
-// the shorter one is compared directly.
+// A shorter member that runs along a longer one is its prefix: full leaves agree by class, and the
+// rest of the shorter one is compared directly.
 //
-// Cost: every byte is read once, the first member of each class is hashed; a group of m members that all
-// differ costs m^2 / 2 comparisons, each ending at its first different byte.
+// Cost: every byte is read once, the first member of each class is hashed; a group of m members
+// that all differ costs m^2 / 2 comparisons, each ending at its first different byte.
 
 namespace wshare {
 namespace {
@@ -31,9 +32,11 @@ namespace {
 constexpr size_t kFrontBytes = 1024;
 constexpr size_t kStepBytes = size_t{128} << 10;
 
-// What one job found: the class of each member that reaches this leaf, and the digest of each class.
+// What one job found: the class of each member that reaches this leaf, and the digest of each
+// class.
 struct Leaf {
-  std::vector<uint32_t> class_of;  // parallel to Group::members, which are sorted by size, longest first
+  std::vector<uint32_t>
+      class_of;  // parallel to Group::members, which are sorted by size, longest first
   std::vector<ContentHash> digests;
 };
 
@@ -47,9 +50,12 @@ Bytes leaf_of(Bytes tensor, size_t leaf) {
   return tensor.subspan(begin, std::min<size_t>(kHashLeafBytes, tensor.size() - begin));
 }
 
-size_t leaf_count(Bytes tensor) { return tensor.empty() ? 1 : (tensor.size() - 1) / kHashLeafBytes + 1; }
+size_t leaf_count(Bytes tensor) {
+  return tensor.empty() ? 1 : (tensor.size() - 1) / kHashLeafBytes + 1;
+}
 
-// Splits off from `pending` (member numbers) the class of its first one and returns that class's digest.
+// Splits off from `pending` (member numbers) the class of its first one and returns that class's
+// digest.
 ContentHash split_class(const std::vector<Bytes>& leaf, std::vector<uint32_t>& pending,
                         std::vector<uint32_t>& same) {
   const Bytes first = leaf[pending[0]];
@@ -93,7 +99,8 @@ void solve_leaf(std::span<const Bytes> tensors, Group& group, size_t index) {
   }
 }
 
-std::vector<Group> make_groups(std::span<const Bytes> tensors, const std::function<uint64_t(Bytes)>& fingerprint) {
+std::vector<Group> make_groups(std::span<const Bytes> tensors,
+                               const std::function<uint64_t(Bytes)>& fingerprint) {
   std::unordered_map<uint64_t, size_t> group_of;
   std::vector<Group> groups;
   for (uint32_t i = 0; i < tensors.size(); ++i) {
@@ -122,7 +129,8 @@ std::vector<uint32_t> classes_of(std::span<const Bytes> tensors, const Group& gr
 
 ContentHash hash_of(const Group& group, const std::vector<uint32_t>& classes, uint64_t size) {
   std::vector<ContentHash> digests;
-  for (size_t leaf = 0; leaf < classes.size(); ++leaf) digests.push_back(group.leaves[leaf].digests[classes[leaf]]);
+  for (size_t leaf = 0; leaf < classes.size(); ++leaf)
+    digests.push_back(group.leaves[leaf].digests[classes[leaf]]);
   return combine_leaves(digests, size);
 }
 
@@ -136,7 +144,8 @@ bool is_front(std::span<const Bytes> tensors, const Distinct& shorter, const Dis
   const Bytes whole = tensors[longer.tensor];
   if (front.size() >= whole.size() || front.size() < kFrontBytes) return false;
   const size_t full = front.size() / kHashLeafBytes;
-  if (!std::equal(shorter.classes.begin(), shorter.classes.begin() + static_cast<ptrdiff_t>(full), longer.classes.begin())) {
+  if (!std::equal(shorter.classes.begin(), shorter.classes.begin() + static_cast<ptrdiff_t>(full),
+                  longer.classes.begin())) {
     return false;
   }
   const size_t at = full * kHashLeafBytes;
@@ -145,7 +154,8 @@ bool is_front(std::span<const Bytes> tensors, const Distinct& shorter, const Dis
 
 }  // namespace
 
-Contents find_distinct(std::span<const Bytes> tensors, unsigned threads, const ReadProgress& progress,
+Contents find_distinct(std::span<const Bytes> tensors, unsigned threads,
+                       const ReadProgress& progress,
                        const std::function<uint64_t(Bytes)>& fingerprint) {
   std::vector<Group> groups = make_groups(tensors, fingerprint);
   std::vector<std::pair<uint32_t, uint32_t>> jobs;
@@ -186,7 +196,8 @@ Contents find_distinct(std::span<const Bytes> tensors, unsigned threads, const R
   }
 
   Contents result;
-  std::map<uint32_t, uint32_t> number;  // first tensor -> content; `found` is in the order of tensors
+  std::map<uint32_t, uint32_t>
+      number;  // first tensor -> content; `found` is in the order of tensors
   for (const auto& [tensor, what] : found) {
     number[tensor] = static_cast<uint32_t>(result.contents.size());
     result.contents.push_back({tensors[tensor], what.first, std::nullopt});

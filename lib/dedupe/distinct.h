@@ -15,14 +15,14 @@ using Bytes = std::span<const std::byte>;
 
 // One distinct byte string.
 struct Content {
-  Bytes bytes;                   // of the first tensor that has it
+  Bytes bytes;  // of the first tensor that has it
   ContentHash hash;
   std::optional<uint32_t> host;  // a longer content that begins with these bytes
 };
 
 struct Contents {
-  std::vector<Content> contents;     // in the order of the first tensor that has each
-  std::vector<uint32_t> of_tensor;   // index in `contents`
+  std::vector<Content> contents;    // in the order of the first tensor that has each
+  std::vector<uint32_t> of_tensor;  // index in `contents`
 };
 
 // Called now and then from any thread with the bytes read since the last call.
@@ -30,9 +30,10 @@ using ReadProgress = std::function<void(uint64_t)>;
 
 // Finds out which of `tensors` have equal bytes, and which are the front of a longer one.
 //
-// Every input byte is read once. `fingerprint` maps the first bytes of a tensor to a number and only
-// chooses what is compared with what; bytes decide. (A test passes one that always collides.)
-Contents find_distinct(std::span<const Bytes> tensors, unsigned threads, const ReadProgress& progress = {},
+// Every input byte is read once. `fingerprint` maps the first bytes of a tensor to a number and
+// only chooses what is compared with what; bytes decide. (A test passes one that always collides.)
+Contents find_distinct(std::span<const Bytes> tensors, unsigned threads,
+                       const ReadProgress& progress = {},
                        const std::function<uint64_t(Bytes)>& fingerprint = {});
 
 }  // namespace wshare

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-// An external file may serve several models, and may hold more than their tensors: a header, padding,
-// weights of models that are not at hand. Nothing may be lost, so what lies between tensors in blobs is
-// kept too: as a count when it is zero, else as a gap, once per file.
+// An external file may serve several models, and may hold more than their tensors: a header,
+// padding, weights of models that are not at hand. Nothing may be lost, so what lies between
+// tensors in blobs is kept too: as a count when it is zero, else as a gap, once per file.
 
 namespace wshare {
 namespace {
@@ -18,12 +18,13 @@ struct Interval {
 
 struct SourceFile {
   const MappedFile* file;
-  std::vector<Interval> covered;        // by tensors of all models
-  std::vector<ExternalPiece> between;   // zeros and gaps
+  std::vector<Interval> covered;       // by tensors of all models
+  std::vector<ExternalPiece> between;  // zeros and gaps
 };
 
 bool all_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 void find_between(SourceFile& source, std::vector<Gap>& gaps) {
@@ -49,15 +50,16 @@ void find_between(SourceFile& source, std::vector<Gap>& gaps) {
 }
 
 size_t index_of(std::vector<SourceFile>& files, const MappedFile& file) {
-  const auto known = std::find_if(files.begin(), files.end(),
-                                  [&](const SourceFile& source) { return source.file->same_file(file); });
+  const auto known = std::find_if(files.begin(), files.end(), [&](const SourceFile& source) {
+    return source.file->same_file(file);
+  });
   if (known != files.end()) return static_cast<size_t>(known - files.begin());
   files.push_back({&file, {}, {}});
   return files.size() - 1;
 }
 
-void read_literal(const ScannedModel& model, const std::vector<std::optional<uint32_t>>& record_index,
-                  RestoreRecord& record) {
+void read_literal(const ScannedModel& model,
+                  const std::vector<std::optional<uint32_t>>& record_index, RestoreRecord& record) {
   struct Cut {
     const std::byte* begin;
     size_t size;
@@ -84,14 +86,17 @@ void read_literal(const ScannedModel& model, const std::vector<std::optional<uin
 
 }  // namespace
 
-Originals describe_originals(const std::vector<ScannedModel>& models,
-                             const std::vector<std::vector<std::optional<uint32_t>>>& record_index) {
+Originals describe_originals(
+    const std::vector<ScannedModel>& models,
+    const std::vector<std::vector<std::optional<uint32_t>>>& record_index) {
   Originals result;
   std::vector<SourceFile> files;
-  std::vector<std::vector<size_t>> files_of(models.size());  // index in `files` of each external file
+  std::vector<std::vector<size_t>> files_of(
+      models.size());  // index in `files` of each external file
   for (size_t m = 0; m < models.size(); ++m) {
     std::vector<size_t>& file_of = files_of[m];
-    for (const ExternalFile& external : models[m].external) file_of.push_back(index_of(files, external.file));
+    for (const ExternalFile& external : models[m].external)
+      file_of.push_back(index_of(files, external.file));
     for (size_t t = 0; t < models[m].tensors.size(); ++t) {
       const TensorRef& tensor = models[m].tensors[t];
       if (tensor.external_file < 0 || !record_index[m][t]) continue;
@@ -113,7 +118,8 @@ Originals describe_originals(const std::vector<ScannedModel>& models,
       for (size_t t = 0; t < models[m].tensors.size(); ++t) {
         const TensorRef& tensor = models[m].tensors[t];
         if (tensor.external_file != static_cast<int>(f) || !record_index[m][t]) continue;
-        entry.pieces.push_back({ExternalPiece::Kind::kTensor, tensor.external_offset, *record_index[m][t]});
+        entry.pieces.push_back(
+            {ExternalPiece::Kind::kTensor, tensor.external_offset, *record_index[m][t]});
       }
     }
   }

@@ -10,9 +10,10 @@ namespace {
 
 constexpr uint32_t kShared = ~uint32_t{0};
 
-// Returns `stem` + `extension`, or with a number between them when a bundle of these files has it already.
-// Names that differ in case only are one name to some systems.
-std::string unused_name(const std::string& stem, const std::string& extension, std::set<std::string>& taken) {
+// Returns `stem` + `extension`, or with a number between them when a bundle of these files has it
+// already. Names that differ in case only are one name to some systems.
+std::string unused_name(const std::string& stem, const std::string& extension,
+                        std::set<std::string>& taken) {
   for (int number = 1;; ++number) {
     std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
     std::string folded = name;
@@ -22,14 +23,15 @@ std::string unused_name(const std::string& stem, const std::string& extension, s
   }
 }
 
-// The content that holds the bytes of `content`: itself or its host. Hosts have no hosts of their own that
-// are not the longest: find_distinct() names the longest first.
+// The content that holds the bytes of `content`: itself or its host. Hosts have no hosts of their
+// own that are not the longest: find_distinct() names the longest first.
 uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
   while (contents[content].host) content = *contents[content].host;
   return content;
 }
 
-void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents, const std::vector<uint32_t>& in_order) {
+void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
+             const std::vector<uint32_t>& in_order) {
   for (const bool large : {true, false}) {
     for (const uint32_t content : in_order) {
       const uint64_t size = contents[content].size;
@@ -67,9 +69,11 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   }
   Plan plan;
   std::set<std::string> taken = {kManifestName};
-  for (const PlanModel& model : models) plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
+  for (const PlanModel& model : models)
+    plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
   std::vector<Extent> place(contents.size());
-  const auto add_blob = [&](bool shared_by_models, const std::string& stem, const std::vector<uint32_t>& members) {
+  const auto add_blob = [&](bool shared_by_models, const std::string& stem,
+                            const std::vector<uint32_t>& members) {
     if (members.empty()) return;
     PlanBlob blob{shared_by_models, unused_name(stem, ".bin", taken), {}, 0};
     lay_out(blob, contents, members);

@@ -43,14 +43,16 @@ struct PlanBlob {
 
 // Where every tensor goes; a pure value.
 struct Plan {
-  std::vector<PlanBlob> blobs;  // the shared one first, then by model; blobs without bytes are left out
+  std::vector<PlanBlob>
+      blobs;  // the shared one first, then by model; blobs without bytes are left out
   std::vector<std::string> model_files;
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
 };
 
-// Returns the plan for `models`: contents that two models use go into the shared blob, others into the blob
-// of their model; a content with a host lies inside its host. Each blob holds its large contents first, on
-// pages, then the small ones, on cache lines, both by first use, so that padding stays under one percent.
+// Returns the plan for `models`: contents that two models use go into the shared blob, others into
+// the blob of their model; a content with a host lies inside its host. Each blob holds its large
+// contents first, on pages, then the small ones, on cache lines, both by first use, so that padding
+// stays under one percent.
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents);
 
 }  // namespace wshare

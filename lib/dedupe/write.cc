@@ -28,7 +28,8 @@ RecordIndex index_records(const Plan& plan) {
   return result;
 }
 
-void write_blob(const PlanBlob& blob, const Contents& contents, const std::filesystem::path& folder) {
+void write_blob(const PlanBlob& blob, const Contents& contents,
+                const std::filesystem::path& folder) {
   OutputFile file(folder / blob.file, blob.size);
   for (const Placement& placement : blob.placements) {
     file.write_zeros(placement.offset - file.offset());
@@ -58,8 +59,10 @@ ModelRecord write_model(const WriteInput& input, size_t m, const RestoreRecord& 
   for (size_t t = 0; t < model.tensors.size(); ++t) {
     if (!plan.extents[m][t]) continue;
     const TensorRef& tensor = model.tensors[t];
-    record.tensors.push_back({tensor.scope, tensor.name, std::string(find_dtype(tensor.dtype)->name), tensor.shape,
-                              *plan.extents[m][t], input.contents->contents[input.content_of[m][t]].hash, tensor.folded});
+    record.tensors.push_back(
+        {tensor.scope, tensor.name, std::string(find_dtype(tensor.dtype)->name), tensor.shape,
+         *plan.extents[m][t], input.contents->contents[input.content_of[m][t]].hash,
+         tensor.folded});
   }
   packed = pack_record(original, bytes);
   OutputFile file(folder / record.file);
@@ -100,7 +103,8 @@ std::string restore_blob_name(const Plan& plan) {
 
 }  // namespace
 
-Manifest write_bundle(const WriteInput& input, const std::filesystem::path& folder, unsigned threads) {
+Manifest write_bundle(const WriteInput& input, const std::filesystem::path& folder,
+                      unsigned threads) {
   const Plan& plan = *input.plan;
   const std::vector<ScannedModel>& models = *input.models;
   Manifest manifest;
@@ -109,7 +113,8 @@ Manifest write_bundle(const WriteInput& input, const std::filesystem::path& fold
   manifest.models.resize(models.size());
   const Originals originals = describe_originals(models, index_records(plan));
   std::vector<std::string> packed(models.size());
-  // Blobs are the long jobs and the shared one is first, so it starts at once and models fill the rest.
+  // Blobs are the long jobs and the shared one is first, so it starts at once and models fill the
+  // rest.
   parallel_for(plan.blobs.size() + models.size(), threads, [&](size_t job) {
     if (job < plan.blobs.size()) {
       write_blob(plan.blobs[job], *input.contents, folder);

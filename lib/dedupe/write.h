@@ -23,6 +23,7 @@ struct WriteInput {
 // Writes all files of the bundle into `folder`, the manifest last, and returns the manifest.
 //
 // Throws Error(kIo) if something cannot be written or an input changed since it was scanned.
-Manifest write_bundle(const WriteInput& input, const std::filesystem::path& folder, unsigned threads);
+Manifest write_bundle(const WriteInput& input, const std::filesystem::path& folder,
+                      unsigned threads);
 
 }  // namespace wshare

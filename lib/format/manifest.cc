@@ -10,9 +10,10 @@
 #include "util/text.h"
 #include "wshare/error.h"
 
-// The text is one JSON object, its last key "manifest_hash": the hash of the whole text with the 32 digits
-// of that value replaced by '0'. Models are written one by one, so that a bundle of many models needs no
-// tree of all of them in memory; one tensor stands on one line, so that two manifests can be compared.
+// The text is one JSON object, its last key "manifest_hash": the hash of the whole text with the 32
+// digits of that value replaced by '0'. Models are written one by one, so that a bundle of many
+// models needs no tree of all of them in memory; one tensor stands on one line, so that two
+// manifests can be compared.
 
 namespace wshare {
 namespace {
@@ -47,8 +48,8 @@ Json source_json(const SourceRecord& source) {
   return json;
 }
 
-// Names come from hostile files: bytes that are no UTF-8 are replaced in the text. Tensors are found by
-// their place in the list, never by this name alone.
+// Names come from hostile files: bytes that are no UTF-8 are replaced in the text. Tensors are
+// found by their place in the list, never by this name alone.
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -84,26 +85,31 @@ std::string model_text(const ModelRecord& model) {
 
 // ---- reading ----
 
-// nlohmann converts numbers silently (-1 to 2^64-1, 1.5 to 1): sizes must be written as what they are.
+// nlohmann converts numbers silently (-1 to 2^64-1, 1.5 to 1): sizes must be written as what they
+// are.
 uint64_t read_number(const Json& json, uint64_t largest = (uint64_t{1} << 63) - 1) {
   if (!json.is_number_unsigned() || json.get<uint64_t>() > largest) {
-    throw Error(ErrorCode::kInvalid, json.dump() + ": is no number of 0 to " + std::to_string(largest));
+    throw Error(ErrorCode::kInvalid,
+                json.dump() + ": is no number of 0 to " + std::to_string(largest));
   }
   return json.get<uint64_t>();
 }
 
 Extent read_extent(const Json& json, const Manifest& manifest) {
-  if (json.size() != 3) throw Error(ErrorCode::kInvalid, "an extent is no list of blob, offset, size");
-  const Extent extent{static_cast<uint32_t>(read_number(json.at(0), UINT32_MAX)), read_number(json.at(1)), read_number(json.at(2))};
+  if (json.size() != 3)
+    throw Error(ErrorCode::kInvalid, "an extent is no list of blob, offset, size");
+  const Extent extent{static_cast<uint32_t>(read_number(json.at(0), UINT32_MAX)),
+                      read_number(json.at(1)), read_number(json.at(2))};
   if (extent.blob >= manifest.blobs.size()) {
-    throw Error(ErrorCode::kInvalid, "an extent names blob " + std::to_string(extent.blob) + ", there are " +
-                                         std::to_string(manifest.blobs.size()));
+    throw Error(ErrorCode::kInvalid, "an extent names blob " + std::to_string(extent.blob) +
+                                         ", there are " + std::to_string(manifest.blobs.size()));
   }
   const BlobRecord& blob = manifest.blobs[extent.blob];
   if (extent.offset > blob.size || extent.size > blob.size - extent.offset) {
     throw Error(ErrorCode::kInvalid, "extent of " + std::to_string(extent.size) + " bytes at " +
-                                         std::to_string(extent.offset) + " leaves " + in_quotes(blob.file) +
-                                         " of " + std::to_string(blob.size) + " bytes");
+                                         std::to_string(extent.offset) + " leaves " +
+                                         in_quotes(blob.file) + " of " + std::to_string(blob.size) +
+                                         " bytes");
   }
   return extent;
 }
@@ -127,12 +133,15 @@ TensorRecord read_tensor(const Json& json, const Manifest& manifest) {
   tensor.hash = parse_hash(json.at("hash").get<std::string>());
   tensor.folded = json.value("folded", false);
   const std::optional<Dtype> dtype = find_dtype(std::string_view(tensor.dtype));
-  if (!dtype) throw Error(ErrorCode::kInvalid, in_quotes(tensor.name) + ": unknown dtype " + in_quotes(tensor.dtype));
+  if (!dtype)
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(tensor.name) + ": unknown dtype " + in_quotes(tensor.dtype));
   const std::optional<uint64_t> needed = byte_size(*dtype, tensor.shape);
   if (needed != tensor.extent.size) {
-    throw Error(ErrorCode::kInvalid, in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +
-                                         " bytes, its shape needs " +
-                                         (needed ? std::to_string(*needed) : std::string("too many")));
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +
+                    " bytes, its shape needs " +
+                    (needed ? std::to_string(*needed) : std::string("too many")));
   }
   return tensor;
 }
@@ -142,7 +151,8 @@ SourceRecord read_source(const Json& json, const Manifest& manifest) {
   source.folder = json.value("folder", std::string());
   source.file = json.at("file").get<std::string>();
   if ((!source.folder.empty() && !is_file_name(source.folder)) || !is_file_name(source.file)) {
-    throw Error(ErrorCode::kInvalid, in_quotes(source.folder + "/" + source.file) + ": unsafe source name");
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(source.folder + "/" + source.file) + ": unsafe source name");
   }
   source.size = read_number(json.at("size"));
   source.graph_hash = parse_hash(json.at("graph_hash").get<std::string>());
@@ -158,7 +168,8 @@ ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std:
   model.size = read_number(json.at("size"));
   model.hash = parse_hash(json.at("hash").get<std::string>());
   model.source = read_source(json.at("source"), manifest);
-  for (const Json& tensor : json.at("tensors")) model.tensors.push_back(read_tensor(tensor, manifest));
+  for (const Json& tensor : json.at("tensors"))
+    model.tensors.push_back(read_tensor(tensor, manifest));
   return model;
 }
 
@@ -170,19 +181,23 @@ Manifest read_manifest(const Json& json) {
   const uint64_t version = read_number(number, UINT64_MAX);
   if (version == 0) throw Error(ErrorCode::kInvalid, "has version 0, which never was");
   if (version > kFormatVersion) {
-    throw Error(ErrorCode::kUnsupported, "bundle format " + std::to_string(version) +
-                                             " is newer than this wshare, which reads up to " +
-                                             std::to_string(kFormatVersion),
+    throw Error(ErrorCode::kUnsupported,
+                "bundle format " + std::to_string(version) +
+                    " is newer than this wshare, which reads up to " +
+                    std::to_string(kFormatVersion),
                 "use a newer wshare");
   }
   Manifest manifest;
   std::set<std::string> taken = {kManifestName};
   for (const Json& blob : json.at("blobs")) {
-    manifest.blobs.push_back({read_file_name(blob.at("file"), taken), read_number(blob.at("size"))});
+    manifest.blobs.push_back(
+        {read_file_name(blob.at("file"), taken), read_number(blob.at("size"))});
   }
-  for (const Json& model : json.at("models")) manifest.models.push_back(read_model(model, manifest, taken));
+  for (const Json& model : json.at("models"))
+    manifest.models.push_back(read_model(model, manifest, taken));
   for (const Json& gap : json.at("gaps")) {
-    manifest.gaps.push_back({read_extent(gap.at("extent"), manifest), parse_hash(gap.at("hash").get<std::string>())});
+    manifest.gaps.push_back(
+        {read_extent(gap.at("extent"), manifest), parse_hash(gap.at("hash").get<std::string>())});
   }
   return manifest;
 }
@@ -213,7 +228,8 @@ std::string to_json(const Manifest& manifest) {
   for (const GapRecord& gap : manifest.gaps) {
     gaps.push_back(dump(Json{{"extent", extent_json(gap.extent)}, {"hash", to_hex(gap.hash)}}));
   }
-  std::string out = "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(kFormatVersion) + ",\n";
+  std::string out =
+      "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(kFormatVersion) + ",\n";
   append_lines(out, "", "blobs", blobs);
   out += ",\n";
   append_lines(out, "", "models", models);
@@ -243,7 +259,8 @@ Manifest load_manifest(const std::filesystem::path& folder) {
   std::stringstream text;
   text << file.rdbuf();
   if (!file) {
-    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": is no bundle: cannot read manifest.json",
+    throw Error(ErrorCode::kIo,
+                in_quotes(folder.string()) + ": is no bundle: cannot read manifest.json",
                 "'wshare dedupe MODEL... -o BUNDLE' makes one");
   }
   try {
@@ -268,7 +285,8 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
     if (model.name == name) return model;
     names += (names.empty() ? "" : ", ") + in_quotes(model.name);
   }
-  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle", "it has " + names);
+  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
+              "it has " + names);
 }
 
 }  // namespace wshare

@@ -36,12 +36,13 @@ struct TensorRecord {
   std::vector<int64_t> shape;
   Extent extent;
   ContentHash hash;
-  // True when ONNX Runtime's optimisers read the bytes (every input of some consumer is constant), so
-  // that a session must load the tensor itself instead of taking it from a shared buffer.
+  // True when ONNX Runtime's optimisers read the bytes (every input of some consumer is constant),
+  // so that a session must load the tensor itself instead of taking it from a shared buffer.
   bool folded = false;
 };
 
-// Where a model came from and what gives the original back (docs/bundle-format.md, "Restore records").
+// Where a model came from and what gives the original back (docs/bundle-format.md, "Restore
+// records").
 struct SourceRecord {
   std::string folder;  // "" when all models of the run came from one folder
   std::string file;
@@ -60,7 +61,8 @@ struct ModelRecord {
   std::vector<TensorRecord> tensors;
 };
 
-// A range of a blob that no tensor uses and restore needs: bytes between the tensors of an external file.
+// A range of a blob that no tensor uses and restore needs: bytes between the tensors of an external
+// file.
 struct GapRecord {
   Extent extent;
   ContentHash hash;
@@ -78,9 +80,10 @@ std::string to_json(const Manifest& manifest);
 
 // Returns the manifest that `json` holds.
 //
-// Throws Error(kUnsupported) if the format version is newer than kFormatVersion (the message has both),
-// Error(kInvalid) if the text is no manifest, an extent leaves its blob, a length contradicts shape and
-// dtype, a file name is unsafe or given twice, or the manifest's own hash does not fit the text.
+// Throws Error(kUnsupported) if the format version is newer than kFormatVersion (the message has
+// both), Error(kInvalid) if the text is no manifest, an extent leaves its blob, a length
+// contradicts shape and dtype, a file name is unsafe or given twice, or the manifest's own hash
+// does not fit the text.
 Manifest parse_manifest(std::string_view json);
 
 // Reads manifest.json of the bundle in `folder`.

@@ -5,13 +5,24 @@
 
 #include "wshare/error.h"
 
-// ONNX is a protobuf message of a few kinds that nest. The walk below descends only on the roads that can
-// lead to a TensorProto and looks at nothing else, so its cost is the number of fields, not of bytes.
+// ONNX is a protobuf message of a few kinds that nest. The walk below descends only on the roads
+// that can lead to a TensorProto and looks at nothing else, so its cost is the number of fields,
+// not of bytes.
 
 namespace wshare {
 namespace {
 
-enum class Kind { kNone, kModel, kGraph, kNode, kAttribute, kTensor, kSparse, kFunction, kTraining };
+enum class Kind {
+  kNone,
+  kModel,
+  kGraph,
+  kNode,
+  kAttribute,
+  kTensor,
+  kSparse,
+  kFunction,
+  kTraining
+};
 
 struct Road {
   Kind from;
@@ -21,14 +32,14 @@ struct Road {
 
 // Source: onnx.proto3.
 constexpr std::array kRoads = {
-    Road{Kind::kModel, 7, Kind::kGraph},        Road{Kind::kModel, 20, Kind::kTraining},
-    Road{Kind::kModel, 25, Kind::kFunction},    Road{Kind::kGraph, 1, Kind::kNode},
-    Road{Kind::kGraph, 5, Kind::kTensor},       Road{Kind::kGraph, 15, Kind::kSparse},
-    Road{Kind::kNode, 5, Kind::kAttribute},     Road{Kind::kAttribute, 5, Kind::kTensor},
-    Road{Kind::kAttribute, 6, Kind::kGraph},    Road{Kind::kAttribute, 10, Kind::kTensor},
-    Road{Kind::kAttribute, 11, Kind::kGraph},   Road{Kind::kAttribute, 22, Kind::kSparse},
-    Road{Kind::kAttribute, 23, Kind::kSparse},  Road{Kind::kSparse, 1, Kind::kTensor},
-    Road{Kind::kSparse, 2, Kind::kTensor},      Road{Kind::kFunction, 7, Kind::kNode},
+    Road{Kind::kModel, 7, Kind::kGraph},         Road{Kind::kModel, 20, Kind::kTraining},
+    Road{Kind::kModel, 25, Kind::kFunction},     Road{Kind::kGraph, 1, Kind::kNode},
+    Road{Kind::kGraph, 5, Kind::kTensor},        Road{Kind::kGraph, 15, Kind::kSparse},
+    Road{Kind::kNode, 5, Kind::kAttribute},      Road{Kind::kAttribute, 5, Kind::kTensor},
+    Road{Kind::kAttribute, 6, Kind::kGraph},     Road{Kind::kAttribute, 10, Kind::kTensor},
+    Road{Kind::kAttribute, 11, Kind::kGraph},    Road{Kind::kAttribute, 22, Kind::kSparse},
+    Road{Kind::kAttribute, 23, Kind::kSparse},   Road{Kind::kSparse, 1, Kind::kTensor},
+    Road{Kind::kSparse, 2, Kind::kTensor},       Road{Kind::kFunction, 7, Kind::kNode},
     Road{Kind::kFunction, 11, Kind::kAttribute}, Road{Kind::kTraining, 1, Kind::kGraph},
     Road{Kind::kTraining, 2, Kind::kGraph},
 };
@@ -48,8 +59,10 @@ bool is_payload(const WireField& field) {
     case kInt64Data:
     case kRawData:
     case kDoubleData:
-    case kUint64Data: return true;
-    default: return false;
+    case kUint64Data:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -62,7 +75,8 @@ class Walker {
   void walk(Kind kind, uint64_t begin, uint64_t end, size_t up, int depth) {
     constexpr int kDeepest = 100;
     if (depth > kDeepest) {
-      throw Error(ErrorCode::kInvalid, "messages are nested more than 100 deep, which protobuf refuses");
+      throw Error(ErrorCode::kInvalid,
+                  "messages are nested more than 100 deep, which protobuf refuses");
     }
     WireReader reader(file_, begin, end);
     while (const std::optional<WireField> field = reader.next()) {
@@ -93,7 +107,9 @@ class Walker {
     WireReader reader(file_, begin, end);
     while (const std::optional<WireField> field = reader.next()) {
       if (field->number == tensor_field::kCutMark) {
-        throw Error(ErrorCode::kInvalid, "no valid ONNX file: a tensor has field 19555, a number that protobuf reserves");
+        throw Error(
+            ErrorCode::kInvalid,
+            "no valid ONNX file: a tensor has field 19555, a number that protobuf reserves");
       }
       if (is_payload(*field)) append_payload(tensor.payloads, *field);
     }
@@ -136,7 +152,8 @@ WireReference read_wire_reference(std::span<const std::byte> file, const WireTen
     if (field->number == tensor_field::kDataType && varint) {
       reference.dtype = static_cast<int32_t>(field->varint);
     }
-    if (field->number == tensor_field::kDataLocation && varint) reference.external = field->varint == 1;
+    if (field->number == tensor_field::kDataLocation && varint)
+      reference.external = field->varint == 1;
     if (field->number == tensor_field::kDims && varint) {
       reference.shape.push_back(static_cast<int64_t>(field->varint));
     } else if (field->number == tensor_field::kDims && field->type == WireType::kBytes) {

@@ -29,7 +29,8 @@ int window_log(size_t bytes) {
 uint64_t take_count(std::span<const std::byte>& bytes) {
   const uint64_t count = take_varint(bytes);
   // Each counted thing takes at least one byte.
-  if (count > bytes.size()) throw Error(ErrorCode::kInvalid, "restore record: a count is too large");
+  if (count > bytes.size())
+    throw Error(ErrorCode::kInvalid, "restore record: a count is too large");
   return count;
 }
 
@@ -41,13 +42,15 @@ std::string take_text(std::span<const std::byte>& bytes, uint64_t size) {
 }
 
 RestoreRecord read_record(std::span<const std::byte> bytes) {
-  if (take_varint(bytes) != kVersion) throw Error(ErrorCode::kUnsupported, "restore record: unknown version");
+  if (take_varint(bytes) != kVersion)
+    throw Error(ErrorCode::kUnsupported, "restore record: unknown version");
   RestoreRecord record;
   for (uint64_t n = take_count(bytes); n > 0; --n) {
     LiteralRun run;
     run.literal_size = take_varint(bytes);
     const uint64_t tensor = take_varint(bytes);
-    if (tensor > UINT32_MAX) throw Error(ErrorCode::kInvalid, "restore record: a tensor index is too large");
+    if (tensor > UINT32_MAX)
+      throw Error(ErrorCode::kInvalid, "restore record: a tensor index is too large");
     run.tensor = static_cast<uint32_t>(tensor);
     record.runs.push_back(run);
   }
@@ -93,15 +96,18 @@ std::string pack_record(const RestoreRecord& record, std::string_view model) {
     }
   }
   plain += record.literal;
-  const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
+  const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
+                                                                     ZSTD_freeCCtx);
   if (context == nullptr) throw std::bad_alloc();
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
   const size_t reach = plain.size() + model.size();
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kLevel);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_windowLog, window_log(reach));
-  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_enableLongDistanceMatching, reach > kFarBytes ? 1 : 0);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_enableLongDistanceMatching,
+                         reach > kFarBytes ? 1 : 0);
   ZSTD_CCtx_refPrefix(context.get(), model.data(), model.size());
-  const size_t size = ZSTD_compress2(context.get(), packed.data(), packed.size(), plain.data(), plain.size());
+  const size_t size =
+      ZSTD_compress2(context.get(), packed.data(), packed.size(), plain.data(), plain.size());
   if (ZSTD_isError(size) != 0) throw Error(ErrorCode::kIo, "cannot compress a restore record");
   packed.resize(size);
   return packed;
@@ -112,13 +118,16 @@ RestoreRecord unpack_record(std::string_view bytes, std::string_view model) {
   if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > kLargest) {
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
   }
-  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
+                                                                     ZSTD_freeDCtx);
   if (context == nullptr) throw std::bad_alloc();
   ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kLargestWindowLog);
   ZSTD_DCtx_refPrefix(context.get(), model.data(), model.size());
   std::string plain(static_cast<size_t>(size), '\0');
-  const size_t got = ZSTD_decompressDCtx(context.get(), plain.data(), plain.size(), bytes.data(), bytes.size());
-  if (ZSTD_isError(got) != 0 || got != plain.size()) throw Error(ErrorCode::kInvalid, "restore record: is damaged");
+  const size_t got =
+      ZSTD_decompressDCtx(context.get(), plain.data(), plain.size(), bytes.data(), bytes.size());
+  if (ZSTD_isError(got) != 0 || got != plain.size())
+    throw Error(ErrorCode::kInvalid, "restore record: is damaged");
   return read_record(std::as_bytes(std::span(plain)));
 }
 

@@ -18,7 +18,8 @@ struct ExternalPiece {
   enum class Kind { kTensor = 0, kGap = 1, kZeros = 2 };
   Kind kind = Kind::kZeros;
   uint64_t offset = 0;
-  uint64_t value = 0;  // index of the tensor in ModelRecord, of the gap in Manifest, or the count of zeros
+  uint64_t value =
+      0;  // index of the tensor in ModelRecord, of the gap in Manifest, or the count of zeros
 };
 
 struct ExternalRecord {
@@ -27,17 +28,17 @@ struct ExternalRecord {
   std::vector<ExternalPiece> pieces;
 };
 
-// What gives an original back, byte for byte: the bytes of its .onnx that are no tensor payload, where the
-// payloads go, and the layout of its external files.
-// Source: docs/bundle-format.md, "Restore records".
+// What gives an original back, byte for byte: the bytes of its .onnx that are no tensor payload,
+// where the payloads go, and the layout of its external files. Source: docs/bundle-format.md,
+// "Restore records".
 struct RestoreRecord {
   std::vector<LiteralRun> runs;  // literal bytes after the last run end the file
   std::vector<ExternalRecord> external;
   std::string literal;
 };
 
-// Returns the compressed bytes of `record`. `model` is the bundle's .onnx, which holds nearly the same
-// bytes: the record says only what differs.
+// Returns the compressed bytes of `record`. `model` is the bundle's .onnx, which holds nearly the
+// same bytes: the record says only what differs.
 std::string pack_record(const RestoreRecord& record, std::string_view model);
 
 // Returns the record in `bytes`, given the same `model`. Throws Error(kInvalid) if they hold none.

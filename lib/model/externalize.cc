@@ -59,7 +59,8 @@ std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
   google::protobuf::io::CodedOutputStream coded(&stream);
   coded.SetSerializationDeterministic(true);
   if (!model.SerializePartialToCodedStream(&coded)) {
-    throw Error(ErrorCode::kUnsupported, in_quotes(file.path().string()) + ": more than 2 GiB stay in the model");
+    throw Error(ErrorCode::kUnsupported,
+                in_quotes(file.path().string()) + ": more than 2 GiB stay in the model");
   }
   coded.Trim();
   return out;
@@ -89,8 +90,8 @@ std::string externalize(const ScannedModel& model,
     gone.insert(site.node);
     graphs.insert(site.graph);
   }
-  // A subgraph lies inside a node of its outer graph; nodes move when others are removed, but protobuf
-  // keeps each message at its address, so the order of the graphs does not matter.
+  // A subgraph lies inside a node of its outer graph; nodes move when others are removed, but
+  // protobuf keeps each message at its address, so the order of the graphs does not matter.
   for (onnx::GraphProto* graph : graphs) remove_nodes(*graph, gone);
   return serialize(proto, model.file.file());
 }

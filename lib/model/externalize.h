@@ -16,11 +16,12 @@ struct ExternalPlace {
   uint64_t size = 0;
 };
 
-// Returns the bytes of a model like `model` whose tensors for which `place_of` gives a place refer to it
-// as external data. `place_of` is asked with indices into model.tensors.
+// Returns the bytes of a model like `model` whose tensors for which `place_of` gives a place refer
+// to it as external data. `place_of` is asked with indices into model.tensors.
 //
-// Constant nodes so placed become initializers of their graph under the same name. Tensors without a place
-// keep their bytes inline; external ones among them are read into the model. Everything else stays as it is.
+// Constant nodes so placed become initializers of their graph under the same name. Tensors without
+// a place keep their bytes inline; external ones among them are read into the model. Everything
+// else stays as it is.
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalPlace>(size_t)>& place_of);
 

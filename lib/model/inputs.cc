@@ -19,8 +19,10 @@ std::vector<fs::path> models_in(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".onnx" && !entry.is_directory()) found.push_back(entry.path());
   }
-  if (error) throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
-  if (found.empty()) throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file");
+  if (error)
+    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
+  if (found.empty())
+    throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file");
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -30,16 +32,19 @@ void require_unique(const std::vector<ModelInput>& models) {
   std::map<std::string, fs::path> names;
   for (const ModelInput& model : models) {
     if (!is_file_name(model.name)) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
-                  "give it a name: NAME=" + model.path.string());
+      throw Error(
+          ErrorCode::kInvalid,
+          in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
+          "give it a name: NAME=" + model.path.string());
     }
     if (!paths.try_emplace(fs::canonical(model.path), model.name).second) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.path.string()) + ": is given twice");
     }
     const auto [other, is_new] = names.try_emplace(model.name, model.path);
     if (!is_new) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": is the name of both " + in_quotes(other->second.string()) +
-                                           " and " + in_quotes(model.path.string()),
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(model.name) + ": is the name of both " +
+                      in_quotes(other->second.string()) + " and " + in_quotes(model.path.string()),
                   "name one of them: NAME=" + model.path.string());
     }
   }
@@ -53,8 +58,10 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   for (const std::string& argument : arguments) {
     std::error_code ignored;
     if (fs::is_directory(argument, ignored)) {
-      for (const fs::path& path : models_in(argument)) models.push_back({path.stem().string(), path});
-    } else if (const size_t equals = argument.find('='); equals != std::string::npos && !fs::exists(argument, ignored)) {
+      for (const fs::path& path : models_in(argument))
+        models.push_back({path.stem().string(), path});
+    } else if (const size_t equals = argument.find('=');
+               equals != std::string::npos && !fs::exists(argument, ignored)) {
       models.push_back({argument.substr(0, equals), argument.substr(equals + 1)});
       named.resize(models.size() - 1, false);
       named.push_back(true);
@@ -66,7 +73,8 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   std::map<std::string, int> uses;
   for (const ModelInput& model : models) {
     std::error_code error;
-    if (!fs::exists(model.path, error)) throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file");
+    if (!fs::exists(model.path, error))
+      throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file");
     ++uses[model.name];
   }
   for (size_t i = 0; i < models.size(); ++i) {

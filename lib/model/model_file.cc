@@ -15,8 +15,8 @@
 //   file:      ... | key len=4108 | name "w" dims raw_data(4096) | ...
 //   skeleton:  ... | key len=13   | mark=7 name "w" dims         | ...
 //
-// Cutting a payload changes the length of every message around it, so the new lengths are worked out from
-// the inside to the outside, and then everything is copied in one pass, front to back.
+// Cutting a payload changes the length of every message around it, so the new lengths are worked
+// out from the inside to the outside, and then everything is copied in one pass, front to back.
 
 namespace wshare {
 namespace {
@@ -48,7 +48,8 @@ std::vector<Edit> skeleton_edits(const WireTensors& wire) {
     const WireParent& parent = wire.parents[i];
     if (shrink[i] == 0 && marks[i].empty()) continue;
     Edit edit{parent.length_at, parent.begin, {}};
-    append_varint(edit.insert, static_cast<uint64_t>(static_cast<int64_t>(parent.end - parent.begin) - shrink[i]));
+    append_varint(edit.insert, static_cast<uint64_t>(
+                                   static_cast<int64_t>(parent.end - parent.begin) - shrink[i]));
     if (parent.up != kNoParent) {
       shrink[parent.up] += shrink[i] + static_cast<int64_t>(parent.begin - parent.length_at) -
                            static_cast<int64_t>(edit.insert.size());
@@ -56,7 +57,8 @@ std::vector<Edit> skeleton_edits(const WireTensors& wire) {
     edit.insert += marks[i];
     edits.push_back(std::move(edit));
   }
-  std::sort(edits.begin(), edits.end(), [](const Edit& a, const Edit& b) { return a.begin < b.begin; });
+  std::sort(edits.begin(), edits.end(),
+            [](const Edit& a, const Edit& b) { return a.begin < b.begin; });
   return edits;
 }
 
@@ -91,11 +93,14 @@ ModelFile ModelFile::load(const std::filesystem::path& path) {
 onnx::ModelProto ModelFile::skeleton() const {
   const std::string bytes = skeleton_bytes(file_.bytes(), wire_);
   onnx::ModelProto model;
-  if (bytes.size() > INT_MAX || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it");
+  if (bytes.size() > INT_MAX ||
+      !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it");
   }
   if (!model.has_graph() || model.ir_version() == 0) {
-    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) + ": no valid ONNX file: has no " +
+    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) +
+                                         ": no valid ONNX file: has no " +
                                          (model.has_graph() ? "ir_version" : "graph"));
   }
   return model;
@@ -103,7 +108,8 @@ onnx::ModelProto ModelFile::skeleton() const {
 
 std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor) {
   std::vector<uint32_t> marks;
-  const google::protobuf::UnknownFieldSet& fields = tensor.GetReflection()->GetUnknownFields(tensor);
+  const google::protobuf::UnknownFieldSet& fields =
+      tensor.GetReflection()->GetUnknownFields(tensor);
   for (int i = 0; i < fields.field_count(); ++i) {
     if (static_cast<uint32_t>(fields.field(i).number()) == tensor_field::kCutMark) {
       marks.push_back(static_cast<uint32_t>(fields.field(i).varint()));
@@ -122,11 +128,14 @@ void put_back(const ModelFile& model, onnx::TensorProto& tensor) {
   clear_cut_marks(tensor);
   for (const uint32_t mark : marks) {
     for (const WireField& payload : model.wire().tensors[mark].payloads) {
-      const auto* begin = reinterpret_cast<const uint8_t*>(model.file().bytes().data()) + payload.begin;
-      google::protobuf::io::CodedInputStream stream(begin, static_cast<int>(payload.end() - payload.begin));
+      const auto* begin =
+          reinterpret_cast<const uint8_t*>(model.file().bytes().data()) + payload.begin;
+      google::protobuf::io::CodedInputStream stream(
+          begin, static_cast<int>(payload.end() - payload.begin));
       if (!tensor.MergePartialFromCodedStream(&stream)) {
         throw Error(ErrorCode::kInvalid, in_quotes(model.file().path().string()) + ": tensor " +
-                                             in_quotes(tensor.name()) + ": protobuf refuses its data");
+                                             in_quotes(tensor.name()) +
+                                             ": protobuf refuses its data");
       }
     }
   }

@@ -20,13 +20,15 @@ class ModelFile {
  public:
   // Maps the model at `path` and walks its tensors.
   //
-  // Throws Error(kIo) if it cannot be read, Error(kInvalid) if it is no ONNX model; messages name the file.
+  // Throws Error(kIo) if it cannot be read, Error(kInvalid) if it is no ONNX model; messages name
+  // the file.
   static ModelFile load(const std::filesystem::path& path);
 
   // Returns the model without tensor bytes, parsed anew at each call.
   //
   // Every TensorProto that had bytes carries its number in wire().tensors as an unknown field; see
-  // cut_marks() and put_back(). Throws Error(kInvalid) if protobuf cannot parse it or it has no graph.
+  // cut_marks() and put_back(). Throws Error(kInvalid) if protobuf cannot parse it or it has no
+  // graph.
   onnx::ModelProto skeleton() const;
 
   const MappedFile& file() const { return file_; }
@@ -39,14 +41,15 @@ class ModelFile {
   WireTensors wire_;
 };
 
-// Returns the numbers in ModelFile::wire().tensors that make up `tensor`: one, or more where a writer
-// split the message. None for a tensor without bytes.
+// Returns the numbers in ModelFile::wire().tensors that make up `tensor`: one, or more where a
+// writer split the message. None for a tensor without bytes.
 std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor);
 
 // Removes the marks from `tensor`.
 void clear_cut_marks(onnx::TensorProto& tensor);
 
-// Puts the bytes of `tensor` back into it, in the fields where `model` had them, and removes the marks.
+// Puts the bytes of `tensor` back into it, in the fields where `model` had them, and removes the
+// marks.
 void put_back(const ModelFile& model, onnx::TensorProto& tensor);
 
 }  // namespace wshare

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "format/dtype.h"
 #include "model/tensors.h"
 #include "model/typed_data.h"
 #include "model/uses.h"
-#include "format/dtype.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -15,12 +15,18 @@ namespace {
 
 uint32_t field_number(TypedField field) {
   switch (field) {
-    case TypedField::kFloat: return tensor_field::kFloatData;
-    case TypedField::kDouble: return tensor_field::kDoubleData;
-    case TypedField::kInt32: return tensor_field::kInt32Data;
-    case TypedField::kInt64: return tensor_field::kInt64Data;
-    case TypedField::kUint64: return tensor_field::kUint64Data;
-    case TypedField::kNone: break;
+    case TypedField::kFloat:
+      return tensor_field::kFloatData;
+    case TypedField::kDouble:
+      return tensor_field::kDoubleData;
+    case TypedField::kInt32:
+      return tensor_field::kInt32Data;
+    case TypedField::kInt64:
+      return tensor_field::kInt64Data;
+    case TypedField::kUint64:
+      return tensor_field::kUint64Data;
+    case TypedField::kNone:
+      break;
   }
   return 0;
 }
@@ -38,7 +44,8 @@ class Scanner {
       try {
         model_.tensors.push_back(read(site));
       } catch (const Error& error) {
-        throw Error(error.code(), "tensor " + in_quotes(site.name) + ": " + error.what(), error.hint());
+        throw Error(error.code(), "tensor " + in_quotes(site.name) + ": " + error.what(),
+                    error.hint());
       }
     });
   }
@@ -70,14 +77,19 @@ class Scanner {
 
   std::optional<InlineReason> reason_to_stay(const TensorSite& site) const {
     switch (site.home) {
-      case Home::kSparse: return InlineReason::kSparse;
-      case Home::kAttribute: return InlineReason::kAttribute;
-      case Home::kFunction: return InlineReason::kFunction;
-      case Home::kTraining: return InlineReason::kTraining;
+      case Home::kSparse:
+        return InlineReason::kSparse;
+      case Home::kAttribute:
+        return InlineReason::kAttribute;
+      case Home::kFunction:
+        return InlineReason::kFunction;
+      case Home::kTraining:
+        return InlineReason::kTraining;
       case Home::kConstant:
         if (model_.ir_version < 4) return InlineReason::kIrVersion;
         break;
-      case Home::kInitializer: break;
+      case Home::kInitializer:
+        break;
     }
     if (uses_.graph_outputs.count(site.name) != 0) return InlineReason::kGraphOutput;
     if (uses_.shape_read.count(site.name) != 0) return InlineReason::kShapeInference;
@@ -115,12 +127,15 @@ class Scanner {
         if (payload.number == field_number(dtype.typed_field)) typed.push_back(payload);
       }
     }
-    const bool one_float_run = typed.size() == 1 && typed[0].type == WireType::kBytes &&
-                               (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble);
+    const bool one_float_run =
+        typed.size() == 1 && typed[0].type == WireType::kBytes &&
+        (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble);
     const WireField* span = raw != nullptr ? raw : one_float_run ? &typed[0] : nullptr;
     if (span != nullptr && span->type == WireType::kBytes) {
-      tensor.bytes = file.subspan(static_cast<size_t>(span->payload), static_cast<size_t>(span->payload_size));
-      tensor.is_span = marks.size() == 1 && model_.file.wire().tensors[marks[0]].payloads.size() == 1;
+      tensor.bytes =
+          file.subspan(static_cast<size_t>(span->payload), static_cast<size_t>(span->payload_size));
+      tensor.is_span =
+          marks.size() == 1 && model_.file.wire().tensors[marks[0]].payloads.size() == 1;
       return;
     }
     if (typed.empty()) return;
@@ -147,8 +162,9 @@ class Scanner {
     const std::span<const std::byte> bytes = model_.external[index].file.bytes();
     const auto at = static_cast<uint64_t>(offset);
     if (at > bytes.size() || needed > bytes.size() - at) {
-      throw Error(ErrorCode::kInvalid, "its external data needs " + std::to_string(needed) + " bytes at " +
-                                           std::to_string(at) + ", " + in_quotes(location) + " has " +
+      throw Error(ErrorCode::kInvalid, "its external data needs " + std::to_string(needed) +
+                                           " bytes at " + std::to_string(at) + ", " +
+                                           in_quotes(location) + " has " +
                                            std::to_string(bytes.size()));
     }
     tensor.bytes = bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(needed));
@@ -159,15 +175,16 @@ class Scanner {
   static int64_t number(const onnx::StringStringEntryProto& entry) {
     const int64_t value = parse_decimal(entry.value());
     if (value < 0) {
-      throw Error(ErrorCode::kInvalid, "its external " + entry.key() + " " + in_quotes(entry.value()) +
-                                           " is no number of 0 or more");
+      throw Error(ErrorCode::kInvalid, "its external " + entry.key() + " " +
+                                           in_quotes(entry.value()) + " is no number of 0 or more");
     }
     return value;
   }
 
   size_t external_file(const std::string& location) {
-    const auto known = std::find_if(model_.external.begin(), model_.external.end(),
-                                    [&](const ExternalFile& file) { return file.location == location; });
+    const auto known =
+        std::find_if(model_.external.begin(), model_.external.end(),
+                     [&](const ExternalFile& file) { return file.location == location; });
     if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
     model_.external.push_back(
         {location, MappedFile::open(resolve_external(model_.file.file().path(), location))});
@@ -187,7 +204,8 @@ ScannedModel scan_model(const std::filesystem::path& path) {
   } catch (const Error& error) {
     const std::string subject = in_quotes(path.string());
     const std::string what = error.what();
-    throw Error(error.code(), what.starts_with(subject) ? what : subject + ": " + what, error.hint());
+    throw Error(error.code(), what.starts_with(subject) ? what : subject + ": " + what,
+                error.hint());
   }
   return model;
 }

@@ -33,26 +33,28 @@ enum class InlineReason {
   kSegment,
   kUnknownDtype,
   kSizeContradictsShape,
-  kAttribute,   // an attribute that is no Constant value: ONNX Runtime maps no external data there
-  kFunction,    // inside a model-local function, which has no initializers
-  kTraining,    // a training graph, which ONNX Runtime does not load
-  kIrVersion,   // IR 3 and older know initializers only as graph inputs
+  kAttribute,  // an attribute that is no Constant value: ONNX Runtime maps no external data there
+  kFunction,   // inside a model-local function, which has no initializers
+  kTraining,   // a training graph, which ONNX Runtime does not load
+  kIrVersion,  // IR 3 and older know initializers only as graph inputs
 };
 const char* text_of(InlineReason reason);
 const char* text_of(Home home);
 
 // One TensorProto of a parsed model and what is around it; valid while that model is.
 struct TensorSite {
-  std::string scope;  // "" in the main graph, else "If#3.then_branch/Loop#0.body": operator, index, attribute
+  std::string scope;  // "" in the main graph, else "If#3.then_branch/Loop#0.body": operator, index,
+                      // attribute
   Home home = Home::kInitializer;
-  std::string name;   // of the value in the graph: for a Constant the node's output
+  std::string name;  // of the value in the graph: for a Constant the node's output
   onnx::TensorProto* tensor = nullptr;
   onnx::GraphProto* graph = nullptr;  // the nearest graph; none inside functions
   onnx::NodeProto* node = nullptr;    // for a Constant: the node
 };
 
-// Calls `visit` for every TensorProto of `model`, always in the same order: a graph's initializers, then its
-// nodes in order with their subgraphs. The visitor must not add or remove tensors or nodes.
+// Calls `visit` for every TensorProto of `model`, always in the same order: a graph's initializers,
+// then its nodes in order with their subgraphs. The visitor must not add or remove tensors or
+// nodes.
 void visit_tensors(onnx::ModelProto& model, const std::function<void(const TensorSite&)>& visit);
 
 // A tensor of one model. `bytes` borrows from the ScannedModel that holds it.
@@ -64,10 +66,10 @@ struct TensorRef {
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;  // canonical little-endian; empty when `inline_reason` says why
   std::optional<InlineReason> inline_reason;  // set: the tensor cannot leave the model file
-  bool folded = false;               // some consumer has only constant inputs
-  int external_file = -1;            // index in ScannedModel::external, -1 for a tensor of the model file
+  bool folded = false;                        // some consumer has only constant inputs
+  int external_file = -1;  // index in ScannedModel::external, -1 for a tensor of the model file
   uint64_t external_offset = 0;
-  bool is_span = false;              // `bytes` lie in the model file as they are
+  bool is_span = false;  // `bytes` lie in the model file as they are
 };
 
 // A file of external data that a model refers to.
@@ -87,9 +89,9 @@ struct ScannedModel {
 
 // Reads the model at `path` and finds its tensors and their canonical bytes.
 //
-// Throws Error(kInvalid) if a tensor that the graph uses contradicts its shape or its external reference is
-// illegal, two initializers of a graph have one name, or the file is no model; Error(kIo) if an external
-// file is missing. Messages name file and tensor.
+// Throws Error(kInvalid) if a tensor that the graph uses contradicts its shape or its external
+// reference is illegal, two initializers of a graph have one name, or the file is no model;
+// Error(kIo) if an external file is missing. Messages name file and tensor.
 ScannedModel scan_model(const std::filesystem::path& path);
 
 }  // namespace wshare

@@ -11,7 +11,8 @@ namespace {
 template <typename Take>
 void for_each_entry(std::span<const std::byte> file, std::span<const WireField> payloads,
                     const Dtype& dtype, const Take& take) {
-  const bool is_float = dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble;
+  const bool is_float =
+      dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble;
   const size_t fixed_bytes = dtype.typed_field == TypedField::kFloat ? 4 : 8;
   const auto read_fixed = [&](std::span<const std::byte> bytes) {
     uint64_t value = 0;
@@ -22,12 +23,13 @@ void for_each_entry(std::span<const std::byte> file, std::span<const WireField> 
     if (payload.type != WireType::kBytes) {
       WireReader run(file, payload.begin, payload.end());
       while (const std::optional<WireField> field = run.next()) {
-        take(is_float ? read_fixed(file.subspan(static_cast<size_t>(field->payload))) : field->varint);
+        take(is_float ? read_fixed(file.subspan(static_cast<size_t>(field->payload)))
+                      : field->varint);
       }
       continue;
     }
-    std::span<const std::byte> packed =
-        file.subspan(static_cast<size_t>(payload.payload), static_cast<size_t>(payload.payload_size));
+    std::span<const std::byte> packed = file.subspan(static_cast<size_t>(payload.payload),
+                                                     static_cast<size_t>(payload.payload_size));
     while (is_float && packed.size() >= fixed_bytes) {
       take(read_fixed(packed));
       packed = packed.subspan(fixed_bytes);

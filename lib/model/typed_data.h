@@ -15,8 +15,8 @@ namespace wshare {
 uint64_t typed_byte_size(std::span<const std::byte> file, std::span<const WireField> payloads,
                          const Dtype& dtype);
 
-// Writes the elements of the typed field payloads to `out` as canonical little-endian bytes, sub-byte
-// types packed with the low bits first. `out` is zero and has typed_byte_size() bytes.
+// Writes the elements of the typed field payloads to `out` as canonical little-endian bytes,
+// sub-byte types packed with the low bits first. `out` is zero and has typed_byte_size() bytes.
 void decode_typed(std::span<const std::byte> file, std::span<const WireField> payloads,
                   const Dtype& dtype, std::span<std::byte> out);
 

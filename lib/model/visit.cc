@@ -19,24 +19,32 @@ class Visitor {
       sparse(tensor, scope, tensor.values().name(), &graph);
     }
     int index = 0;
-    for (onnx::NodeProto& node : *graph.mutable_node()) this->node(node, index++, scope, &graph, home);
+    for (onnx::NodeProto& node : *graph.mutable_node())
+      this->node(node, index++, scope, &graph, home);
   }
 
-  // `home` is kInitializer in ordinary graphs; in functions and training graphs everything below is theirs.
-  void node(onnx::NodeProto& node, int index, const std::string& scope, onnx::GraphProto* graph, Home home) {
-    const bool constant = node.op_type() == "Constant" && (node.domain().empty() || node.domain() == "ai.onnx") &&
+  // `home` is kInitializer in ordinary graphs; in functions and training graphs everything below is
+  // theirs.
+  void node(onnx::NodeProto& node, int index, const std::string& scope, onnx::GraphProto* graph,
+            Home home) {
+    const bool constant = node.op_type() == "Constant" &&
+                          (node.domain().empty() || node.domain() == "ai.onnx") &&
                           node.output_size() == 1;
     for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
       const bool is_value = constant && attribute.name() == "value";
-      const Home here = home != Home::kInitializer ? home : is_value ? Home::kConstant : Home::kAttribute;
+      const Home here = home != Home::kInitializer ? home
+                        : is_value                 ? Home::kConstant
+                                                   : Home::kAttribute;
       const std::string name = constant ? node.output(0) : attribute.name();
       if (attribute.has_t()) {
         visit_({scope, here, name, attribute.mutable_t(), graph, is_value ? &node : nullptr});
       }
       for (onnx::TensorProto& tensor : *attribute.mutable_tensors()) {
-        visit_({scope, home != Home::kInitializer ? home : Home::kAttribute, name, &tensor, graph, nullptr});
+        visit_({scope, home != Home::kInitializer ? home : Home::kAttribute, name, &tensor, graph,
+                nullptr});
       }
-      if (attribute.has_sparse_tensor()) sparse(*attribute.mutable_sparse_tensor(), scope, name, graph);
+      if (attribute.has_sparse_tensor())
+        sparse(*attribute.mutable_sparse_tensor(), scope, name, graph);
       for (onnx::SparseTensorProto& tensor : *attribute.mutable_sparse_tensors()) {
         sparse(tensor, scope, name, graph);
       }
@@ -53,7 +61,8 @@ class Visitor {
  private:
   void sparse(onnx::SparseTensorProto& tensor, const std::string& scope, const std::string& name,
               onnx::GraphProto* graph) {
-    if (tensor.has_values()) visit_({scope, Home::kSparse, name, tensor.mutable_values(), graph, nullptr});
+    if (tensor.has_values())
+      visit_({scope, Home::kSparse, name, tensor.mutable_values(), graph, nullptr});
     if (tensor.has_indices()) {
       visit_({scope, Home::kSparse, name + " (indices)", tensor.mutable_indices(), graph, nullptr});
     }
@@ -70,7 +79,8 @@ void visit_tensors(onnx::ModelProto& model, const Visit& visit) {
   for (onnx::FunctionProto& function : *model.mutable_functions()) {
     int index = 0;
     for (onnx::NodeProto& node : *function.mutable_node()) {
-      visitor.node(node, index++, "function:" + function.domain() + ":" + function.name(), nullptr, Home::kFunction);
+      visitor.node(node, index++, "function:" + function.domain() + ":" + function.name(), nullptr,
+                   Home::kFunction);
     }
   }
   int index = 0;
@@ -79,36 +89,55 @@ void visit_tensors(onnx::ModelProto& model, const Visit& visit) {
     if (training.has_initialization()) {
       visitor.graph(*training.mutable_initialization(), scope + ".initialization", Home::kTraining);
     }
-    if (training.has_algorithm()) visitor.graph(*training.mutable_algorithm(), scope + ".algorithm", Home::kTraining);
+    if (training.has_algorithm())
+      visitor.graph(*training.mutable_algorithm(), scope + ".algorithm", Home::kTraining);
   }
 }
 
 const char* text_of(Home home) {
   switch (home) {
-    case Home::kInitializer: return "initializer";
-    case Home::kConstant: return "constant";
-    case Home::kAttribute: return "attribute";
-    case Home::kSparse: return "sparse";
-    case Home::kFunction: return "function";
-    case Home::kTraining: return "training";
+    case Home::kInitializer:
+      return "initializer";
+    case Home::kConstant:
+      return "constant";
+    case Home::kAttribute:
+      return "attribute";
+    case Home::kSparse:
+      return "sparse";
+    case Home::kFunction:
+      return "function";
+    case Home::kTraining:
+      return "training";
   }
   return "";
 }
 
 const char* text_of(InlineReason reason) {
   switch (reason) {
-    case InlineReason::kBelowMinBytes: return "below-min-bytes";
-    case InlineReason::kGraphOutput: return "graph-output";
-    case InlineReason::kString: return "string";
-    case InlineReason::kSparse: return "sparse";
-    case InlineReason::kShapeInference: return "shape-inference";
-    case InlineReason::kSegment: return "segment";
-    case InlineReason::kUnknownDtype: return "unknown-dtype";
-    case InlineReason::kSizeContradictsShape: return "size-contradicts-shape";
-    case InlineReason::kAttribute: return "attribute";
-    case InlineReason::kFunction: return "function";
-    case InlineReason::kTraining: return "training";
-    case InlineReason::kIrVersion: return "ir-version";
+    case InlineReason::kBelowMinBytes:
+      return "below-min-bytes";
+    case InlineReason::kGraphOutput:
+      return "graph-output";
+    case InlineReason::kString:
+      return "string";
+    case InlineReason::kSparse:
+      return "sparse";
+    case InlineReason::kShapeInference:
+      return "shape-inference";
+    case InlineReason::kSegment:
+      return "segment";
+    case InlineReason::kUnknownDtype:
+      return "unknown-dtype";
+    case InlineReason::kSizeContradictsShape:
+      return "size-contradicts-shape";
+    case InlineReason::kAttribute:
+      return "attribute";
+    case InlineReason::kFunction:
+      return "function";
+    case InlineReason::kTraining:
+      return "training";
+    case InlineReason::kIrVersion:
+      return "ir-version";
   }
   return "";
 }

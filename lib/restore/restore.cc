@@ -31,7 +31,8 @@ class TargetFile {
   TargetFile(fs::path path, uint64_t size, bool force) : path_(std::move(path)), temporary_(path_) {
     std::error_code ignored;
     if (!force && fs::exists(fs::symlink_status(path_, ignored))) {
-      throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already", "--force overwrites it");
+      throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already",
+                  "--force overwrites it");
     }
     fs::create_directories(path_.parent_path());
     temporary_ += ".wshare-part";
@@ -50,7 +51,9 @@ class TargetFile {
     file_->close();
     std::error_code error;
     fs::rename(temporary_, path_, error);
-    if (error) throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": cannot put it there: " + error.message());
+    if (error)
+      throw Error(ErrorCode::kIo,
+                  in_quotes(path_.string()) + ": cannot put it there: " + error.message());
     file_ = nullptr;
   }
 
@@ -84,8 +87,9 @@ class Restorer {
     for (const BlobRecord& blob : manifest_.blobs) {
       blobs_.push_back(MappedFile::open(bundle_ / blob.file));
       if (blobs_.back().bytes().size() != blob.size) {
-        throw Error(ErrorCode::kInvalid, in_quotes(blob.file) + ": has " + std::to_string(blobs_.back().bytes().size()) +
-                                             " bytes, the manifest says " + std::to_string(blob.size));
+        throw Error(ErrorCode::kInvalid,
+                    in_quotes(blob.file) + ": has " + std::to_string(blobs_.back().bytes().size()) +
+                        " bytes, the manifest says " + std::to_string(blob.size));
       }
     }
   }
@@ -128,36 +132,43 @@ class Restorer {
   Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) const {
     const Bytes bytes = slice(blobs_[extent.blob].bytes(), extent);
     if (content_hash(bytes, thread_count(options_.threads)) != hash) {
-      throw Error(ErrorCode::kInvalid, in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
-                                           " is damaged: its bytes do not have the manifest's hash",
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
+                      " is damaged: its bytes do not have the manifest's hash",
                   "'wshare verify' lists all damage");
     }
     return bytes;
   }
 
   RestoreRecord read_record(const ModelRecord& model) const {
-    const Bytes bytes = checked(model.source.record, model.source.record_hash, "the record of " + in_quotes(model.name));
+    const Bytes bytes = checked(model.source.record, model.source.record_hash,
+                                "the record of " + in_quotes(model.name));
     const MappedFile file = MappedFile::open(bundle_ / model.file);
     if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
                   "'wshare verify' lists all damage");
     }
     RestoreRecord record = unpack_record(as_text(bytes), as_text(file.bytes()));
     if (content_hash(std::as_bytes(std::span(record.literal))) != model.source.graph_hash) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record does not fit the manifest");
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(model.name) + ": its restore record does not fit the manifest");
     }
     return record;
   }
 
   const TensorRecord& tensor(const ModelRecord& model, uint64_t index) const {
     if (index >= model.tensors.size()) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names tensor " + std::to_string(index) +
-                                           ", there are " + std::to_string(model.tensors.size()));
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) +
+                                           ": its restore record names tensor " +
+                                           std::to_string(index) + ", there are " +
+                                           std::to_string(model.tensors.size()));
     }
     return model.tensors[static_cast<size_t>(index)];
   }
 
-  TargetFile write_model(const ModelRecord& model, const RestoreRecord& record, const fs::path& path) {
+  TargetFile write_model(const ModelRecord& model, const RestoreRecord& record,
+                         const fs::path& path) {
     TargetFile target(path, model.source.size, options_.force);
     Bytes literal = std::as_bytes(std::span(record.literal));
     for (const LiteralRun& run : record.runs) {
@@ -167,22 +178,27 @@ class Restorer {
       target.file().write(literal.first(static_cast<size_t>(run.literal_size)));
       literal = literal.subspan(static_cast<size_t>(run.literal_size));
       const TensorRecord& record_tensor = tensor(model, run.tensor);
-      target.file().write(checked(record_tensor.extent, record_tensor.hash, "tensor " + in_quotes(record_tensor.name)));
+      target.file().write(checked(record_tensor.extent, record_tensor.hash,
+                                  "tensor " + in_quotes(record_tensor.name)));
     }
     target.file().write(literal);
     if (target.file().offset() != model.source.size) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": gives " + std::to_string(target.file().offset()) +
-                                           " bytes back, the original had " + std::to_string(model.source.size));
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(model.name) + ": gives " + std::to_string(target.file().offset()) +
+                      " bytes back, the original had " + std::to_string(model.source.size));
     }
     return target;
   }
 
-  fs::path write_external(const ModelRecord& model, const ExternalRecord& record, const fs::path& folder) {
+  fs::path write_external(const ModelRecord& model, const ExternalRecord& record,
+                          const fs::path& folder) {
     const fs::path path = join_inside(folder, record.location).lexically_normal();
     auto at = externals_.find(path);
     if (at == externals_.end()) {
-      at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}}).first;
-      if (record.size > 0) at->second.target.file().write_at(record.size - 1, std::as_bytes(std::span("", 1)));
+      at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}})
+               .first;
+      if (record.size > 0)
+        at->second.target.file().write_at(record.size - 1, std::as_bytes(std::span("", 1)));
     }
     External& external = at->second;
     for (const ExternalPiece& piece : record.pieces) {
@@ -205,17 +221,21 @@ class Restorer {
       return checked(record.extent, record.hash, "tensor " + in_quotes(record.name));
     }
     if (piece.value >= manifest_.gaps.size()) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names gap " + std::to_string(piece.value) +
-                                           ", there are " + std::to_string(manifest_.gaps.size()));
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names gap " +
+                                           std::to_string(piece.value) + ", there are " +
+                                           std::to_string(manifest_.gaps.size()));
     }
     const GapRecord& gap = manifest_.gaps[static_cast<size_t>(piece.value)];
     return checked(gap.extent, gap.hash, "gap " + std::to_string(piece.value));
   }
 
-  static void require_inside(const ModelRecord& model, const External& external, uint64_t offset, uint64_t size) {
+  static void require_inside(const ModelRecord& model, const External& external, uint64_t offset,
+                             uint64_t size) {
     if (offset > external.size || size > external.size - offset) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record puts " + std::to_string(size) + " bytes at " +
-                                           std::to_string(offset) + " of an external file of " + std::to_string(external.size));
+      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record puts " +
+                                           std::to_string(size) + " bytes at " +
+                                           std::to_string(offset) + " of an external file of " +
+                                           std::to_string(external.size));
     }
   }
 
@@ -232,7 +252,8 @@ class Restorer {
 std::vector<RestoredModel> restore(const fs::path& bundle, const std::vector<std::string>& names,
                                    const fs::path& output, const RestoreOptions& options) {
   if (fs::exists(output) && is_inside(output, bundle)) {
-    throw Error(ErrorCode::kIo, in_quotes(output.string()) + ": is the bundle itself or lies in it");
+    throw Error(ErrorCode::kIo,
+                in_quotes(output.string()) + ": is the bundle itself or lies in it");
   }
   return Restorer(bundle, output, options).run(names);
 }

@@ -7,7 +7,7 @@
 namespace wshare {
 
 struct RestoreOptions {
-  bool force = false;     // overwrite files that exist
+  bool force = false;  // overwrite files that exist
   bool dry_run = false;
   unsigned threads = 0;
 };
@@ -15,18 +15,21 @@ struct RestoreOptions {
 struct RestoredModel {
   std::string name;
   std::filesystem::path path;  // of the .onnx, below the output folder
-  // True: the .onnx and its external files are the originals byte for byte. False: an external file also
-  // held tensors of models that were not restored with it; those bytes are zero.
+  // True: the .onnx and its external files are the originals byte for byte. False: an external file
+  // also held tensors of models that were not restored with it; those bytes are zero.
   bool identical = false;
 };
 
-// Writes the originals of the models `names` (all when empty) of the bundle into the folder `output`: each
-// .onnx under its old name, its external files under theirs, with the same bytes at the same offsets.
-// Originals that came from several folders get these folders again.
+// Writes the originals of the models `names` (all when empty) of the bundle into the folder
+// `output`: each .onnx under its old name, its external files under theirs, with the same bytes at
+// the same offsets. Originals that came from several folders get these folders again.
 //
-// Every byte is checked against the manifest's hashes on the way. Throws Error(kInvalid) if the bundle is
-// damaged or has no such model, Error(kIo) if a file exists already (without `force`) or cannot be written.
-std::vector<RestoredModel> restore(const std::filesystem::path& bundle, const std::vector<std::string>& names,
-                                   const std::filesystem::path& output, const RestoreOptions& options);
+// Every byte is checked against the manifest's hashes on the way. Throws Error(kInvalid) if the
+// bundle is damaged or has no such model, Error(kIo) if a file exists already (without `force`) or
+// cannot be written.
+std::vector<RestoredModel> restore(const std::filesystem::path& bundle,
+                                   const std::vector<std::string>& names,
+                                   const std::filesystem::path& output,
+                                   const RestoreOptions& options);
 
 }  // namespace wshare

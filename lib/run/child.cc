@@ -37,7 +37,8 @@ std::string run_self(const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) fail(std::string("cannot be connected: ") + std::strerror(errno));
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    fail(std::string("cannot be connected: ") + std::strerror(errno));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
@@ -52,7 +53,8 @@ std::string run_self(const std::vector<std::string>& arguments) {
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFSIGNALED(status)) fail("was ended by signal " + std::to_string(WTERMSIG(status)));
-  if (WEXITSTATUS(status) != 0) fail("failed with exit code " + std::to_string(WEXITSTATUS(status)));
+  if (WEXITSTATUS(status) != 0)
+    fail("failed with exit code " + std::to_string(WEXITSTATUS(status)));
   return text;
 }
 

@@ -42,16 +42,19 @@ std::vector<Wanted> read_wanted(const Ort::Session& session) {
 
 std::string text_of_shape(const std::vector<int64_t>& shape) {
   std::string text;
-  for (const int64_t dim : shape) text += (text.empty() ? "" : "x") + (dim < 0 ? std::string("?") : std::to_string(dim));
+  for (const int64_t dim : shape)
+    text += (text.empty() ? "" : "x") + (dim < 0 ? std::string("?") : std::to_string(dim));
   return text;
 }
 
 void check_fits(const Wanted& wanted, const std::vector<int64_t>& shape) {
   bool fits = shape.size() == wanted.shape.size();
-  for (size_t i = 0; fits && i < shape.size(); ++i) fits = wanted.shape[i] < 0 || wanted.shape[i] == shape[i];
+  for (size_t i = 0; fits && i < shape.size(); ++i)
+    fits = wanted.shape[i] < 0 || wanted.shape[i] == shape[i];
   if (fits) return;
-  throw Error(ErrorCode::kInvalid, "input " + in_quotes(wanted.name) + ": the shape given is " + text_of_shape(shape) +
-                                       ", the model's is " + text_of_shape(wanted.shape));
+  throw Error(ErrorCode::kInvalid, "input " + in_quotes(wanted.name) + ": the shape given is " +
+                                       text_of_shape(shape) + ", the model's is " +
+                                       text_of_shape(wanted.shape));
 }
 
 // Exporters name dimensions "past_sequence_length + 1": the sum, if every part is known.
@@ -80,7 +83,8 @@ int64_t choose_dim(const std::string& symbol, size_t position, Symbols& symbols)
   return dim;
 }
 
-std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& inputs, const Shapes& given) {
+std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& inputs,
+                                                const Shapes& given) {
   Symbols symbols;
   for (const Wanted& input : inputs) {
     const auto shape = given.find(input.name);
@@ -115,38 +119,59 @@ void fill(Ort::Value& value, size_t count, const Next& next) {
   for (size_t i = 0; i < count; ++i) data[i] = static_cast<T>(next());
 }
 
-bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count, std::mt19937_64& random) {
+bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count,
+                 std::mt19937_64& random) {
   // 2^-52 steps: a distribution of the standard library may differ between its versions.
-  const auto next = [&] { return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0); };
+  const auto next = [&] {
+    return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0);
+  };
   switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: fill<float>(value, count, next); return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE: fill<double>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+      fill<float>(value, count, next);
+      return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE:
+      fill<double>(value, count, next);
+      return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
       fill<uint16_t>(value, count, [&] { return Ort::Float16_t(next()).val; });
       return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
       fill<uint16_t>(value, count, [&] { return Ort::BFloat16_t(next()).val; });
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
-bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t count, const std::function<uint64_t()>& next) {
+bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t count,
+                   const std::function<uint64_t()>& next) {
   switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8: fill<uint8_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+      fill<uint8_t>(value, count, next);
+      return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: fill<uint16_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+      fill<uint16_t>(value, count, next);
+      return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32: fill<uint32_t>(value, count, next); return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+      fill<uint32_t>(value, count, next);
+      return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64: fill<uint64_t>(value, count, next); return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL: fill<uint8_t>(value, count, [] { return 1; }); return true;
-    default: return false;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
+      fill<uint64_t>(value, count, next);
+      return true;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
+      fill<uint8_t>(value, count, [] { return 1; });
+      return true;
+    default:
+      return false;
   }
 }
 
-Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit, uint64_t seed) {
+Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit,
+                   uint64_t seed) {
   Ort::AllocatorWithDefaultOptions allocator;
   Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(), input.type);
   const size_t count = value.GetTensorTypeAndShapeInfo().GetElementCount();
@@ -155,8 +180,10 @@ Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64
   const uint64_t values = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
   // Types of 8 bits cannot reach all rows of a large table; the cut stays within the rows.
   const auto next = [&]() -> uint64_t { return is_mask ? 1 : random() % values; };
-  if (!fill_floats(value, input.type, count, random) && !fill_integers(value, input.type, count, next)) {
-    throw Error(ErrorCode::kUnsupported, "input " + in_quotes(input.name) + ": no values can be made up for its type",
+  if (!fill_floats(value, input.type, count, random) &&
+      !fill_integers(value, input.type, count, next)) {
+    throw Error(ErrorCode::kUnsupported,
+                "input " + in_quotes(input.name) + ": no values can be made up for its type",
                 "give them with --inputs");
   }
   return value;
@@ -170,8 +197,8 @@ Ort::Value read_input(const std::filesystem::path& folder, size_t index) {
 
 }  // namespace
 
-Inputs make_inputs(const std::string& name, const Ort::Session& session, const std::filesystem::path& model_path,
-                   const InputOptions& options) {
+Inputs make_inputs(const std::string& name, const Ort::Session& session,
+                   const std::filesystem::path& model_path, const InputOptions& options) {
   const std::vector<Wanted> wanted = read_wanted(session);
   Inputs inputs;
   for (const Wanted& input : wanted) inputs.names.push_back(input.name);
@@ -186,7 +213,8 @@ Inputs make_inputs(const std::string& name, const Ort::Session& session, const s
   const auto shapes = choose_shapes(wanted, options.shapes);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const auto limit = limits.find(wanted[i].name);
-    inputs.values.push_back(make_up(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));
+    inputs.values.push_back(
+        make_up(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));
   }
   return inputs;
 }

@@ -25,12 +25,12 @@ struct Inputs {
 
 // Returns what to run `session` on; equal models and options give equal inputs.
 //
-// From options.folder, or its subfolder called `name` where there is one. Else made up: floats in [-1,1],
-// integers within the rows of the table that they select from (else 0 or 1; ones for a name with "mask"),
-// free dimensions 1 for the batch, else 8, equal for equal names.
-// `model_path` is the .onnx of the session. Throws Error(kInvalid) if a shape contradicts the model,
+// From options.folder, or its subfolder called `name` where there is one. Else made up: floats in
+// [-1,1], integers within the rows of the table that they select from (else 0 or 1; ones for a name
+// with "mask"), free dimensions 1 for the batch, else 8, equal for equal names. `model_path` is the
+// .onnx of the session. Throws Error(kInvalid) if a shape contradicts the model,
 // Error(kUnsupported) for inputs that are not numeric tensors.
-Inputs make_inputs(const std::string& name, const Ort::Session& session, const std::filesystem::path& model_path,
-                   const InputOptions& options);
+Inputs make_inputs(const std::string& name, const Ort::Session& session,
+                   const std::filesystem::path& model_path, const InputOptions& options);
 
 }  // namespace wshare

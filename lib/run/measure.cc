@@ -22,29 +22,34 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
   return result;
 }
 
-std::vector<Ort::Value> run_once(const std::string& model, Ort::Session& session, const Inputs& inputs) {
+std::vector<Ort::Value> run_once(const std::string& model, Ort::Session& session,
+                                 const Inputs& inputs) {
   const std::vector<std::string> outputs = session.GetOutputNames();
   const std::vector<const char*> input_names = pointers(inputs.names);
   const std::vector<const char*> output_names = pointers(outputs);
   try {
     return translate_errors(model, [&] {
-      return session.Run(Ort::RunOptions{nullptr}, input_names.data(), inputs.values.data(), inputs.values.size(),
-                         output_names.data(), output_names.size());
+      return session.Run(Ort::RunOptions{nullptr}, input_names.data(), inputs.values.data(),
+                         inputs.values.size(), output_names.data(), output_names.size());
     });
   } catch (const Error& error) {
     if (!inputs.made_up) throw;
     throw Error(error.code(), std::string(error.what()) + " (with made-up inputs)",
-                "the model may need other inputs: give shapes with --shape NAME=1x32, or files with --inputs DIR");
+                "the model may need other inputs: give shapes with --shape NAME=1x32, or files "
+                "with --inputs DIR");
   }
 }
 
-Inputs inputs_for(const NamedModel& model, const Ort::Session& session, const InputOptions& options) {
+Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
+                  const InputOptions& options) {
   try {
-    return translate_errors(model.name, [&] { return make_inputs(model.name, session, model.path, options); });
+    return translate_errors(model.name,
+                            [&] { return make_inputs(model.name, session, model.path, options); });
   } catch (const Error& error) {
     const std::string subject = in_quotes(model.name) + ": ";
     const std::string message = error.what();
-    throw Error(error.code(), message.starts_with(subject) ? message : subject + message, error.hint());
+    throw Error(error.code(), message.starts_with(subject) ? message : subject + message,
+                error.hint());
   }
 }
 
@@ -62,7 +67,8 @@ struct Opened {
 
 }  // namespace
 
-Measurement measure(const std::vector<NamedModel>& models, const Opener& open, const MeasureOptions& options) {
+Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
+                    const MeasureOptions& options) {
   Measurement result;
   std::vector<Opened> opened;
   for (const NamedModel& model : models) {
@@ -74,7 +80,8 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open, c
   }
   std::map<const NamedModel*, Inputs> inputs;
   for (const Opened& one : opened) {
-    if (!inputs.contains(one.model)) inputs.emplace(one.model, inputs_for(*one.model, *one.session, options.inputs));
+    if (!inputs.contains(one.model))
+      inputs.emplace(one.model, inputs_for(*one.model, *one.session, options.inputs));
   }
   for (size_t i = 0; i < opened.size(); ++i) {
     const auto start = Clock::now();
@@ -94,18 +101,23 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open, c
   return result;
 }
 
-std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours, const NamedModel& theirs,
-                                      const Opener& open_theirs, const InputOptions& inputs) {
+std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
+                                      const NamedModel& theirs, const Opener& open_theirs,
+                                      const InputOptions& inputs) {
   const auto our_session = translate_errors(ours.name, [&] { return open_ours(ours); });
-  const auto their_session = translate_errors(theirs.path.string(), [&] { return open_theirs(theirs); });
+  const auto their_session =
+      translate_errors(theirs.path.string(), [&] { return open_theirs(theirs); });
   const std::vector<std::string> names = our_session->GetOutputNames();
-  if (names != their_session->GetOutputNames() || our_session->GetInputNames() != their_session->GetInputNames()) {
-    throw Error(ErrorCode::kInvalid, in_quotes(theirs.path.string()) + ": has other inputs or outputs than model " +
+  if (names != their_session->GetOutputNames() ||
+      our_session->GetInputNames() != their_session->GetInputNames()) {
+    throw Error(ErrorCode::kInvalid, in_quotes(theirs.path.string()) +
+                                         ": has other inputs or outputs than model " +
                                          in_quotes(ours.name) + " of the bundle");
   }
   const Inputs values = inputs_for(ours, *our_session, inputs);
   const std::vector<Ort::Value> our_outputs = run_once(ours.name, *our_session, values);
-  const std::vector<Ort::Value> their_outputs = run_once(theirs.path.string(), *their_session, values);
+  const std::vector<Ort::Value> their_outputs =
+      run_once(theirs.path.string(), *their_session, values);
   return compare_outputs(ours.name, names, our_outputs, their_outputs);
 }
 

@@ -42,18 +42,22 @@ struct Measurement {
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.
 //
-// Throws Error(kRuntime) if a session cannot be made or run; where made-up inputs may be the reason, the
-// hint says so.
-Measurement measure(const std::vector<NamedModel>& models, const Opener& open, const MeasureOptions& options);
+// Throws Error(kRuntime) if a session cannot be made or run; where made-up inputs may be the
+// reason, the hint says so.
+Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
+                    const MeasureOptions& options);
 
-// Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same inputs.
-std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours, const NamedModel& theirs,
-                                      const Opener& open_theirs, const InputOptions& inputs);
+// Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same
+// inputs.
+std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
+                                      const NamedModel& theirs, const Opener& open_theirs,
+                                      const InputOptions& inputs);
 
 // Returns a stock session of the model, without any sharing.
 std::shared_ptr<Ort::Session> open_plain(const NamedModel& model);
 
-// Returns the options that `wshare run` gives all its sessions: one thread, so that figures compare.
+// Returns the options that `wshare run` gives all its sessions: one thread, so that figures
+// compare.
 Ort::SessionOptions default_ort_options();
 
 }  // namespace wshare

@@ -24,7 +24,8 @@ MemoryFigures parse_rollup(const std::string& text) {
     if (key == "Anonymous:") figures.anonymous = kib * 1024;
   }
   if (!has_pss) {
-    throw Error(ErrorCode::kUnsupported, "'/proc/self/smaps_rollup': has no figures; this needs Linux 4.14 or newer");
+    throw Error(ErrorCode::kUnsupported,
+                "'/proc/self/smaps_rollup': has no figures; this needs Linux 4.14 or newer");
   }
   return figures;
 }

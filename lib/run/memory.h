@@ -5,14 +5,15 @@
 
 namespace wshare {
 
-// Memory of this process, in bytes. Pages shared with other processes count by their share in `pss`.
+// Memory of this process, in bytes. Pages shared with other processes count by their share in
+// `pss`.
 struct MemoryFigures {
   uint64_t pss = 0;
   uint64_t anonymous = 0;
 };
 
-// Returns the figures of this process. Throws Error(kUnsupported) where the system does not give them.
-// Source: proc(5), /proc/pid/smaps_rollup.
+// Returns the figures of this process. Throws Error(kUnsupported) where the system does not give
+// them. Source: proc(5), /proc/pid/smaps_rollup.
 MemoryFigures measure_memory();
 
 // Returns the same from the text of smaps_rollup.

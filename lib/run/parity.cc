@@ -37,22 +37,36 @@ double largest_difference(const void* ours, const void* theirs, size_t count) {
   return largest;
 }
 
-double largest_difference(ONNXTensorElementDataType type, const void* a, const void* b, size_t count) {
+double largest_difference(ONNXTensorElementDataType type, const void* a, const void* b,
+                          size_t count) {
   switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return largest_difference<float>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE: return largest_difference<double>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16: return largest_difference<Ort::Float16_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16: return largest_difference<Ort::BFloat16_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8: return largest_difference<int8_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+      return largest_difference<float>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE:
+      return largest_difference<double>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+      return largest_difference<Ort::Float16_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
+      return largest_difference<Ort::BFloat16_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
+      return largest_difference<int8_t>(a, b, count);
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8: return largest_difference<uint8_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16: return largest_difference<int16_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: return largest_difference<uint16_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32: return largest_difference<int32_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32: return largest_difference<uint32_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64: return largest_difference<int64_t>(a, b, count);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64: return largest_difference<uint64_t>(a, b, count);
-    default: return kInfinity;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+      return largest_difference<uint8_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+      return largest_difference<int16_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+      return largest_difference<uint16_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      return largest_difference<int32_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+      return largest_difference<uint32_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+      return largest_difference<int64_t>(a, b, count);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
+      return largest_difference<uint64_t>(a, b, count);
+    default:
+      return kInfinity;
   }
 }
 
@@ -81,12 +95,14 @@ Comparison compare_values(const Ort::Value& ours, const Ort::Value& theirs) {
   if (ours.HasValue() != theirs.HasValue()) return kDifferent;
   if (!ours.HasValue()) return {};
   if (ours.IsTensor() && theirs.IsTensor()) return compare_tensors(ours, theirs);
-  if (ours.IsTensor() || theirs.IsTensor() || ours.GetCount() != theirs.GetCount()) return kDifferent;
+  if (ours.IsTensor() || theirs.IsTensor() || ours.GetCount() != theirs.GetCount())
+    return kDifferent;
   Ort::AllocatorWithDefaultOptions allocator;
   Comparison all;
   for (size_t i = 0; i < ours.GetCount(); ++i) {  // of a sequence, or keys and values of a map
     const auto index = static_cast<int>(i);
-    const Comparison one = compare_values(ours.GetValue(index, allocator), theirs.GetValue(index, allocator));
+    const Comparison one =
+        compare_values(ours.GetValue(index, allocator), theirs.GetValue(index, allocator));
     all.bit_equal = all.bit_equal && one.bit_equal;
     all.max_abs_diff = std::max(all.max_abs_diff, one.max_abs_diff);
   }
@@ -95,8 +111,10 @@ Comparison compare_values(const Ort::Value& ours, const Ort::Value& theirs) {
 
 }  // namespace
 
-std::vector<ParityRow> compare_outputs(const std::string& model, const std::vector<std::string>& names,
-                                       const std::vector<Ort::Value>& ours, const std::vector<Ort::Value>& theirs) {
+std::vector<ParityRow> compare_outputs(const std::string& model,
+                                       const std::vector<std::string>& names,
+                                       const std::vector<Ort::Value>& ours,
+                                       const std::vector<Ort::Value>& theirs) {
   std::vector<ParityRow> rows;
   for (size_t i = 0; i < names.size(); ++i) {
     const bool both = i < ours.size() && i < theirs.size();

@@ -11,12 +11,15 @@ namespace wshare {
 struct ParityRow {
   std::string model;
   std::string output;
-  bool bit_equal = false;    // type, shape and all bytes
-  double max_abs_diff = 0;  // infinity where there is no difference to take: shapes, NaN against a number
+  bool bit_equal = false;  // type, shape and all bytes
+  double max_abs_diff =
+      0;  // infinity where there is no difference to take: shapes, NaN against a number
 };
 
 // Returns the comparison of each output; `names` are those of both.
-std::vector<ParityRow> compare_outputs(const std::string& model, const std::vector<std::string>& names,
-                                       const std::vector<Ort::Value>& ours, const std::vector<Ort::Value>& theirs);
+std::vector<ParityRow> compare_outputs(const std::string& model,
+                                       const std::vector<std::string>& names,
+                                       const std::vector<Ort::Value>& ours,
+                                       const std::vector<Ort::Value>& theirs);
 
 }  // namespace wshare

@@ -13,9 +13,11 @@ namespace {
 
 // Nodes whose output 0 holds values of input 0 only.
 constexpr std::array<std::string_view, 11> kKeepsValues = {
-    "Cast", "Reshape", "Identity", "Unsqueeze", "Squeeze", "Flatten", "Transpose", "Expand", "Slice", "Tile", "Concat"};
+    "Cast",      "Reshape", "Identity", "Unsqueeze", "Squeeze", "Flatten",
+    "Transpose", "Expand",  "Slice",    "Tile",      "Concat"};
 // Nodes whose output 0 has the shape of input 0.
-constexpr std::array<std::string_view, 4> kKeepsShape = {"Cast", "Identity", "DequantizeLinear", "QuantizeLinear"};
+constexpr std::array<std::string_view, 4> kKeepsShape = {"Cast", "Identity", "DequantizeLinear",
+                                                         "QuantizeLinear"};
 
 template <size_t N>
 bool is_one_of(const std::array<std::string_view, N>& names, std::string_view name) {
@@ -30,17 +32,20 @@ class Graph {
       if (!reference.name.empty()) shapes_[reference.name] = std::move(reference.shape);
     }
     for (const OutlineNode& node : nodes_) {
-      if (node.constant_shape && !node.outputs.empty()) shapes_[node.outputs[0]] = *node.constant_shape;
+      if (node.constant_shape && !node.outputs.empty())
+        shapes_[node.outputs[0]] = *node.constant_shape;
     }
     for (const OutlineNode& node : nodes_) {  // in topological order, as ONNX demands
       for (const std::string_view input : node.inputs) readers_[input].push_back(&node);
-      if (!is_one_of(kKeepsShape, node.op_type) || node.inputs.empty() || node.outputs.empty()) continue;
+      if (!is_one_of(kKeepsShape, node.op_type) || node.inputs.empty() || node.outputs.empty())
+        continue;
       const auto shape = shapes_.find(node.inputs[0]);
       if (shape != shapes_.end()) shapes_.emplace(node.outputs[0], shape->second);
     }
   }
 
-  // Returns the fewest rows of all tables that the values of `input` select from, or 0 if there is none.
+  // Returns the fewest rows of all tables that the values of `input` select from, or 0 if there is
+  // none.
   int64_t row_limit(std::string_view input) const {
     int64_t limit = 0;
     std::set<std::string_view> seen;
@@ -53,7 +58,8 @@ class Graph {
       for (const OutlineNode* node : readers->second) {
         const int64_t rows = rows_selected(*node, name);
         if (rows > 0 && (limit == 0 || rows < limit)) limit = rows;
-        const bool is_value = !node->inputs.empty() && (node->inputs[0] == name || node->op_type == "Concat");
+        const bool is_value =
+            !node->inputs.empty() && (node->inputs[0] == name || node->op_type == "Concat");
         if (is_value && is_one_of(kKeepsValues, node->op_type) && !node->outputs.empty()) {
           waiting.push_back(node->outputs[0]);
         }
@@ -80,7 +86,8 @@ class Graph {
       if (node.inputs[0] == name) return rows_of(node.inputs[2], 0);
       if (node.inputs[1] == name) return rows_of(node.inputs[4], 0);
     }
-    if (node.op_type == "GatherBlockQuantized" && node.inputs.size() > 1 && node.inputs[1] == name) {
+    if (node.op_type == "GatherBlockQuantized" && node.inputs.size() > 1 &&
+        node.inputs[1] == name) {
       return rows_of(node.inputs[0], node.axis);
     }
     return 0;
@@ -93,7 +100,8 @@ class Graph {
 
 }  // namespace
 
-std::map<std::string, int64_t> find_row_limits(std::span<const std::byte> model, const std::vector<std::string>& inputs) {
+std::map<std::string, int64_t> find_row_limits(std::span<const std::byte> model,
+                                               const std::vector<std::string>& inputs) {
   const Graph graph(model);
   std::map<std::string, int64_t> limits;
   for (const std::string& input : inputs) {

@@ -19,7 +19,8 @@ using Bytes = std::span<const std::byte>;
 Ort::Value make_tensor(const Dtype& dtype, const std::vector<int64_t>& shape, Bytes bytes) {
   const auto expected = byte_size(dtype, shape);
   if (!expected || *expected != bytes.size()) {
-    throw Error(ErrorCode::kInvalid, "has " + std::to_string(bytes.size()) + " bytes of values, its shape needs " +
+    throw Error(ErrorCode::kInvalid, "has " + std::to_string(bytes.size()) +
+                                         " bytes of values, its shape needs " +
                                          (expected ? std::to_string(*expected) : "too many"));
   }
   Ort::AllocatorWithDefaultOptions allocator;
@@ -30,14 +31,16 @@ Ort::Value make_tensor(const Dtype& dtype, const std::vector<int64_t>& shape, By
 }
 
 // Appends the elements of a typed field, each cut to the width of its type.
-void append_typed(Bytes file, const WireField& field, size_t element_bytes, std::vector<std::byte>& out) {
+void append_typed(Bytes file, const WireField& field, size_t element_bytes,
+                  std::vector<std::byte>& out) {
   const auto append = [&](uint64_t value) {
     const auto* bytes = reinterpret_cast<const std::byte*>(&value);
     out.insert(out.end(), bytes, bytes + element_bytes);
   };
   if (field.type == WireType::kVarint) return append(field.varint);
   const Bytes payload = file.subspan(field.payload, field.payload_size);
-  const bool fixed = field.number == tensor_field::kFloatData || field.number == tensor_field::kDoubleData;
+  const bool fixed =
+      field.number == tensor_field::kFloatData || field.number == tensor_field::kDoubleData;
   if (fixed) {
     out.insert(out.end(), payload.begin(), payload.end());
     return;
@@ -47,8 +50,8 @@ void append_typed(Bytes file, const WireField& field, size_t element_bytes, std:
 
 bool is_payload(uint32_t number) {
   using namespace tensor_field;
-  return number == kFloatData || number == kInt32Data || number == kInt64Data || number == kRawData ||
-         number == kDoubleData || number == kUint64Data;
+  return number == kFloatData || number == kInt32Data || number == kInt64Data ||
+         number == kRawData || number == kDoubleData || number == kUint64Data;
 }
 
 Ort::Value read_proto(Bytes file) {
@@ -57,7 +60,8 @@ Ort::Value read_proto(Bytes file) {
   const WireReference reference = read_wire_reference(file, place);
   const auto dtype = find_dtype(reference.dtype);
   if (!dtype || dtype->bits < 8 || reference.external) {
-    throw Error(ErrorCode::kUnsupported, "strings, sub-byte types and external data cannot be inputs");
+    throw Error(ErrorCode::kUnsupported,
+                "strings, sub-byte types and external data cannot be inputs");
   }
   std::vector<std::byte> bytes;
   WireReader reader(file, 0, file.size());
@@ -76,25 +80,39 @@ Ort::Value read_proto(Bytes file) {
 // Returns the text after `key` in the header of an .npy file, a Python dict literal.
 std::string header_value(const std::string& header, const std::string& key) {
   const size_t at = header.find("'" + key + "':");
-  if (at == std::string::npos) throw Error(ErrorCode::kInvalid, "the header has no " + in_quotes(key));
+  if (at == std::string::npos)
+    throw Error(ErrorCode::kInvalid, "the header has no " + in_quotes(key));
   return header.substr(header.find_first_not_of(' ', at + key.size() + 3));
 }
 
 Dtype numpy_dtype(const std::string& value) {
-  static constexpr std::array<std::array<std::string_view, 2>, 12> kNames = {{{"f4", "float32"}, {"f8", "float64"},
-      {"f2", "float16"}, {"i1", "int8"}, {"i2", "int16"}, {"i4", "int32"}, {"i8", "int64"}, {"u1", "uint8"},
-      {"u2", "uint16"}, {"u4", "uint32"}, {"u8", "uint64"}, {"b1", "bool"}}};
+  static constexpr std::array<std::array<std::string_view, 2>, 12> kNames = {{{"f4", "float32"},
+                                                                              {"f8", "float64"},
+                                                                              {"f2", "float16"},
+                                                                              {"i1", "int8"},
+                                                                              {"i2", "int16"},
+                                                                              {"i4", "int32"},
+                                                                              {"i8", "int64"},
+                                                                              {"u1", "uint8"},
+                                                                              {"u2", "uint16"},
+                                                                              {"u4", "uint32"},
+                                                                              {"u8", "uint64"},
+                                                                              {"b1", "bool"}}};
   for (const auto& [numpy, ours] : kNames) {
-    if (value.size() > 4 && (value[1] == '<' || value[1] == '|') && value.compare(2, 3, std::string(numpy) + "'") == 0) {
+    if (value.size() > 4 && (value[1] == '<' || value[1] == '|') &&
+        value.compare(2, 3, std::string(numpy) + "'") == 0) {
       return *find_dtype(ours);
     }
   }
-  throw Error(ErrorCode::kUnsupported, "the element type " + in_quotes(value.substr(0, 6)) + " cannot be an input");
+  throw Error(ErrorCode::kUnsupported,
+              "the element type " + in_quotes(value.substr(0, 6)) + " cannot be an input");
 }
 
 Ort::Value read_numpy(Bytes file) {
   constexpr size_t kPrefix = 8;
-  const auto byte_at = [&](size_t i) { return i < file.size() ? std::to_integer<size_t>(file[i]) : 0; };
+  const auto byte_at = [&](size_t i) {
+    return i < file.size() ? std::to_integer<size_t>(file[i]) : 0;
+  };
   if (file.size() < kPrefix + 4 || std::memcmp(file.data(), "\x93NUMPY", 6) != 0) {
     throw Error(ErrorCode::kInvalid, "is no .npy file");
   }
@@ -109,13 +127,16 @@ Ort::Value read_numpy(Bytes file) {
   }
   std::vector<int64_t> shape;
   const std::string dims = header_value(header, "shape");
-  for (size_t at = 1, end; at < dims.size() && (end = dims.find_first_of(",)", at)) != std::string::npos; at = end + 1) {
+  for (size_t at = 1, end;
+       at < dims.size() && (end = dims.find_first_of(",)", at)) != std::string::npos;
+       at = end + 1) {
     const std::string_view digits = std::string_view(dims).substr(at, end - at);
     const size_t first = digits.find_first_not_of(' ');
     if (first != std::string_view::npos) shape.push_back(parse_decimal(digits.substr(first)));
     if (dims[end] == ')') break;
   }
-  return make_tensor(numpy_dtype(header_value(header, "descr")), shape, file.subspan(begin + length));
+  return make_tensor(numpy_dtype(header_value(header, "descr")), shape,
+                     file.subspan(begin + length));
 }
 
 }  // namespace

@@ -13,10 +13,11 @@
 #include "wshare/error.h"
 #include "wshare/runtime.h"
 
-// Sessions over one copy ("l" in docs/design.md): large weights are handed to every session as non-owning
-// values over one map per blob, so that ONNX Runtime shares their packed forms through one container, too.
-// Packing reads every weight once; those pages are dropped afterwards, or each weight would be resident
-// twice. Whatever still reads raw weights gets their pages again from the page cache.
+// Sessions over one copy ("l" in docs/design.md): large weights are handed to every session as
+// non-owning values over one map per blob, so that ONNX Runtime shares their packed forms through
+// one container, too. Packing reads every weight once; those pages are dropped afterwards, or each
+// weight would be resident twice. Whatever still reads raw weights gets their pages again from the
+// page cache.
 
 namespace wshare {
 
@@ -40,7 +41,8 @@ struct KeepAlive {
 MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
   MappedFile file = MappedFile::open(path);
   if (file.bytes().size() != size) {
-    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": has " + std::to_string(file.bytes().size()) +
+    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": has " +
+                                         std::to_string(file.bytes().size()) +
                                          " bytes, the manifest says " + std::to_string(size));
   }
   return file;
@@ -50,8 +52,8 @@ MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
 Ort::Value wrap(const TensorRecord& tensor, std::span<const std::byte> bytes) {
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   const auto type = static_cast<ONNXTensorElementDataType>(find_dtype(tensor.dtype)->code);
-  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes.data()), bytes.size(), tensor.shape.data(),
-                                  tensor.shape.size(), type);
+  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes.data()), bytes.size(),
+                                  tensor.shape.data(), tensor.shape.size(), type);
 }
 
 ModelReport make_report(const ModelRecord& record, const std::vector<const TensorRecord*>& shared) {
@@ -66,8 +68,8 @@ ModelReport make_report(const ModelRecord& record, const std::vector<const Tenso
   return report;
 }
 
-// Some kernels cannot export what they pack and fail with a container; with Tier::kAuto such a model opens
-// without one. Returns whether the container was used.
+// Some kernels cannot export what they pack and fail with a container; with Tier::kAuto such a
+// model opens without one. Returns whether the container was used.
 bool create(const std::filesystem::path& path, const Ort::SessionOptions& options, Tier tier,
             Ort::PrepackedWeightsContainer& packed, Ort::Session& session) {
   if (tier != Tier::kCompact) {
@@ -128,7 +130,8 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
   const std::filesystem::path path = state_->folder / record.file;
   const MappedFile file = open_checked(path, record.size);
   if (content_hash(file.bytes()) != record.hash) {
-    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
                 "'wshare verify' lists what has changed");
   }
   const auto shared = tensors_to_hand_over(state_->manifest, record, file.bytes());
@@ -138,11 +141,13 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
     Ort::SessionOptions ort = options.ort.Clone();
     std::vector<bool> used(state_->blobs.size(), false);
     for (const TensorRecord* tensor : shared) {
-      keep_alive->values.push_back(wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob).bytes(), tensor->extent)));
+      keep_alive->values.push_back(
+          wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob).bytes(), tensor->extent)));
       ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
       used[tensor->extent.blob] = true;
     }
-    if (options.tier == Tier::kCompact) ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+    if (options.tier == Tier::kCompact)
+      ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
     Ort::Session session(nullptr);
     ModelReport report = make_report(record, shared);
     report.packed_shared = create(path, ort, options.tier, state_->packed, session);

@@ -10,12 +10,14 @@
 #include "util/text.h"
 #include "wshare/error.h"
 
-// ONNX Runtime trusts AddInitializer: it checks neither shape nor whether the name exists, and it matches by
-// name in every scope. So what is handed over is checked here, against the model's own words. Left to ONNX
-// Runtime, which loads them from the blob itself, are:
-//   - small tensors: sharing them saves nothing, and kernels that pack without exportable buffers make the
+// ONNX Runtime trusts AddInitializer: it checks neither shape nor whether the name exists, and it
+// matches by name in every scope. So what is handed over is checked here, against the model's own
+// words. Left to ONNX Runtime, which loads them from the blob itself, are:
+//   - small tensors: sharing them saves nothing, and kernels that pack without exportable buffers
+//   make the
 //     session fail (CPU LayerNormalization in float16 with a container);
-//   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor anyway;
+//   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor
+//   anyway;
 //   - names that occur twice, as in both branches of an If: both would be replaced;
 //   - types that an OrtValue over foreign memory cannot have.
 
@@ -23,7 +25,8 @@ namespace wshare {
 namespace {
 
 struct Mention {
-  size_t count = 0;  // of tensors, and of Constant nodes whose output becomes an initializer of this name
+  size_t count =
+      0;  // of tensors, and of Constant nodes whose output becomes an initializer of this name
   WireReference reference;
 };
 
@@ -50,7 +53,8 @@ std::map<std::string_view, Mention> collect_mentions(std::span<const std::byte> 
 
 bool can_be_wrapped(const Dtype& dtype) {
   constexpr int32_t kComplex64 = 14, kComplex128 = 15, kLastFloat8 = 20;
-  return dtype.bits >= 8 && dtype.code <= kLastFloat8 && dtype.code != kComplex64 && dtype.code != kComplex128;
+  return dtype.bits >= 8 && dtype.code <= kLastFloat8 && dtype.code != kComplex64 &&
+         dtype.code != kComplex128;
 }
 
 std::string text_of_shape(const std::vector<int64_t>& shape) {
@@ -59,10 +63,12 @@ std::string text_of_shape(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-[[noreturn]] void refuse(const ModelRecord& record, const TensorRecord& tensor, const std::string& what,
-                         const std::string& in_manifest, const std::string& in_model) {
-  throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " + in_quotes(tensor.name) + ": " + what + " is " +
-                                       in_manifest + " in the manifest, " + in_model + " in the model");
+[[noreturn]] void refuse(const ModelRecord& record, const TensorRecord& tensor,
+                         const std::string& what, const std::string& in_manifest,
+                         const std::string& in_model) {
+  throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " + in_quotes(tensor.name) +
+                                       ": " + what + " is " + in_manifest + " in the manifest, " +
+                                       in_model + " in the model");
 }
 
 void check_agrees(const Manifest& manifest, const ModelRecord& record, const TensorRecord& tensor,
@@ -77,32 +83,38 @@ void check_agrees(const Manifest& manifest, const ModelRecord& record, const Ten
   }
   const std::string& blob = manifest.blobs.at(tensor.extent.blob).file;
   if (!model.external || model.location != blob) {
-    refuse(record, tensor, "the file", in_quotes(blob), model.external ? in_quotes(model.location) : "inline");
+    refuse(record, tensor, "the file", in_quotes(blob),
+           model.external ? in_quotes(model.location) : "inline");
   }
   const int64_t offset = model.offset.empty() ? 0 : parse_decimal(model.offset);
   if (offset < 0 || static_cast<uint64_t>(offset) != tensor.extent.offset) {
-    refuse(record, tensor, "the offset", std::to_string(tensor.extent.offset), in_quotes(model.offset));
+    refuse(record, tensor, "the offset", std::to_string(tensor.extent.offset),
+           in_quotes(model.offset));
   }
   const int64_t length = parse_decimal(model.length);
   if (length < 0 || static_cast<uint64_t>(length) != tensor.extent.size) {
-    refuse(record, tensor, "the length", std::to_string(tensor.extent.size), in_quotes(model.length));
+    refuse(record, tensor, "the length", std::to_string(tensor.extent.size),
+           in_quotes(model.length));
   }
 }
 
 }  // namespace
 
-std::vector<const TensorRecord*> tensors_to_hand_over(const Manifest& manifest, const ModelRecord& record,
+std::vector<const TensorRecord*> tensors_to_hand_over(const Manifest& manifest,
+                                                      const ModelRecord& record,
                                                       std::span<const std::byte> model) {
   const std::map<std::string_view, Mention> mentions = collect_mentions(model);
   std::vector<const TensorRecord*> chosen;
   for (const TensorRecord& tensor : record.tensors) {
     const auto dtype = find_dtype(tensor.dtype);
-    if (tensor.extent.size < kLargeBytes || tensor.folded || !dtype || !can_be_wrapped(*dtype)) continue;
+    if (tensor.extent.size < kLargeBytes || tensor.folded || !dtype || !can_be_wrapped(*dtype))
+      continue;
     const auto found = mentions.find(tensor.name);
     if (found == mentions.end()) {
       // The tensor of a Constant in a function may have no name of its own, or another.
       if (!tensor.scope.empty()) continue;
-      throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " + in_quotes(tensor.name) +
+      throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " +
+                                           in_quotes(tensor.name) +
                                            ": is in the manifest, but not in the model");
     }
     if (found->second.count != 1) continue;

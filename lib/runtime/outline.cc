@@ -32,7 +32,8 @@ class Outline {
 
   void read_graph(const WireField& graph, int depth) {
     if (depth > kMaxDepth) {
-      throw Error(ErrorCode::kInvalid, "graphs are nested more than " + std::to_string(kMaxDepth) + " deep");
+      throw Error(ErrorCode::kInvalid,
+                  "graphs are nested more than " + std::to_string(kMaxDepth) + " deep");
     }
     WireReader reader(model_, graph.payload, graph.end());
     while (const auto field = reader.next()) {
@@ -61,9 +62,11 @@ class Outline {
     WireReader reader(model_, message.payload, message.end());
     while (const auto field = reader.next()) {
       if (is_message(*field, kAttributeName)) name = text_of(model_, *field);
-      if (field->number == kAttributeInt && field->type == WireType::kVarint) number = field->varint;
+      if (field->number == kAttributeInt && field->type == WireType::kVarint)
+        number = field->varint;
       if (is_message(*field, kAttributeTensor)) tensor = *field;
-      if (is_message(*field, kAttributeGraph) || is_message(*field, kAttributeGraphs)) graphs.push_back(*field);
+      if (is_message(*field, kAttributeGraph) || is_message(*field, kAttributeGraphs))
+        graphs.push_back(*field);
     }
     if (name == "axis") node.axis = static_cast<int64_t>(number);
     if (name == "value" && tensor) {
@@ -80,6 +83,8 @@ class Outline {
 
 }  // namespace
 
-std::vector<OutlineNode> read_nodes(std::span<const std::byte> model) { return Outline(model).read(); }
+std::vector<OutlineNode> read_nodes(std::span<const std::byte> model) {
+  return Outline(model).read();
+}
 
 }  // namespace wshare

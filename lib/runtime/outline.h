@@ -18,8 +18,8 @@ struct OutlineNode {
   std::optional<std::vector<int64_t>> constant_shape;  // of the tensor in attribute "value"
 };
 
-// Returns the nodes of the main graph and of all subgraphs, as they stand in the file; functions are left
-// out. Reads the wire format, so that no weight is copied.
+// Returns the nodes of the main graph and of all subgraphs, as they stand in the file; functions
+// are left out. Reads the wire format, so that no weight is copied.
 //
 // Throws Error(kInvalid) if `model` is no protobuf message or graphs are nested more than 50 deep.
 // Source: onnx.proto3, ModelProto, GraphProto, NodeProto, AttributeProto.

@@ -49,8 +49,8 @@ ContentHash content_hash(std::span<const std::byte> content, unsigned threads) {
   std::vector<ContentHash> leaves(count);
   parallel_for(count, threads, [&](size_t i) {
     const size_t begin = i * kHashLeafBytes;
-    leaves[i] = leaf_hash(
-        content.subspan(begin, std::min<size_t>(kHashLeafBytes, content.size() - begin)));
+    leaves[i] =
+        leaf_hash(content.subspan(begin, std::min<size_t>(kHashLeafBytes, content.size() - begin)));
   });
   return combine_leaves(leaves, content.size());
 }

@@ -15,9 +15,10 @@
 #include "util/text.h"
 #include "wshare/error.h"
 
-// A mapped page beyond the end of its file raises SIGBUS. The handler may not throw, lock or allocate; it
-// looks the address up in a fixed table, marks that file as damaged and puts a page of zeros under the
-// reader, which then runs to its next check_unchanged(). Files over the table's size stay unguarded.
+// A mapped page beyond the end of its file raises SIGBUS. The handler may not throw, lock or
+// allocate; it looks the address up in a fixed table, marks that file as damaged and puts a page of
+// zeros under the reader, which then runs to its next check_unchanged(). Files over the table's
+// size stay unguarded.
 
 namespace wshare {
 namespace {
@@ -123,7 +124,8 @@ void MappedFile::check_unchanged() const {
   const auto size_now = static_cast<uint64_t>(status.st_size);
   if (size_now != size_) {
     throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read: had " +
-                                    std::to_string(size_) + " bytes, has " + std::to_string(size_now));
+                                    std::to_string(size_) + " bytes, has " +
+                                    std::to_string(size_now));
   }
   if (damaged || changed_ns(status) != changed_ns_) {
     throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read");

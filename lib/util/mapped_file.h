@@ -10,7 +10,8 @@ namespace wshare {
 
 // A whole file, mapped read-only; move-only.
 //
-// bytes() lives as long as the object. The file is expected to stay as it is: see check_unchanged().
+// bytes() lives as long as the object. The file is expected to stay as it is: see
+// check_unchanged().
 class MappedFile {
  public:
   // Maps the regular file at `path`.
@@ -31,8 +32,8 @@ class MappedFile {
     return device_ == other.device_ && inode_ == other.inode_;
   }
 
-  // Throws Error(kIo) if the file has another size or time of change than at open(), or if reading it hit
-  // pages that are gone (see install_sigbus_guard).
+  // Throws Error(kIo) if the file has another size or time of change than at open(), or if reading
+  // it hit pages that are gone (see install_sigbus_guard).
   void check_unchanged() const;
 
   // Gives the resident pages back to the system; later reads fetch them from the file again.
@@ -51,9 +52,9 @@ class MappedFile {
   int guard_slot_ = -1;
 };
 
-// Makes a read of a mapped file that has shrunk meanwhile yield zeros instead of killing the process;
-// check_unchanged() of that file throws from then on. For programs, not libraries: it takes over SIGBUS
-// of the whole process.
+// Makes a read of a mapped file that has shrunk meanwhile yield zeros instead of killing the
+// process; check_unchanged() of that file throws from then on. For programs, not libraries: it
+// takes over SIGBUS of the whole process.
 void install_sigbus_guard();
 
 }  // namespace wshare

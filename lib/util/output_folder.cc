@@ -24,8 +24,8 @@ namespace {
   throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error));
 }
 
-// Makes all files of `folder` durable. For a handful of files one fdatasync each is cheapest; for many,
-// one syncfs is (200 models: 40 ms against 120 ms, measured).
+// Makes all files of `folder` durable. For a handful of files one fdatasync each is cheapest; for
+// many, one syncfs is (200 models: 40 ms against 120 ms, measured).
 void sync_folder(const fs::path& folder) {
   constexpr size_t kFewFiles = 8;
   std::vector<fs::path> files;
@@ -92,7 +92,8 @@ void OutputFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
     const ssize_t done = pwrite(descriptor_, bytes.data(), size, static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail(path_, "cannot write", errno);
-    // Starts the transfer to disk while the next piece is copied; only a hint, so failing is harmless.
+    // Starts the transfer to disk while the next piece is copied; only a hint, so failing is
+    // harmless.
     if (size == kPieceBytes) {
       sync_file_range(descriptor_, static_cast<off_t>(offset), done, SYNC_FILE_RANGE_WRITE);
     }
@@ -146,7 +147,8 @@ void OutputFolder::commit() {
   const bool occupied = fs::exists(target_, ignored) &&
                         !(fs::is_directory(target_, ignored) && fs::is_empty(target_, ignored));
   if (!occupied || !replace_) {
-    if (rename(path_.c_str(), target_.c_str()) != 0) fail(target_, "cannot put the result there", errno);
+    if (rename(path_.c_str(), target_.c_str()) != 0)
+      fail(target_, "cannot put the result there", errno);
     path_.clear();
   } else if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) {
     fail(target_, "cannot replace it", errno);

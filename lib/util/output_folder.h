@@ -11,8 +11,8 @@ namespace wshare {
 // A file being written front to back; move-only. The destructor closes, it never publishes.
 class OutputFile {
  public:
-  // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space at once, so
-  // that a full disk shows before anything is written. Throws Error(kIo).
+  // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space at once,
+  // so that a full disk shows before anything is written. Throws Error(kIo).
   explicit OutputFile(std::filesystem::path path, uint64_t expected_bytes = 0);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&&) = delete;
@@ -43,8 +43,8 @@ class OutputFile {
 
 // A folder that appears at its place as a whole or not at all.
 //
-// Files are written under path(), a hidden folder beside the target. commit() makes them durable and moves
-// the folder to the target in one step; without it the destructor removes everything.
+// Files are written under path(), a hidden folder beside the target. commit() makes them durable
+// and moves the folder to the target in one step; without it the destructor removes everything.
 class OutputFolder {
  public:
   // Prepares `target`. Its parent must exist. With `replace`, a target that exists is replaced by

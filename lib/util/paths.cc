@@ -24,8 +24,9 @@ fs::path join_inside(const fs::path& folder, std::string_view relative) {
   const bool climbs = std::find(path.begin(), path.end(), fs::path("..")) != path.end();
   if (relative.empty() || path.is_absolute() || climbs ||
       relative.find('\0') != std::string_view::npos) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(relative) + ": leaves its folder; only relative paths without '..' may be used");
+    throw Error(
+        ErrorCode::kInvalid,
+        in_quotes(relative) + ": leaves its folder; only relative paths without '..' may be used");
   }
   return folder / path.lexically_normal();
 }
@@ -33,7 +34,8 @@ fs::path join_inside(const fs::path& folder, std::string_view relative) {
 bool is_inside(const fs::path& path, const fs::path& folder) {
   const fs::path target = fs::weakly_canonical(path);
   const fs::path root = fs::weakly_canonical(folder);
-  const auto [in_root, in_target] = std::mismatch(root.begin(), root.end(), target.begin(), target.end());
+  const auto [in_root, in_target] =
+      std::mismatch(root.begin(), root.end(), target.begin(), target.end());
   return in_root == root.end() || (in_root->empty() && std::next(in_root) == root.end());
 }
 
@@ -42,7 +44,8 @@ fs::path resolve_external(const fs::path& model_path, std::string_view location)
   const fs::path folder = model_path.has_parent_path() ? model_path.parent_path() : fs::path(".");
   std::error_code missing;
   const fs::path real_folder = fs::canonical(model_path, missing).parent_path();
-  if (missing) throw Error(ErrorCode::kIo, in_quotes(model_path.string()) + ": " + missing.message());
+  if (missing)
+    throw Error(ErrorCode::kIo, in_quotes(model_path.string()) + ": " + missing.message());
   for (const fs::path& root : {folder, real_folder}) {
     const fs::path path = join_inside(root, location);
     std::error_code error;

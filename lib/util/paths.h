@@ -5,21 +5,21 @@
 
 namespace wshare {
 
-// True when `name` can be a file directly in a bundle on any system: not empty, at most 240 bytes, no
-// separator of paths, no control byte, not hidden, not "." or "..".
+// True when `name` can be a file directly in a bundle on any system: not empty, at most 240 bytes,
+// no separator of paths, no control byte, not hidden, not "." or "..".
 bool is_file_name(std::string_view name);
 
 // Returns `folder` / `relative`.
 //
-// Looks at the text only. Throws Error(kInvalid) if `relative` is empty, absolute, has a ".." or holds a
-// zero byte.
+// Looks at the text only. Throws Error(kInvalid) if `relative` is empty, absolute, has a ".." or
+// holds a zero byte.
 std::filesystem::path join_inside(const std::filesystem::path& folder, std::string_view relative);
 
 // Returns the canonical path of external data `location` of the model at `model_path`.
 //
-// As in ONNX Runtime the target must lie in the model's folder or, when the model itself is a symbolic
-// link, in the folder of the file that the link leads to.
-// Throws Error(kInvalid) if the location leads elsewhere, Error(kIo) if there is no such file.
+// As in ONNX Runtime the target must lie in the model's folder or, when the model itself is a
+// symbolic link, in the folder of the file that the link leads to. Throws Error(kInvalid) if the
+// location leads elsewhere, Error(kIo) if there is no such file.
 std::filesystem::path resolve_external(const std::filesystem::path& model_path,
                                        std::string_view location);
 

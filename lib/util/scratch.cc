@@ -23,7 +23,9 @@ std::span<std::byte> Scratch::allocate(size_t size) {
   }
   std::error_code no_folder;
   const std::filesystem::path folder = std::filesystem::temp_directory_path(no_folder);
-  if (no_folder) throw Error(ErrorCode::kIo, "no folder for temporary files: " + no_folder.message(), "set TMPDIR to one that exists");
+  if (no_folder)
+    throw Error(ErrorCode::kIo, "no folder for temporary files: " + no_folder.message(),
+                "set TMPDIR to one that exists");
   const int descriptor = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   int error = errno;
   void* data = MAP_FAILED;
@@ -35,8 +37,9 @@ std::span<std::byte> Scratch::allocate(size_t size) {
   }
   if (descriptor >= 0) close(descriptor);
   if (data == MAP_FAILED) {
-    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": no room for " + format_bytes(size) +
-                                    " of decoded tensors: " + std::strerror(error),
+    throw Error(ErrorCode::kIo,
+                in_quotes(folder.string()) + ": no room for " + format_bytes(size) +
+                    " of decoded tensors: " + std::strerror(error),
                 "set TMPDIR to a folder with more space");
   }
   files_.emplace_back(static_cast<std::byte*>(data), Unmap{size});

@@ -7,8 +7,9 @@
 
 namespace wshare {
 
-// Memory for decoded tensors; move-only. Small pieces lie on the heap, large ones in unlinked temporary
-// files, so that anonymous memory does not grow with the weights. All pieces live as long as the object.
+// Memory for decoded tensors; move-only. Small pieces lie on the heap, large ones in unlinked
+// temporary files, so that anonymous memory does not grow with the weights. All pieces live as long
+// as the object.
 class Scratch {
  public:
   Scratch() = default;

@@ -6,8 +6,8 @@
 
 namespace wshare {
 
-// Returns `name` between single quotes, safe to print: control bytes and quotes become \xNN, and a name
-// over 200 bytes is cut with "..." before the closing quote.
+// Returns `name` between single quotes, safe to print: control bytes and quotes become \xNN, and a
+// name over 200 bytes is cut with "..." before the closing quote.
 std::string in_quotes(std::string_view name);
 
 // Returns `bytes` for people: "512 B", "1.4 KiB", "413.5 MiB".

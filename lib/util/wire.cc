@@ -6,7 +6,8 @@ namespace wshare {
 namespace {
 
 [[noreturn]] void fail(uint64_t at, const std::string& what) {
-  throw Error(ErrorCode::kInvalid, "no valid ONNX file: " + what + " at byte " + std::to_string(at));
+  throw Error(ErrorCode::kInvalid,
+              "no valid ONNX file: " + what + " at byte " + std::to_string(at));
 }
 
 }  // namespace
@@ -64,13 +65,18 @@ std::optional<WireField> WireReader::next() {
       field.varint = read_varint("a number");
       field.payload_size = next_ - field.payload;
       break;
-    case WireType::kFixed64: field.payload_size = 8; break;
-    case WireType::kFixed32: field.payload_size = 4; break;
+    case WireType::kFixed64:
+      field.payload_size = 8;
+      break;
+    case WireType::kFixed32:
+      field.payload_size = 4;
+      break;
     case WireType::kBytes:
       field.payload_size = read_varint("a length");
       field.payload = next_;
       break;
-    default: fail(field.begin, "wire type " + std::to_string(key & 7) + " is not used by ONNX");
+    default:
+      fail(field.begin, "wire type " + std::to_string(key & 7) + " is not used by ONNX");
   }
   if (field.payload_size > end_ - field.payload) {
     fail(field.begin, "field " + std::to_string(field.number) + " has " +

@@ -15,10 +15,10 @@ enum class WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 struct WireField {
   uint32_t number = 0;
   WireType type = WireType::kVarint;
-  uint64_t begin = 0;           // offset of the key in the file
-  uint64_t varint = 0;          // value of a varint field
-  uint64_t payload = 0;         // offset of the value in the file, after a length where there is one
-  uint64_t payload_size = 0;    // bytes of the value
+  uint64_t begin = 0;         // offset of the key in the file
+  uint64_t varint = 0;        // value of a varint field
+  uint64_t payload = 0;       // offset of the value in the file, after a length where there is one
+  uint64_t payload_size = 0;  // bytes of the value
   uint64_t end() const { return payload + payload_size; }
 };
 

@@ -60,7 +60,9 @@ class Verifier {
     try {
       MappedFile file = MappedFile::open(folder_ / name);
       if (file.bytes().size() == size) return file;
-      add("size", name, "", "has " + std::to_string(file.bytes().size()) + " bytes, the manifest says " + std::to_string(size));
+      add("size", name, "",
+          "has " + std::to_string(file.bytes().size()) + " bytes, the manifest says " +
+              std::to_string(size));
     } catch (const Error& error) {
       add("missing", name, "", error.what());
     }
@@ -73,16 +75,21 @@ class Verifier {
       for (const TensorRecord& tensor : model.tensors) {
         claims[tensor.extent.blob].push_back({tensor.extent, tensor.hash, tensor.name});
       }
-      claims[model.source.record.blob].push_back({model.source.record, model.source.record_hash, model.name});
+      claims[model.source.record.blob].push_back(
+          {model.source.record, model.source.record_hash, model.name});
     }
-    for (const GapRecord& gap : manifest.gaps) claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
+    for (const GapRecord& gap : manifest.gaps)
+      claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
     for (std::vector<Claim>& list : claims) {
       // Longest first at one offset: a prefix lies inside its host.
       std::sort(list.begin(), list.end(), [](const Claim& a, const Claim& b) {
-        return std::tie(a.extent.offset, b.extent.size, a.hash) < std::tie(b.extent.offset, a.extent.size, b.hash);
+        return std::tie(a.extent.offset, b.extent.size, a.hash) <
+               std::tie(b.extent.offset, a.extent.size, b.hash);
       });
       list.erase(std::unique(list.begin(), list.end(),
-                             [](const Claim& a, const Claim& b) { return a.extent == b.extent && a.hash == b.hash; }),
+                             [](const Claim& a, const Claim& b) {
+                               return a.extent == b.extent && a.hash == b.hash;
+                             }),
                  list.end());
     }
     return claims;
@@ -98,8 +105,9 @@ class Verifier {
       parallel_for(claims[b].size(), threads_, [&](size_t i) {
         const Claim& claim = claims[b][i];
         if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
-        add("hash", name, claim.tensor, std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
-                                            " do not have the manifest's hash");
+        add("hash", name, claim.tensor,
+            std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
+                " do not have the manifest's hash");
       });
       check_padding(name, bytes, claims[b]);
       try {
@@ -115,7 +123,8 @@ class Verifier {
     const auto check_until = [&](uint64_t end) {
       for (; at < end; ++at) {
         if (bytes[static_cast<size_t>(at)] == std::byte{0}) continue;
-        add("padding", name, "", "byte " + std::to_string(at) + " belongs to nothing and is not zero");
+        add("padding", name, "",
+            "byte " + std::to_string(at) + " belongs to nothing and is not zero");
         at = end;
       }
     };
@@ -142,21 +151,25 @@ class Verifier {
 
   // The references of the model and the tensors of the manifest must be the same multiset.
   void check_references(const Manifest& manifest, const ModelRecord& model, Bytes file) {
-    using Reference = std::tuple<std::string, int32_t, std::vector<int64_t>, std::string, std::string, std::string>;
+    using Reference = std::tuple<std::string, int32_t, std::vector<int64_t>, std::string,
+                                 std::string, std::string>;
     std::map<Reference, int> balance;
     for (const WireTensor& tensor : find_wire_tensors(file).tensors) {
       const WireReference it = read_wire_reference(file, tensor);
       if (!it.external) continue;
-      ++balance[{std::string(it.name), it.dtype, it.shape, std::string(it.location), std::string(it.offset), std::string(it.length)}];
+      ++balance[{std::string(it.name), it.dtype, it.shape, std::string(it.location),
+                 std::string(it.offset), std::string(it.length)}];
     }
     for (const TensorRecord& tensor : model.tensors) {
-      --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape, manifest.blobs[tensor.extent.blob].file,
-                 std::to_string(tensor.extent.offset), std::to_string(tensor.extent.size)}];
+      --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape,
+                 manifest.blobs[tensor.extent.blob].file, std::to_string(tensor.extent.offset),
+                 std::to_string(tensor.extent.size)}];
     }
     for (const auto& [reference, count] : balance) {
       if (count == 0) continue;
       add("reference", model.file, std::get<0>(reference),
-          count > 0 ? "the model refers to bytes that the manifest does not name" : "the manifest names it, the model does not refer to it so");
+          count > 0 ? "the model refers to bytes that the manifest does not name"
+                    : "the manifest names it, the model does not refer to it so");
     }
   }
 

@@ -8,15 +8,15 @@ namespace wshare {
 
 // One thing that is wrong with a bundle.
 struct Finding {
-  std::string kind;    // manifest, missing, size, hash, padding, reference
+  std::string kind;  // manifest, missing, size, hash, padding, reference
   std::string file;
   std::string tensor;  // or empty
   std::string message;
 };
 
-// Checks every byte of the bundle in `folder` against its manifest and returns all that is wrong: the
-// manifest itself, sizes, the hash of every model file and every extent, zeros between extents, and that
-// each model refers to exactly the extents that the manifest names.
+// Checks every byte of the bundle in `folder` against its manifest and returns all that is wrong:
+// the manifest itself, sizes, the hash of every model file and every extent, zeros between extents,
+// and that each model refers to exactly the extents that the manifest names.
 //
 // Throws Error(kIo) if there is no manifest, Error(kUnsupported) if its version is newer.
 std::vector<Finding> verify(const std::filesystem::path& folder, unsigned threads);

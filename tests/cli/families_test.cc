@@ -39,8 +39,7 @@ TEST_P(Families, ComeBackByteForByte) {
     EXPECT_EQ(run({"verify", bundle}), 0) << text_;
     ASSERT_EQ(run({"restore", bundle, "-o", back, "--json"}), 0) << text_;
     const auto restored = nlohmann::json::parse(text_);
-    for (const auto& model : restored.at("models"))
-      EXPECT_EQ(model.at("identical"), true) << model;
+    for (const auto& model : restored.at("models")) EXPECT_EQ(model.at("identical"), true) << model;
     size_t models = 0;
     for (const auto& [name, bytes] : test::files_in(back)) {
       ASSERT_TRUE(test::fs::exists(folder / name)) << name;

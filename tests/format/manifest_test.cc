@@ -110,9 +110,10 @@ TEST(ParseManifest, RefusesEveryTruncation) {
 
 TEST(ParseManifest, RefusesTextThatIsNoManifest) {
   const std::string text = to_json(small_manifest());
-  for (const std::string& other : {std::string("{}"), std::string("[]"), std::string("null"), std::string("3"),
-                                   std::string("\"a\""), text + " ", text + text, std::string(100000, '['),
-                                   replaced(text, "wshare-bundle", "other")}) {
+  for (const std::string& other :
+       {std::string("{}"), std::string("[]"), std::string("null"), std::string("3"),
+        std::string("\"a\""), text + " ", text + text, std::string(100000, '['),
+        replaced(text, "wshare-bundle", "other")}) {
     SCOPED_TRACE(other.substr(0, 40));
     expect_refused(other, ErrorCode::kInvalid);
   }
@@ -136,17 +137,23 @@ TEST(ParseManifest, RefusesVersionsThatNeverWere) {
   const std::string text = to_json(small_manifest());
   for (const char* version : {"0", "-1", "1.5", "null", "\"1\"", "true", "18446744073709551615"}) {
     SCOPED_TRACE(version);
-    EXPECT_THROW(
-        parse_manifest(rehashed(replaced(text, "\"version\": 1,", std::string("\"version\": ") + version + ","))), Error);
+    EXPECT_THROW(parse_manifest(rehashed(replaced(text, "\"version\": 1,",
+                                                  std::string("\"version\": ") + version + ","))),
+                 Error);
   }
 }
 
 TEST(ParseManifest, IgnoresUnknownKeys) {
-  const std::string text = replaced(to_json(small_manifest()), "\"version\": 1,", "\"version\": 1,\"later\": [1],");
+  const std::string text =
+      replaced(to_json(small_manifest()), "\"version\": 1,", "\"version\": 1,\"later\": [1],");
   EXPECT_NO_THROW(parse_manifest(rehashed(text)));
 }
 
-struct Change { const char* name; const char* from; const char* to; };
+struct Change {
+  const char* name;
+  const char* from;
+  const char* to;
+};
 
 // Every change is refused even when the manifest's own hash fits again.
 void expect_each_refused(std::span<const Change> changes) {
@@ -252,9 +259,13 @@ TEST(LoadManifest, NamesTheFileAndHintsWhenThereIsNone) {
 TEST(Slice, RefusesEveryByteOutside) {
   const std::vector<std::byte> blob(8);
   constexpr uint64_t kMax = ~uint64_t{0};
-  struct Case { const char* name; Extent extent; };
-  for (const Case& c : {Case{"one past the end", {0, 8, 1}}, Case{"size wraps around", {0, 4, kMax}},
-                        Case{"offset wraps around", {0, kMax, 4}}, Case{"starts past the end", {0, 9, 0}}}) {
+  struct Case {
+    const char* name;
+    Extent extent;
+  };
+  for (const Case& c :
+       {Case{"one past the end", {0, 8, 1}}, Case{"size wraps around", {0, 4, kMax}},
+        Case{"offset wraps around", {0, kMax, 4}}, Case{"starts past the end", {0, 9, 0}}}) {
     SCOPED_TRACE(c.name);
     EXPECT_THROW(slice(blob, c.extent), Error);
   }

@@ -13,7 +13,9 @@ namespace {
 
 using namespace std::string_literals;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 std::string key(uint32_t number, WireType type) {
   std::string out;
@@ -35,17 +37,20 @@ std::string bytes_field(uint32_t number, std::string_view value) {
 
 // TensorProto of uint8 with these bytes as raw_data.
 std::string raw_tensor(std::string_view name, std::string_view raw) {
-  return number_field(1, raw.size()) + number_field(2, 2) + bytes_field(8, name) + bytes_field(9, raw);
+  return number_field(1, raw.size()) + number_field(2, 2) + bytes_field(8, name) +
+         bytes_field(9, raw);
 }
 
 std::string model_of(const std::string& graph) { return bytes_field(7, graph); }
 std::string model_of_tensor(const std::string& tensor) { return model_of(bytes_field(5, tensor)); }
 
 // A graph whose only node has `graph` as attribute.
-std::string around(const std::string& graph) { return bytes_field(1, bytes_field(5, bytes_field(6, graph))); }
+std::string around(const std::string& graph) {
+  return bytes_field(1, bytes_field(5, bytes_field(6, graph)));
+}
 
-// Walks a copy of exactly this size on the heap, so that the sanitizer sees a read beyond it, and reads
-// each tensor's reference too.
+// Walks a copy of exactly this size on the heap, so that the sanitizer sees a read beyond it, and
+// reads each tensor's reference too.
 WireTensors walk_copy(std::string_view text) {
   const auto copy = std::make_unique<std::byte[]>(text.size());
   std::copy(bytes_of(text).begin(), bytes_of(text).end(), copy.get());
@@ -66,10 +71,13 @@ std::vector<std::string> names_in(const std::string& model) {
 // Initializers, an attribute's tensor, a subgraph, a function and a sparse tensor.
 std::string small_model() {
   const std::string nested = around(bytes_field(5, raw_tensor("inner", "12")));
-  const std::string sparse = bytes_field(1, raw_tensor("values", "3")) + bytes_field(2, raw_tensor("indices", "4"));
-  const std::string graph = nested + bytes_field(2, "graph") + bytes_field(5, raw_tensor("outer", "abcd")) + bytes_field(15, sparse);
+  const std::string sparse =
+      bytes_field(1, raw_tensor("values", "3")) + bytes_field(2, raw_tensor("indices", "4"));
+  const std::string graph = nested + bytes_field(2, "graph") +
+                            bytes_field(5, raw_tensor("outer", "abcd")) + bytes_field(15, sparse);
   const std::string node = bytes_field(5, bytes_field(5, raw_tensor("attribute", "5")));
-  return number_field(1, 8) + bytes_field(2, "producer") + bytes_field(7, graph) + bytes_field(25, bytes_field(7, node));
+  return number_field(1, 8) + bytes_field(2, "producer") + bytes_field(7, graph) +
+         bytes_field(25, bytes_field(7, node));
 }
 
 void expect_refused(const std::string& model, ErrorCode code) {
@@ -87,21 +95,30 @@ TEST(FindWireTensors, FindsNothingInAnEmptyFile) {
 }
 
 TEST(FindWireTensors, FindsTensorsWhereverTheyStandInFileOrder) {
-  EXPECT_EQ(names_in(small_model()), (std::vector<std::string>{"inner", "outer", "values", "indices", "attribute"}));
+  EXPECT_EQ(names_in(small_model()),
+            (std::vector<std::string>{"inner", "outer", "values", "indices", "attribute"}));
 }
 
 TEST(FindWireTensors, FollowsEveryRoad) {
   const std::string tensor = raw_tensor("t", "1");
   const std::string node = bytes_field(5, bytes_field(5, tensor));
-  struct Case { const char* name; std::string model; };
-  for (const Case& c : {Case{"initializer", model_of_tensor(tensor)},
-                        Case{"attribute.tensors", model_of(bytes_field(1, bytes_field(5, bytes_field(10, tensor))))},
-                        Case{"attribute.graphs", model_of(bytes_field(1, bytes_field(5, bytes_field(11, bytes_field(5, tensor)))))},
-                        Case{"attribute.sparse_tensor", model_of(bytes_field(1, bytes_field(5, bytes_field(22, bytes_field(1, tensor)))))},
-                        Case{"attribute.sparse_tensors", model_of(bytes_field(1, bytes_field(5, bytes_field(23, bytes_field(2, tensor)))))},
-                        Case{"function default", bytes_field(25, bytes_field(11, bytes_field(5, tensor)))},
-                        Case{"training initialization", bytes_field(20, bytes_field(1, bytes_field(5, tensor)))},
-                        Case{"training algorithm", bytes_field(20, bytes_field(2, bytes_field(1, node)))}}) {
+  struct Case {
+    const char* name;
+    std::string model;
+  };
+  for (const Case& c :
+       {Case{"initializer", model_of_tensor(tensor)},
+        Case{"attribute.tensors",
+             model_of(bytes_field(1, bytes_field(5, bytes_field(10, tensor))))},
+        Case{"attribute.graphs",
+             model_of(bytes_field(1, bytes_field(5, bytes_field(11, bytes_field(5, tensor)))))},
+        Case{"attribute.sparse_tensor",
+             model_of(bytes_field(1, bytes_field(5, bytes_field(22, bytes_field(1, tensor)))))},
+        Case{"attribute.sparse_tensors",
+             model_of(bytes_field(1, bytes_field(5, bytes_field(23, bytes_field(2, tensor)))))},
+        Case{"function default", bytes_field(25, bytes_field(11, bytes_field(5, tensor)))},
+        Case{"training initialization", bytes_field(20, bytes_field(1, bytes_field(5, tensor)))},
+        Case{"training algorithm", bytes_field(20, bytes_field(2, bytes_field(1, node)))}}) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(names_in(c.model), std::vector<std::string>{"t"});
   }
@@ -109,7 +126,9 @@ TEST(FindWireTensors, FollowsEveryRoad) {
 
 TEST(FindWireTensors, LooksAtNothingElse) {
   // A value_info and an unknown field hold bytes that would be tensors, or no messages, elsewhere.
-  EXPECT_TRUE(names_in(model_of(bytes_field(13, bytes_field(5, "\xff")) + bytes_field(999, "\xff\xff"))).empty());
+  EXPECT_TRUE(
+      names_in(model_of(bytes_field(13, bytes_field(5, "\xff")) + bytes_field(999, "\xff\xff")))
+          .empty());
 }
 
 TEST(FindWireTensors, GivesOffsetsInTheFile) {
@@ -149,8 +168,9 @@ TEST(FindWireTensors, RefusesMessagesNestedOver100Deep) {
 }
 
 TEST(FindWireTensors, RefusesTheCutMarkInATensorOnly) {
-  for (const std::string& mark : {bytes_field(tensor_field::kCutMark, ""), number_field(tensor_field::kCutMark, 1),
-                                  key(tensor_field::kCutMark, WireType::kFixed32) + "1234"}) {
+  for (const std::string& mark :
+       {bytes_field(tensor_field::kCutMark, ""), number_field(tensor_field::kCutMark, 1),
+        key(tensor_field::kCutMark, WireType::kFixed32) + "1234"}) {
     expect_refused(model_of_tensor(raw_tensor("t", "1") + mark), ErrorCode::kInvalid);
     expect_refused(model_of_tensor(mark + raw_tensor("t", "1")), ErrorCode::kInvalid);
     EXPECT_NO_THROW(walk_copy(model_of(mark)));
@@ -162,19 +182,26 @@ TEST(FindWireTensors, MergesUnpackedRunsOfOneField) {
   const std::string two = key(4, WireType::kFixed32) + "bbbb";
   const std::string other = number_field(5, 300);
   const std::string packed = bytes_field(4, "ccccdddd");
-  struct Case { const char* name; std::string tensor; std::vector<std::string> payloads; };
-  for (const Case& c : {Case{"one element", one, {one}}, Case{"neighbours", one + two + one, {one + two + one}},
-                        Case{"another field between", one + number_field(2, 1) + two, {one, two}},
-                        Case{"another payload between", one + other + two, {one, other, two}},
-                        Case{"packed", packed, {"ccccdddd"}}, Case{"packed twice", packed + packed, {"ccccdddd", "ccccdddd"}},
-                        Case{"unpacked and packed", one + packed + two, {one, "ccccdddd", two}},
-                        Case{"varints", other + other, {other + other}}}) {
+  struct Case {
+    const char* name;
+    std::string tensor;
+    std::vector<std::string> payloads;
+  };
+  for (const Case& c :
+       {Case{"one element", one, {one}}, Case{"neighbours", one + two + one, {one + two + one}},
+        Case{"another field between", one + number_field(2, 1) + two, {one, two}},
+        Case{"another payload between", one + other + two, {one, other, two}},
+        Case{"packed", packed, {"ccccdddd"}},
+        Case{"packed twice", packed + packed, {"ccccdddd", "ccccdddd"}},
+        Case{"unpacked and packed", one + packed + two, {one, "ccccdddd", two}},
+        Case{"varints", other + other, {other + other}}}) {
     SCOPED_TRACE(c.name);
     const std::string model = model_of_tensor(c.tensor);
     const WireTensors found = find_wire_tensors(bytes_of(model));
     ASSERT_EQ(found.tensors.size(), 1U);
     std::vector<std::string> payloads;
-    for (const WireField& field : found.tensors[0].payloads) payloads.emplace_back(text_of(bytes_of(model), field));
+    for (const WireField& field : found.tensors[0].payloads)
+      payloads.emplace_back(text_of(bytes_of(model), field));
     EXPECT_EQ(payloads, c.payloads);
   }
 }
@@ -223,9 +250,9 @@ TEST(ReadWireReference, GivesTypeShapeAndLocation) {
     return bytes_field(13, bytes_field(1, name) + bytes_field(2, value));
   };
   const std::string model = model_of_tensor(
-      number_field(1, 2) + bytes_field(1, "\x03\xac\x02") + number_field(1, ~uint64_t{0}) + number_field(2, 10) +
-      bytes_field(8, "w") + number_field(14, 1) + entry("location", "w.bin") + entry("offset", "4096") +
-      entry("length", "12") + entry("checksum", "x"));
+      number_field(1, 2) + bytes_field(1, "\x03\xac\x02") + number_field(1, ~uint64_t{0}) +
+      number_field(2, 10) + bytes_field(8, "w") + number_field(14, 1) + entry("location", "w.bin") +
+      entry("offset", "4096") + entry("length", "12") + entry("checksum", "x"));
   const WireReference reference = reference_of(model);
   EXPECT_EQ(reference.name, "w");
   EXPECT_EQ(reference.dtype, 10);
@@ -241,7 +268,10 @@ TEST(ReadWireReference, RefusesMalformedFields) {
   for (int i = 0; i < 1024; ++i) dims += number_field(1, 1);
   const std::string most = model_of_tensor(dims);
   EXPECT_EQ(reference_of(most).shape.size(), 1024U);
-  struct Case { const char* name; std::string tensor; };
+  struct Case {
+    const char* name;
+    std::string tensor;
+  };
   for (const Case& c : {Case{"1025 dimensions", dims + number_field(1, 1)},
                         Case{"1025 packed dimensions", bytes_field(1, std::string(1025, '\1'))},
                         Case{"packed dimension does not end", bytes_field(1, "\x01\x80")},

@@ -14,8 +14,11 @@ constexpr std::string_view kModel = "the bytes of the bundle's model, nearly tho
 RestoreRecord small_record() {
   RestoreRecord record;
   record.runs = {{10, 0}, {0, 3}, {300, 1}};
-  record.external = {{"sub/w.bin", 5000, {{ExternalPiece::Kind::kTensor, 0, 2}, {ExternalPiece::Kind::kZeros, 64, 36},
-                                          {ExternalPiece::Kind::kGap, 100, 7}}},
+  record.external = {{"sub/w.bin",
+                      5000,
+                      {{ExternalPiece::Kind::kTensor, 0, 2},
+                       {ExternalPiece::Kind::kZeros, 64, 36},
+                       {ExternalPiece::Kind::kGap, 100, 7}}},
                      {"empty.bin", 0, {}}};
   record.literal = std::string(kModel) + " and a few\0more bytes";
   return record;
@@ -103,17 +106,22 @@ TEST(UnpackRecord, ThrowsOrReadsOnAnyBitFlip) {
 
 TEST(UnpackRecord, RefusesHostileText) {
   constexpr uint64_t kMax = ~uint64_t{0};
-  struct Case { const char* name; std::string plain; };
-  for (const Case& c : {Case{"nothing", ""}, Case{"another version", varints({99, 0, 0})},
-                        Case{"runs without end", varints({1, kMax})}, Case{"more runs than bytes", varints({1, 5, 1, 1})},
-                        Case{"run ends early", varints({1, 1, 7})}, Case{"no external count", varints({1, 0})},
-                        Case{"externals without end", varints({1, 0, kMax})},
-                        Case{"location without end", varints({1, 0, 1, kMax, 1, 1})},
-                        Case{"pieces without end", varints({1, 0, 1, 0, 5, kMax})},
-                        Case{"unknown piece", varints({1, 0, 1, 0, 5, 1, 3, 0, 0})},
-                        Case{"piece ends early", varints({1, 0, 1, 0, 5, 1, 0, 0})},
-                        Case{"tensor index wraps to 0", varints({1, 1, 0, uint64_t{1} << 32, 0})},
-                        Case{"varint does not end", varints({1}) + std::string(11, '\xff')}}) {
+  struct Case {
+    const char* name;
+    std::string plain;
+  };
+  for (const Case& c :
+       {Case{"nothing", ""}, Case{"another version", varints({99, 0, 0})},
+        Case{"runs without end", varints({1, kMax})},
+        Case{"more runs than bytes", varints({1, 5, 1, 1})},
+        Case{"run ends early", varints({1, 1, 7})}, Case{"no external count", varints({1, 0})},
+        Case{"externals without end", varints({1, 0, kMax})},
+        Case{"location without end", varints({1, 0, 1, kMax, 1, 1})},
+        Case{"pieces without end", varints({1, 0, 1, 0, 5, kMax})},
+        Case{"unknown piece", varints({1, 0, 1, 0, 5, 1, 3, 0, 0})},
+        Case{"piece ends early", varints({1, 0, 1, 0, 5, 1, 0, 0})},
+        Case{"tensor index wraps to 0", varints({1, 1, 0, uint64_t{1} << 32, 0})},
+        Case{"varint does not end", varints({1}) + std::string(11, '\xff')}}) {
     SCOPED_TRACE(c.name);
     EXPECT_THROW(unpack_record(compressed(c.plain), {}), Error);
   }

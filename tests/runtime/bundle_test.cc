@@ -1,3 +1,5 @@
+#include "support/bundle_test.h"
+
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -5,7 +7,6 @@
 
 #include "format/manifest.h"
 #include "run/parity.h"
-#include "support/bundle_test.h"
 #include "util/content_hash.h"
 #include "wshare/runtime.h"
 
@@ -41,8 +42,10 @@ onnx::ModelProto make_model(uint32_t seed) {
   graph.set_name("g");
   add_matrix_value(*graph.add_input(), "x", kRows);
   add_matrix_value(*graph.add_output(), "y", kColumns);
-  *graph.add_initializer() = raw("weight", floats(kRows * kColumns, 1), onnx::TensorProto::FLOAT, {kRows, kColumns});
-  *graph.add_initializer() = raw("bias", floats(kColumns, seed), onnx::TensorProto::FLOAT, {kColumns});
+  *graph.add_initializer() =
+      raw("weight", floats(kRows * kColumns, 1), onnx::TensorProto::FLOAT, {kRows, kColumns});
+  *graph.add_initializer() =
+      raw("bias", floats(kColumns, seed), onnx::TensorProto::FLOAT, {kColumns});
   add_node(graph, "MatMul", {"x", "weight"}, {"product"});
   add_node(graph, "Add", {"product", "bias"}, {"y"});
   return model;
@@ -70,7 +73,8 @@ class BundleSession : public BundleTest {
   fs::path folder() const { return temp_ / "bundle"; }
 
   bool equals_plain(const std::string& name, Ort::Session& session) {
-    Ort::Session plain(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(), Ort::SessionOptions{});
+    Ort::Session plain(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(),
+                       Ort::SessionOptions{});
     return compare_outputs(name, {"y"}, run(session), run(plain)).at(0).bit_equal;
   }
 
@@ -106,7 +110,8 @@ TEST_F(BundleSession, ReportsWhatIsShared) {
   EXPECT_EQ(report.models[0].model, "b");
   EXPECT_EQ(report.models[0].shared_tensors, std::vector<std::string>{"weight"});
   EXPECT_EQ(report.models[0].shared_bytes, uint64_t{kRows * kColumns * 4});
-  EXPECT_EQ(report.models[0].left_bytes, uint64_t{kColumns * 4});  // the bias is too small to hand over
+  EXPECT_EQ(report.models[0].left_bytes,
+            uint64_t{kColumns * 4});  // the bias is too small to hand over
   EXPECT_TRUE(report.models[0].packed_shared);
 }
 
@@ -120,13 +125,17 @@ TEST_F(BundleSession, CompactOpensWithoutPacking) {
 }
 
 TEST_F(BundleSession, RefusesAManifestThatContradictsTheModel) {
-  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.dtype = "int32"; }).find("'int32' in the manifest, 'float32'"),
+  EXPECT_NE(refusal([](TensorRecord& tensor) {
+              tensor.dtype = "int32";
+            }).find("'int32' in the manifest, 'float32'"),
             std::string::npos);
-  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.dtype = "float32", tensor.shape = {kColumns, kRows}; })
-                .find("[512,64] in the manifest, [64,512]"),
+  EXPECT_NE(refusal([](TensorRecord& tensor) {
+              tensor.dtype = "float32", tensor.shape = {kColumns, kRows};
+            }).find("[512,64] in the manifest, [64,512]"),
             std::string::npos);
-  EXPECT_NE(refusal([](TensorRecord& tensor) { tensor.shape = {kRows, kColumns}, tensor.name = "other"; })
-                .find("'other': is in the manifest, but not in the model"),
+  EXPECT_NE(refusal([](TensorRecord& tensor) {
+              tensor.shape = {kRows, kColumns}, tensor.name = "other";
+            }).find("'other': is in the manifest, but not in the model"),
             std::string::npos);
 }
 

@@ -13,7 +13,9 @@
 namespace wshare {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 std::vector<std::byte> pattern(size_t size) {
   std::vector<std::byte> bytes(size);
@@ -28,8 +30,8 @@ std::vector<std::byte> pattern(size_t size) {
 constexpr size_t kLeaf = kHashLeafBytes;
 
 const std::vector<size_t>& sizes_around_a_leaf() {
-  static const std::vector<size_t> sizes = {0,         1,         255,           kLeaf - 1, kLeaf,
-                                            kLeaf + 1, 2 * kLeaf, 2 * kLeaf + 1, 3 * kLeaf + 12345};
+  static const std::vector<size_t> sizes = {
+      0, 1, 255, kLeaf - 1, kLeaf, kLeaf + 1, 2 * kLeaf, 2 * kLeaf + 1, 3 * kLeaf + 12345};
   return sizes;
 }
 
@@ -82,7 +84,8 @@ TEST(CombineLeaves, GivesTheHashOfTheWhole) {
     const std::vector<std::byte> content = pattern(size);
     std::vector<ContentHash> leaves;
     for (size_t begin = 0; begin == 0 || begin < size; begin += kLeaf) {
-      leaves.push_back(content_hash(std::span(content).subspan(begin, std::min(kLeaf, size - begin))));
+      leaves.push_back(
+          content_hash(std::span(content).subspan(begin, std::min(kLeaf, size - begin))));
     }
     EXPECT_EQ(combine_leaves(leaves, size), content_hash(content));
   }
@@ -128,16 +131,22 @@ TEST(ParseHash, TakesBackWhatToHexGives) {
     EXPECT_EQ(parse_hash(to_hex(hash)), hash);
   }
   EXPECT_EQ(to_hex(ContentHash{}), std::string(32, '0'));
-  EXPECT_EQ(to_hex(parse_hash("00ff0123456789abcdef00112233fedc")), "00ff0123456789abcdef00112233fedc");
+  EXPECT_EQ(to_hex(parse_hash("00ff0123456789abcdef00112233fedc")),
+            "00ff0123456789abcdef00112233fedc");
 }
 
 TEST(ParseHash, RefusesAllButThirtyTwoLowerCaseDigits) {
-  struct Case { const char* name; std::string hex; };
+  struct Case {
+    const char* name;
+    std::string hex;
+  };
   const std::string good(32, 'a');
-  for (const Case& c : {Case{"empty", ""}, Case{"one short", good.substr(1)}, Case{"one long", good + "a"},
-                        Case{"upper case", "A" + good.substr(1)}, Case{"no digit, low", "g" + good.substr(1)},
-                        Case{"no digit, last", good.substr(1) + "/"}, Case{"prefix", "0x" + good.substr(2)},
-                        Case{"blank", " " + good.substr(1)}, Case{"zero byte", good.substr(1) + std::string(1, '\0')}}) {
+  for (const Case& c :
+       {Case{"empty", ""}, Case{"one short", good.substr(1)}, Case{"one long", good + "a"},
+        Case{"upper case", "A" + good.substr(1)}, Case{"no digit, low", "g" + good.substr(1)},
+        Case{"no digit, last", good.substr(1) + "/"}, Case{"prefix", "0x" + good.substr(2)},
+        Case{"blank", " " + good.substr(1)},
+        Case{"zero byte", good.substr(1) + std::string(1, '\0')}}) {
     SCOPED_TRACE(c.name);
     try {
       parse_hash(c.hex);

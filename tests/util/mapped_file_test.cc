@@ -99,7 +99,10 @@ TEST_F(MappedFileTest, KnowsTheSameFileUnderAnotherPath) {
 }
 
 TEST_F(MappedFileTest, NoticesThatTheFileChanged) {
-  struct Case { const char* name; std::string text; };
+  struct Case {
+    const char* name;
+    std::string text;
+  };
   for (const Case& c : {Case{"shrunk", "123"}, Case{"emptied", ""}, Case{"grown", "12345678901"},
                         Case{"same size", "abcdefghij"}}) {
     SCOPED_TRACE(c.name);
@@ -120,7 +123,8 @@ TEST_F(MappedFileTest, StaysUnchangedWhenTheNameGoesElsewhere) {
   EXPECT_EQ(text_of(file), "1234567890");
 }
 
-// Runs in a child, as the guard takes SIGBUS over for the whole process. Exits with 0 when all is right.
+// Runs in a child, as the guard takes SIGBUS over for the whole process. Exits with 0 when all is
+// right.
 [[noreturn]] void read_a_shrunk_map(const fs::path& path) {
   install_sigbus_guard();
   const MappedFile other = MappedFile::open(path);

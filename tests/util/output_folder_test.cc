@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 std::string read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -22,7 +22,9 @@ class ResolveExternal : public testing::Test {
     root_ = fs::canonical(name);
     fs::create_directories(root_ / "models/sub");
     fs::create_directories(root_ / "other");
-    for (const char* file : {"models/m.onnx", "models/w.bin", "models/sub/w.bin", "other/secret", "modelsX"}) write(file);
+    for (const char* file :
+         {"models/m.onnx", "models/w.bin", "models/sub/w.bin", "other/secret", "modelsX"})
+      write(file);
   }
   void TearDown() override { fs::remove_all(root_); }
 
@@ -42,18 +44,23 @@ class ResolveExternal : public testing::Test {
 };
 
 TEST(IsFileName, AcceptsPlainNames) {
-  for (const std::string& name : {std::string("a"), std::string("model.onnx"), std::string("a b-c_1"),
-                                  std::string("..").insert(0, "a"), std::string("\xc3\xa4"), std::string(240, 'x')}) {
+  for (const std::string& name :
+       {std::string("a"), std::string("model.onnx"), std::string("a b-c_1"),
+        std::string("..").insert(0, "a"), std::string("\xc3\xa4"), std::string(240, 'x')}) {
     EXPECT_TRUE(is_file_name(name)) << name;
   }
 }
 
 TEST(IsFileName, RefusesWhatLeavesTheFolderOrHides) {
-  struct Case { const char* name; std::string file; };
-  for (const Case& c : {Case{"empty", ""}, Case{"dot", "."}, Case{"dot dot", ".."}, Case{"hidden", ".a"},
-                        Case{"slash", "a/b"}, Case{"absolute", "/a"}, Case{"backslash", "a\\b"},
-                        Case{"line feed", "a\n"}, Case{"zero", std::string("a\0b", 3)}, Case{"delete", "a\x7f"},
-                        Case{"escape", "\x1b"}, Case{"241 bytes", std::string(241, 'x')}}) {
+  struct Case {
+    const char* name;
+    std::string file;
+  };
+  for (const Case& c :
+       {Case{"empty", ""}, Case{"dot", "."}, Case{"dot dot", ".."}, Case{"hidden", ".a"},
+        Case{"slash", "a/b"}, Case{"absolute", "/a"}, Case{"backslash", "a\\b"},
+        Case{"line feed", "a\n"}, Case{"zero", std::string("a\0b", 3)}, Case{"delete", "a\x7f"},
+        Case{"escape", "\x1b"}, Case{"241 bytes", std::string(241, 'x')}}) {
     SCOPED_TRACE(c.name);
     EXPECT_FALSE(is_file_name(c.file));
   }
@@ -68,11 +75,14 @@ TEST(JoinInside, JoinsRelativePaths) {
 }
 
 TEST(JoinInside, RefusesWhatLeavesTheFolder) {
-  struct Case { const char* name; std::string relative; };
+  struct Case {
+    const char* name;
+    std::string relative;
+  };
   for (const Case& c : {Case{"empty", ""}, Case{"absolute", "/etc/passwd"}, Case{"parent", ".."},
-                        Case{"climbs", "../x"}, Case{"climbs later", "a/../../x"}, Case{"climbs back in", "a/../x"},
-                        Case{"ends with a climb", "a/.."}, Case{"zero byte", std::string("a\0b", 3)},
-                        Case{"double slash", "//x"}}) {
+                        Case{"climbs", "../x"}, Case{"climbs later", "a/../../x"},
+                        Case{"climbs back in", "a/../x"}, Case{"ends with a climb", "a/.."},
+                        Case{"zero byte", std::string("a\0b", 3)}, Case{"double slash", "//x"}}) {
     SCOPED_TRACE(c.name);
     try {
       join_inside("/m", c.relative);

@@ -15,11 +15,13 @@ namespace {
 
 TEST(Scratch, GivesWritableZeroBytesOfAnySize) {
   Scratch scratch;
-  for (const size_t size : {size_t{1}, size_t{4096}, size_t{256} << 10, (size_t{256} << 10) + 1, (size_t{3} << 20) + 7}) {
+  for (const size_t size : {size_t{1}, size_t{4096}, size_t{256} << 10, (size_t{256} << 10) + 1,
+                            (size_t{3} << 20) + 7}) {
     SCOPED_TRACE(size);
     const std::span<std::byte> piece = scratch.allocate(size);
     ASSERT_EQ(piece.size(), size);
-    EXPECT_TRUE(std::all_of(piece.begin(), piece.end(), [](std::byte b) { return b == std::byte{0}; }));
+    EXPECT_TRUE(
+        std::all_of(piece.begin(), piece.end(), [](std::byte b) { return b == std::byte{0}; }));
     std::fill(piece.begin(), piece.end(), std::byte{0xab});
   }
   EXPECT_EQ(scratch.allocate(0).size(), 0U);

@@ -10,12 +10,17 @@ namespace wshare {
 namespace {
 
 TEST(InQuotes, EscapesWhatATerminalOrALogCouldMisread) {
-  struct Case { const char* name; std::string_view input; const char* expected; };
-  for (const Case& c : {Case{"plain", "weight", "'weight'"}, Case{"empty", "", "''"},
-                        Case{"quote", "a'b", "'a\\x27b'"}, Case{"backslash", "a\\b", "'a\\x5cb'"},
-                        Case{"line feed", "a\nb", "'a\\x0ab'"}, Case{"escape", "\x1b[31m", "'\\x1b[31m'"},
-                        Case{"delete", "\x7f", "'\\x7f'"}, Case{"zero", std::string_view("a\0b", 3), "'a\\x00b'"},
-                        Case{"utf-8", "\xc3\xa4", "'\xc3\xa4'"}}) {
+  struct Case {
+    const char* name;
+    std::string_view input;
+    const char* expected;
+  };
+  for (const Case& c :
+       {Case{"plain", "weight", "'weight'"}, Case{"empty", "", "''"},
+        Case{"quote", "a'b", "'a\\x27b'"}, Case{"backslash", "a\\b", "'a\\x5cb'"},
+        Case{"line feed", "a\nb", "'a\\x0ab'"}, Case{"escape", "\x1b[31m", "'\\x1b[31m'"},
+        Case{"delete", "\x7f", "'\\x7f'"}, Case{"zero", std::string_view("a\0b", 3), "'a\\x00b'"},
+        Case{"utf-8", "\xc3\xa4", "'\xc3\xa4'"}}) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(in_quotes(c.input), c.expected);
   }
@@ -29,47 +34,74 @@ TEST(InQuotes, CutsNamesOverTwoHundredBytes) {
 }
 
 TEST(FormatBytes, PicksTheUnitThatKeepsTheNumberBelow1024) {
-  struct Case { uint64_t bytes; const char* expected; };
-  for (const Case& c : {Case{0, "0 B"}, Case{1, "1 B"}, Case{512, "512 B"}, Case{1023, "1023 B"},
-                        Case{1024, "1.0 KiB"}, Case{1434, "1.4 KiB"}, Case{1536, "1.5 KiB"},
-                        Case{(1 << 20) - 1, "1.0 MiB"}, Case{1 << 20, "1.0 MiB"}, Case{433586176, "413.5 MiB"},
-                        Case{(uint64_t{1} << 30) - 1, "1.0 GiB"}, Case{uint64_t{1} << 40, "1.0 TiB"},
-                        Case{uint64_t{1} << 50, "1.0 PiB"}, Case{uint64_t{1} << 60, "1.0 EiB"},
-                        Case{std::numeric_limits<uint64_t>::max(), "16.0 EiB"}}) {
+  struct Case {
+    uint64_t bytes;
+    const char* expected;
+  };
+  for (const Case& c :
+       {Case{0, "0 B"}, Case{1, "1 B"}, Case{512, "512 B"}, Case{1023, "1023 B"},
+        Case{1024, "1.0 KiB"}, Case{1434, "1.4 KiB"}, Case{1536, "1.5 KiB"},
+        Case{(1 << 20) - 1, "1.0 MiB"}, Case{1 << 20, "1.0 MiB"}, Case{433586176, "413.5 MiB"},
+        Case{(uint64_t{1} << 30) - 1, "1.0 GiB"}, Case{uint64_t{1} << 40, "1.0 TiB"},
+        Case{uint64_t{1} << 50, "1.0 PiB"}, Case{uint64_t{1} << 60, "1.0 EiB"},
+        Case{std::numeric_limits<uint64_t>::max(), "16.0 EiB"}}) {
     EXPECT_EQ(format_bytes(c.bytes), c.expected) << c.bytes;
   }
 }
 
 TEST(ParseDecimal, TakesAllOfTheTextOrNothing) {
-  struct Case { std::string_view text; int64_t expected; };
-  for (const Case& c : {Case{"0", 0}, Case{"7", 7}, Case{"007", 7}, Case{"9223372036854775807", INT64_MAX},
-                        Case{"9223372036854775808", -1}, Case{"99999999999999999999999", -1}, Case{"", -1},
-                        Case{{}, -1}, Case{"-0", -1}, Case{"-1", -1}, Case{"+1", -1}, Case{" 1", -1},
-                        Case{"1 ", -1}, Case{"1.0", -1}, Case{"0x10", -1}, Case{"1e3", -1}, Case{"abc", -1},
-                        Case{std::string_view("1\0", 2), -1}}) {
+  struct Case {
+    std::string_view text;
+    int64_t expected;
+  };
+  for (const Case& c :
+       {Case{"0", 0}, Case{"7", 7}, Case{"007", 7}, Case{"9223372036854775807", INT64_MAX},
+        Case{"9223372036854775808", -1}, Case{"99999999999999999999999", -1}, Case{"", -1},
+        Case{{}, -1}, Case{"-0", -1}, Case{"-1", -1}, Case{"+1", -1}, Case{" 1", -1},
+        Case{"1 ", -1}, Case{"1.0", -1}, Case{"0x10", -1}, Case{"1e3", -1}, Case{"abc", -1},
+        Case{std::string_view("1\0", 2), -1}}) {
     EXPECT_EQ(parse_decimal(c.text), c.expected) << '"' << c.text << '"';
   }
 }
 
 TEST(ParseSize, ReadsPowersOf1024) {
-  struct Case { const char* text; uint64_t expected; };
-  for (const Case& c : {Case{"0", 0}, Case{"512", 512}, Case{"512B", 512}, Case{"64K", 65536},
-                        Case{"64KB", 65536}, Case{"64KiB", 65536}, Case{"1M", 1 << 20},
-                        Case{"1.5GiB", 1610612736}, Case{"0.5K", 512}, Case{"2T", uint64_t{2} << 40},
-                        Case{"1G", uint64_t{1} << 30}}) {
+  struct Case {
+    const char* text;
+    uint64_t expected;
+  };
+  for (const Case& c :
+       {Case{"0", 0}, Case{"512", 512}, Case{"512B", 512}, Case{"64K", 65536}, Case{"64KB", 65536},
+        Case{"64KiB", 65536}, Case{"1M", 1 << 20}, Case{"1.5GiB", 1610612736}, Case{"0.5K", 512},
+        Case{"2T", uint64_t{2} << 40}, Case{"1G", uint64_t{1} << 30}}) {
     EXPECT_EQ(parse_size(c.text), c.expected) << c.text;
   }
 }
 
 TEST(ParseSize, RefusesWhatIsNoSize) {
-  for (const std::string_view text :
-       {std::string_view(), std::string_view(""), std::string_view("K"), std::string_view("iB"),
-        std::string_view("B"), std::string_view("1X"), std::string_view("1k"), std::string_view("1KM"),
-        std::string_view("1MG"), std::string_view("1 K"), std::string_view(" 1"), std::string_view("1K "),
-        std::string_view("-1"), std::string_view("-1K"), std::string_view("nan"), std::string_view("inf"),
-        std::string_view("1.2.3"), std::string_view("0x10"), std::string_view("99999999T"),
-        std::string_view("9223372036854775808"), std::string_view("1e999"), std::string_view("1P"),
-        std::string_view("1KBB"), std::string_view("1\0", 2)}) {
+  for (const std::string_view text : {std::string_view(),
+                                      std::string_view(""),
+                                      std::string_view("K"),
+                                      std::string_view("iB"),
+                                      std::string_view("B"),
+                                      std::string_view("1X"),
+                                      std::string_view("1k"),
+                                      std::string_view("1KM"),
+                                      std::string_view("1MG"),
+                                      std::string_view("1 K"),
+                                      std::string_view(" 1"),
+                                      std::string_view("1K "),
+                                      std::string_view("-1"),
+                                      std::string_view("-1K"),
+                                      std::string_view("nan"),
+                                      std::string_view("inf"),
+                                      std::string_view("1.2.3"),
+                                      std::string_view("0x10"),
+                                      std::string_view("99999999T"),
+                                      std::string_view("9223372036854775808"),
+                                      std::string_view("1e999"),
+                                      std::string_view("1P"),
+                                      std::string_view("1KBB"),
+                                      std::string_view("1\0", 2)}) {
     SCOPED_TRACE(text);
     try {
       const uint64_t size = parse_size(text);

@@ -14,7 +14,9 @@ namespace {
 
 using namespace std::string_literals;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 std::vector<WireField> read_all(std::span<const std::byte> file) {
   std::vector<WireField> fields;
@@ -32,7 +34,11 @@ std::vector<WireField> read_copy(std::string_view text) {
 
 // Field 1 = 300, field 2 = "testing", field 3 = 4 bytes, field 4 = 8 bytes, field 1000 = "".
 const std::string kMessage =
-    "\x08\xac\x02"s "\x12\x07testing"s "\x1d\x01\x02\x03\x04"s "\x21\x01\x02\x03\x04\x05\x06\x07\x08"s "\xc2\x3e\x00"s;
+    "\x08\xac\x02"s
+    "\x12\x07testing"s
+    "\x1d\x01\x02\x03\x04"s
+    "\x21\x01\x02\x03\x04\x05\x06\x07\x08"s
+    "\xc2\x3e\x00"s;
 
 TEST(WireReader, ReadsEachWireTypeWithItsPlace) {
   const std::vector<WireField> fields = read_copy(kMessage);
@@ -89,17 +95,21 @@ TEST(WireReader, NeverLeavesTheMessageOnAnyBitFlip) {
 }
 
 TEST(WireReader, RefusesMalformedFields) {
-  struct Case { const char* name; std::string message; };
-  for (const Case& c : {Case{"field number 0", "\x00\x01"s}, Case{"field number 0, bytes", "\x02\x00"s},
-                        Case{"wire type 3", "\x0b"s}, Case{"wire type 4", "\x0c"s}, Case{"group", "\x0b\x0c"s},
-                        Case{"wire type 6", "\x0e\x00\x00\x00\x00"s}, Case{"wire type 7", "\x0f\x00"s},
-                        Case{"key over 32 bits", "\x88\x80\x80\x80\x10\x01"s},
-                        Case{"varint of 11 bytes", "\x08"s + std::string(10, '\x80') + "\x01"s},
-                        Case{"key of 11 bytes", "\x88"s + std::string(9, '\x80') + "\x01\x01"s},
-                        Case{"length one past the end", "\x0a\x03xx"s},
-                        Case{"length wraps around", "\x0a"s + std::string(9, '\xff') + "\x01x"s},
-                        Case{"length wraps to the key", "\x0a"s + "\xf5"s + std::string(8, '\xff') + "\x01"s},
-                        Case{"length 2^63", "\x0a"s + std::string(9, '\x80') + "\x01x"s}}) {
+  struct Case {
+    const char* name;
+    std::string message;
+  };
+  for (const Case& c :
+       {Case{"field number 0", "\x00\x01"s}, Case{"field number 0, bytes", "\x02\x00"s},
+        Case{"wire type 3", "\x0b"s}, Case{"wire type 4", "\x0c"s}, Case{"group", "\x0b\x0c"s},
+        Case{"wire type 6", "\x0e\x00\x00\x00\x00"s}, Case{"wire type 7", "\x0f\x00"s},
+        Case{"key over 32 bits", "\x88\x80\x80\x80\x10\x01"s},
+        Case{"varint of 11 bytes", "\x08"s + std::string(10, '\x80') + "\x01"s},
+        Case{"key of 11 bytes", "\x88"s + std::string(9, '\x80') + "\x01\x01"s},
+        Case{"length one past the end", "\x0a\x03xx"s},
+        Case{"length wraps around", "\x0a"s + std::string(9, '\xff') + "\x01x"s},
+        Case{"length wraps to the key", "\x0a"s + "\xf5"s + std::string(8, '\xff') + "\x01"s},
+        Case{"length 2^63", "\x0a"s + std::string(9, '\x80') + "\x01x"s}}) {
     SCOPED_TRACE(c.name);
     try {
       read_copy(c.message);
@@ -111,7 +121,9 @@ TEST(WireReader, RefusesMalformedFields) {
 }
 
 TEST(WireReader, StaysInsideItsPartOfTheFile) {
-  const std::string file = "\x0a\x04" "abcd\x08\x01"s;
+  const std::string file =
+      "\x0a\x04"
+      "abcd\x08\x01"s;
   WireReader reader(bytes_of(file), 0, 4);  // the file goes on, the message does not
   EXPECT_THROW(reader.next(), Error);
   WireReader tail(bytes_of(file), 6, 8);
@@ -122,8 +134,9 @@ TEST(WireReader, StaysInsideItsPartOfTheFile) {
 }
 
 TEST(TakeVarint, TakesBackWhatAppendVarintGives) {
-  for (const uint64_t value : {uint64_t{0}, uint64_t{1}, uint64_t{127}, uint64_t{128}, uint64_t{300}, uint64_t{16384},
-                               uint64_t{1} << 32, uint64_t{1} << 63, std::numeric_limits<uint64_t>::max()}) {
+  for (const uint64_t value :
+       {uint64_t{0}, uint64_t{1}, uint64_t{127}, uint64_t{128}, uint64_t{300}, uint64_t{16384},
+        uint64_t{1} << 32, uint64_t{1} << 63, std::numeric_limits<uint64_t>::max()}) {
     SCOPED_TRACE(value);
     std::string text;
     append_varint(text, value);

@@ -50,7 +50,8 @@ bool is_unknown_command(const std::vector<std::string>& arguments, std::ostream&
   const Command* nearest = &kCommands[0];
   for (const Command& command : kCommands) {
     if (arguments[0] == command.name) return false;
-    if (edit_distance(arguments[0], command.name) < edit_distance(arguments[0], nearest->name)) nearest = &command;
+    if (edit_distance(arguments[0], command.name) < edit_distance(arguments[0], nearest->name))
+      nearest = &command;
   }
   err << "wshare: " << in_quotes(arguments[0]) << ": no such command\n";
   if (edit_distance(arguments[0], nearest->name) <= 2) {
@@ -87,7 +88,9 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
   if (is_unknown_command(arguments, err)) return kCommandLine;
   Context context{out, err};
   Action action;
-  CLI::App app("Stores the equal weights of many ONNX models once and opens sessions over one copy.", "wshare");
+  CLI::App app(
+      "Stores the equal weights of many ONNX models once and opens sessions over one copy.",
+      "wshare");
   app.set_version_flag("--version", std::string("wshare ") + kVersion);
   app.require_subcommand(1);
   for (const Command& command : kCommands) {
@@ -95,7 +98,8 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
     if (*command.summary == '\0') sub->group("");  // hidden
     sub->add_flag("--json", context.json, "Print one JSON object instead of text");
     sub->add_flag("-q,--quiet", context.quiet, "Print no progress and no warnings");
-    sub->add_option("-j,--threads", context.threads, "Threads to use (default: all cores)")->check(CLI::Range(1, 1024));
+    sub->add_option("-j,--threads", context.threads, "Threads to use (default: all cores)")
+        ->check(CLI::Range(1, 1024));
     command.add(*sub, context, action);
   }
   try {
@@ -106,7 +110,8 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
       app.exit(error, out, err);
       return 0;
     }
-    err << "wshare: " << error.what() << "\nhint: 'wshare " << (arguments.empty() ? "" : arguments[0] + " ") << "--help' shows the usage\n";
+    err << "wshare: " << error.what() << "\nhint: 'wshare "
+        << (arguments.empty() ? "" : arguments[0] + " ") << "--help' shows the usage\n";
     return kCommandLine;
   }
   return run_action(action, err);

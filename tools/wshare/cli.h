@@ -21,22 +21,23 @@ struct Context {
 // What a command does once everything is parsed; returns the exit code.
 using Action = std::function<int()>;
 
-// Each declares the options of one command on its own `app`, and sets `action` when that command was
-// chosen. Nothing is opened while parsing.
+// Each declares the options of one command on its own `app`, and sets `action` when that command
+// was chosen. Nothing is opened while parsing.
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
 void add_run_plain(CLI::App& app, Context& context, Action& action);
 
-// Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done, 1 the
-// answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours.
+// Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
+// 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours.
 int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err);
 
 // Prints `json` on one line, invalid UTF-8 replaced.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);
 
 // Prints rows as columns, the first `numbers` of them flush right, two spaces apart.
-void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows, size_t numbers);
+void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows,
+                 size_t numbers);
 
 }  // namespace wshare

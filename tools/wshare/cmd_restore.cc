@@ -14,20 +14,24 @@ struct Arguments {
   RestoreOptions options;
 };
 
-void print_models(const Context& context, const std::vector<RestoredModel>& models, const std::string& output) {
+void print_models(const Context& context, const std::vector<RestoredModel>& models,
+                  const std::string& output) {
   if (context.json) {
     nlohmann::ordered_json json;
     json["schema"] = "wshare.restore/1";
     json["models"] = nlohmann::ordered_json::array();
     for (const RestoredModel& model : models) {
-      json["models"].push_back({{"name", model.name}, {"path", model.path.lexically_relative(output).string()}, {"identical", model.identical}});
+      json["models"].push_back({{"name", model.name},
+                                {"path", model.path.lexically_relative(output).string()},
+                                {"identical", model.identical}});
     }
     print_json(context.out, json);
     return;
   }
   std::vector<std::vector<std::string>> rows;
   for (const RestoredModel& model : models) {
-    rows.push_back({model.name, model.path.string(), model.identical ? "identical" : "same content"});
+    rows.push_back(
+        {model.name, model.path.string(), model.identical ? "identical" : "same content"});
   }
   print_table(context.out, rows, 0);
 }
@@ -44,7 +48,10 @@ void add_restore(CLI::App& app, Context& context, Action& action) {
   app.callback([=, &context, &action] {
     action = [=, &context] {
       arguments->options.threads = context.threads;
-      print_models(context, restore(arguments->bundle, arguments->names, arguments->output, arguments->options), arguments->output);
+      print_models(
+          context,
+          restore(arguments->bundle, arguments->names, arguments->output, arguments->options),
+          arguments->output);
       return 0;
     };
   });

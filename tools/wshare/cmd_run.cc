@@ -30,10 +30,13 @@ struct Arguments {
 
 Tier parse_tier(const Arguments& arguments) {
   if (arguments.ep != "cpu") {
-    throw Error(ErrorCode::kUnsupported, "--ep " + arguments.ep + ": this build opens CPU sessions only", "leave --ep out, or give --ep cpu");
+    throw Error(ErrorCode::kUnsupported,
+                "--ep " + arguments.ep + ": this build opens CPU sessions only",
+                "leave --ep out, or give --ep cpu");
   }
   if (arguments.tier == "packed") {
-    throw Error(ErrorCode::kUnsupported, "--tier packed: this build cannot open packed bundles", "--tier auto takes the best there is");
+    throw Error(ErrorCode::kUnsupported, "--tier packed: this build cannot open packed bundles",
+                "--tier auto takes the best there is");
   }
   if (arguments.tier == "compact") return Tier::kCompact;
   return arguments.tier == "shared" ? Tier::kShared : Tier::kAuto;
@@ -43,7 +46,8 @@ std::vector<NamedModel> find_models(const Bundle& bundle, const Arguments& argum
   const Manifest manifest = load_manifest(arguments.bundle);
   std::vector<NamedModel> models;
   for (const std::string& name : arguments.models.empty() ? bundle.models() : arguments.models) {
-    models.push_back({name, std::filesystem::path(arguments.bundle) / find_model(manifest, name).file});
+    models.push_back(
+        {name, std::filesystem::path(arguments.bundle) / find_model(manifest, name).file});
   }
   return models;
 }
@@ -53,7 +57,8 @@ struct TemporaryFolder {
   std::filesystem::path path;
   TemporaryFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "wshare-run-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw Error(ErrorCode::kIo, in_quotes(name) + ": cannot make a temporary folder");
+    if (::mkdtemp(name.data()) == nullptr)
+      throw Error(ErrorCode::kIo, in_quotes(name) + ": cannot make a temporary folder");
     path = name;
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
@@ -64,7 +69,8 @@ struct TemporaryFolder {
   }
 };
 
-Measurement measure_baseline(const std::vector<NamedModel>& models, std::map<std::string, std::filesystem::path> originals,
+Measurement measure_baseline(const std::vector<NamedModel>& models,
+                             std::map<std::string, std::filesystem::path> originals,
                              const Arguments& arguments, unsigned threads) {
   const TemporaryFolder folder;
   std::vector<std::string> missing;
@@ -78,11 +84,16 @@ Measurement measure_baseline(const std::vector<NamedModel>& models, std::map<std
       originals[model.name] = model.path.is_absolute() ? model.path : folder.path / model.path;
     }
   }
-  std::vector<std::string> command = {"run-plain", "--sessions", std::to_string(arguments.inputs.sessions),
-                                      "--repeat", std::to_string(arguments.inputs.repeat)};
-  for (const NamedModel& model : models) command.insert(command.end(), {"--model", model.name + "=" + originals.at(model.name).string()});
-  for (const std::string& shape : arguments.inputs.shapes) command.insert(command.end(), {"--shape", shape});
-  if (!arguments.inputs.folder.empty()) command.insert(command.end(), {"--inputs", arguments.inputs.folder});
+  std::vector<std::string> command = {"run-plain", "--sessions",
+                                      std::to_string(arguments.inputs.sessions), "--repeat",
+                                      std::to_string(arguments.inputs.repeat)};
+  for (const NamedModel& model : models)
+    command.insert(command.end(),
+                   {"--model", model.name + "=" + originals.at(model.name).string()});
+  for (const std::string& shape : arguments.inputs.shapes)
+    command.insert(command.end(), {"--shape", shape});
+  if (!arguments.inputs.folder.empty())
+    command.insert(command.end(), {"--inputs", arguments.inputs.folder});
   return measurement_from(nlohmann::ordered_json::parse(run_self(command)));
 }
 
@@ -90,19 +101,22 @@ std::vector<std::string> check_limits(const RunReport& report, const Arguments& 
   std::vector<std::string> exceeded;
   const auto check = [&](const std::string& what, uint64_t value, const std::string& limit) {
     if (limit.empty() || value <= parse_size(limit)) return;
-    exceeded.push_back(what + " is " + format_bytes(value) + ", the limit is " + format_bytes(parse_size(limit)));
+    exceeded.push_back(what + " is " + format_bytes(value) + ", the limit is " +
+                       format_bytes(parse_size(limit)));
   };
   check("PSS", report.shared.memory.pss, arguments.max_pss);
   check("anonymous memory", report.shared.memory.anonymous, arguments.max_anonymous);
   for (const SessionFigures& session : report.shared.sessions) {
     if (arguments.max_create_ms < 0 || session.create_ms <= arguments.max_create_ms) continue;
-    exceeded.push_back(in_quotes(session.model) + ": making a session took " + std::to_string(session.create_ms) +
-                       " ms, the limit is " + std::to_string(arguments.max_create_ms));
+    exceeded.push_back(in_quotes(session.model) + ": making a session took " +
+                       std::to_string(session.create_ms) + " ms, the limit is " +
+                       std::to_string(arguments.max_create_ms));
   }
   for (const ParityRow& row : report.parity) {
     if (arguments.max_abs_diff < 0 || row.max_abs_diff <= arguments.max_abs_diff) continue;
     exceeded.push_back(in_quotes(row.model) + ": output " + in_quotes(row.output) + " differs by " +
-                       std::to_string(row.max_abs_diff) + ", the limit is " + std::to_string(arguments.max_abs_diff));
+                       std::to_string(row.max_abs_diff) + ", the limit is " +
+                       std::to_string(arguments.max_abs_diff));
   }
   return exceeded;
 }
@@ -112,7 +126,8 @@ void check_syntax(const Arguments& arguments) {
   try {
     if (!arguments.max_pss.empty()) parse_size(arguments.max_pss);
     if (!arguments.max_anonymous.empty()) parse_size(arguments.max_anonymous);
-    for (const std::string& text : arguments.against) split_assignment(text, "--against", "NAME=original.onnx");
+    for (const std::string& text : arguments.against)
+      split_assignment(text, "--against", "NAME=original.onnx");
     measure_options(arguments.inputs);
   } catch (const Error& error) {
     throw CLI::ValidationError(error.what());
@@ -132,20 +147,24 @@ int run(const Arguments& arguments, Context& context) {
   };
   for (const std::string& text : arguments.against) {
     const auto [name, path] = split_assignment(text, "--against", "NAME=original.onnx");
-    if (std::none_of(models.begin(), models.end(), [&](const NamedModel& model) { return model.name == name; })) {
-      throw Error(ErrorCode::kInvalid, "--against: " + in_quotes(name) + " is none of the models that are run");
+    if (std::none_of(models.begin(), models.end(),
+                     [&](const NamedModel& model) { return model.name == name; })) {
+      throw Error(ErrorCode::kInvalid,
+                  "--against: " + in_quotes(name) + " is none of the models that are run");
     }
     originals[name] = path;
   }
   RunReport report;
   report.tier = tier == Tier::kCompact ? "compact" : "shared";
-  // First, while this process has touched little of ONNX Runtime's library: PSS splits common pages between
-  // both, which would flatter the child.
-  if (arguments.baseline) report.baseline = measure_baseline(models, originals, arguments, context.threads);
+  // First, while this process has touched little of ONNX Runtime's library: PSS splits common pages
+  // between both, which would flatter the child.
+  if (arguments.baseline)
+    report.baseline = measure_baseline(models, originals, arguments, context.threads);
   report.shared = measure(models, open_shared, options);
   for (const NamedModel& model : models) {
     if (!originals.contains(model.name)) continue;
-    const auto rows = compare_models(model, open_shared, {model.name, originals.at(model.name)}, open_plain, options.inputs);
+    const auto rows = compare_models(model, open_shared, {model.name, originals.at(model.name)},
+                                     open_plain, options.inputs);
     report.parity.insert(report.parity.end(), rows.begin(), rows.end());
   }
   report.exceeded = check_limits(report, arguments);
@@ -160,16 +179,27 @@ int run(const Arguments& arguments, Context& context) {
 void add_run(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle")->required();
-  app.add_option("--model", arguments->models, "Run this model only; may be repeated")->allow_extra_args(false);
-  app.add_option("--ep", arguments->ep, "Where sessions run")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
-  app.add_option("--tier", arguments->tier, "How weights are shared")->check(CLI::IsMember({"auto", "packed", "shared", "compact"}))->capture_default_str();
+  app.add_option("--model", arguments->models, "Run this model only; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--ep", arguments->ep, "Where sessions run")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--tier", arguments->tier, "How weights are shared")
+      ->check(CLI::IsMember({"auto", "packed", "shared", "compact"}))
+      ->capture_default_str();
   add_input_options(app, arguments->inputs);
-  app.add_option("--against", arguments->against, "NAME=original.onnx: compare outputs with a plain session")->allow_extra_args(false);
-  app.add_flag("--baseline", arguments->baseline, "Measure as many plain sessions on the originals beside");
+  app.add_option("--against", arguments->against,
+                 "NAME=original.onnx: compare outputs with a plain session")
+      ->allow_extra_args(false);
+  app.add_flag("--baseline", arguments->baseline,
+               "Measure as many plain sessions on the originals beside");
   app.add_option("--max-pss", arguments->max_pss, "Exit 1 when more memory is used, such as 500M");
-  app.add_option("--max-anonymous", arguments->max_anonymous, "Exit 1 when more anonymous memory is used");
-  app.add_option("--max-create-ms", arguments->max_create_ms, "Exit 1 when making a session takes longer");
-  app.add_option("--max-abs-diff", arguments->max_abs_diff, "Exit 1 when an output differs by more (with --against)");
+  app.add_option("--max-anonymous", arguments->max_anonymous,
+                 "Exit 1 when more anonymous memory is used");
+  app.add_option("--max-create-ms", arguments->max_create_ms,
+                 "Exit 1 when making a session takes longer");
+  app.add_option("--max-abs-diff", arguments->max_abs_diff,
+                 "Exit 1 when an output differs by more (with --against)");
   app.callback([=, &context, &action] {
     check_syntax(*arguments);
     action = [=, &context] { return run(*arguments, context); };

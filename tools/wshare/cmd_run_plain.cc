@@ -5,8 +5,8 @@
 
 namespace wshare {
 
-// The child of `wshare run --baseline`: plain sessions in a process of their own, so that their memory can
-// be told from that of the shared ones. Not for users, so it is hidden from --help.
+// The child of `wshare run --baseline`: plain sessions in a process of their own, so that their
+// memory can be told from that of the shared ones. Not for users, so it is hidden from --help.
 void add_run_plain(CLI::App& app, Context& context, Action& action) {
   struct Arguments {
     std::vector<std::string> models;

@@ -8,23 +8,31 @@
 namespace wshare {
 namespace {
 
-void print_findings(const Context& context, const std::vector<Finding>& findings, const std::string& bundle) {
+void print_findings(const Context& context, const std::vector<Finding>& findings,
+                    const std::string& bundle) {
   if (context.json) {
     nlohmann::ordered_json json;
     json["schema"] = "wshare.verify/1";
     json["ok"] = findings.empty();
     json["findings"] = nlohmann::ordered_json::array();
     for (const Finding& finding : findings) {
-      json["findings"].push_back({{"kind", finding.kind}, {"file", finding.file}, {"tensor", finding.tensor}, {"message", finding.message}});
+      json["findings"].push_back({{"kind", finding.kind},
+                                  {"file", finding.file},
+                                  {"tensor", finding.tensor},
+                                  {"message", finding.message}});
     }
     print_json(context.out, json);
     return;
   }
   for (const Finding& finding : findings) {
     context.out << finding.kind << ": " << in_quotes(finding.file)
-                << (finding.tensor.empty() ? "" : ": " + in_quotes(finding.tensor)) << ": " << finding.message << '\n';
+                << (finding.tensor.empty() ? "" : ": " + in_quotes(finding.tensor)) << ": "
+                << finding.message << '\n';
   }
-  context.out << in_quotes(bundle) << ": " << (findings.empty() ? "every byte is as the manifest says" : std::to_string(findings.size()) + " findings") << '\n';
+  context.out << in_quotes(bundle) << ": "
+              << (findings.empty() ? "every byte is as the manifest says"
+                                   : std::to_string(findings.size()) + " findings")
+              << '\n';
 }
 
 }  // namespace

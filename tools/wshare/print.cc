@@ -8,7 +8,8 @@ namespace {
 
 // Columns that `text` takes on a terminal, counting UTF-8 characters as one each.
 size_t width_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 }  // namespace
@@ -17,7 +18,8 @@ void print_json(std::ostream& out, const nlohmann::ordered_json& json) {
   out << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
 }
 
-void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows, size_t numbers) {
+void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows,
+                 size_t numbers) {
   std::vector<size_t> widths;
   for (const std::vector<std::string>& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 0);

@@ -34,7 +34,8 @@ void add_input_options(CLI::App& app, InputArguments& arguments);
 MeasureOptions measure_options(const InputArguments& arguments);
 
 // Splits "NAME=value". Throws Error(kInvalid) that shows `example` if there is no "=" or no name.
-std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option, const char* example);
+std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
+                                                     const char* example);
 
 nlohmann::ordered_json to_json(const Measurement& measurement);
 Measurement measurement_from(const nlohmann::ordered_json& json);

@@ -15,8 +15,8 @@ enum class ErrorCode {
 
 // The only exception type that wshare throws of its own.
 //
-// The message is one line: subject first, then what is wrong. `hint` says what the user can do, or is
-// empty.
+// The message is one line: subject first, then what is wrong. `hint` says what the user can do, or
+// is empty.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message, std::string hint = {})

@@ -13,22 +13,25 @@ namespace wshare {
 // How a session takes the weights that it shares with other sessions of the bundle.
 enum class Tier {
   kAuto,     // the best that this build can do: kShared
-  kShared,   // one copy, also of weights packed for the CPU's kernels: full speed, bits of a plain session
-  kCompact,  // one copy, nothing packed: least memory, slower matrix products, not bit-equal to a plain one
+  kShared,   // one copy, also of weights packed for the CPU's kernels: full speed, bits of a plain
+             // session
+  kCompact,  // one copy, nothing packed: least memory, slower matrix products, not bit-equal to a
+             // plain one
 };
 
 struct SessionOptions {
   Tier tier = Tier::kAuto;
-  Ort::SessionOptions ort;  // copied for the session; wshare adds the shared initializers to the copy
+  Ort::SessionOptions
+      ort;  // copied for the session; wshare adds the shared initializers to the copy
 };
 
 // What the last session of one model took from the bundle's maps.
 struct ModelReport {
   std::string model;
   std::vector<std::string> shared_tensors;
-  uint64_t shared_bytes = 0;      // of shared_tensors, one copy for all sessions
-  uint64_t left_bytes = 0;        // tensors in blobs that ONNX Runtime loads for itself
-  bool packed_shared = false;     // packed forms of shared_tensors are one copy, too
+  uint64_t shared_bytes = 0;   // of shared_tensors, one copy for all sessions
+  uint64_t left_bytes = 0;     // tensors in blobs that ONNX Runtime loads for itself
+  bool packed_shared = false;  // packed forms of shared_tensors are one copy, too
 };
 
 struct Report {
@@ -37,8 +40,8 @@ struct Report {
 
 // An Ort::Session together with what its weights need; move-only.
 //
-// It keeps the bundle's maps alive, so it may outlive the Bundle that made it. To be used like a pointer to
-// Ort::Session; Run() may be called by several threads at once, as in ONNX Runtime.
+// It keeps the bundle's maps alive, so it may outlive the Bundle that made it. To be used like a
+// pointer to Ort::Session; Run() may be called by several threads at once, as in ONNX Runtime.
 class Session {
  public:
   Session(std::shared_ptr<const void> keep_alive, Ort::Session session)
@@ -50,8 +53,8 @@ class Session {
   Ort::Session& operator*() { return session_; }
   operator Ort::Session&() & { return session_; }
 
-  // Hands out the bare session. Nothing is left to say when its weights may go, so the maps that it needs
-  // stay until the process ends.
+  // Hands out the bare session. Nothing is left to say when its weights may go, so the maps that it
+  // needs stay until the process ends.
   operator Ort::Session() &&;
 
  private:
@@ -59,13 +62,14 @@ class Session {
   Ort::Session session_;  // after what it points into, so that it is destroyed first
 };
 
-// A bundle open for sessions. Copies share one state; all functions may be called by several threads.
+// A bundle open for sessions. Copies share one state; all functions may be called by several
+// threads.
 class Bundle {
  public:
   // Opens the bundle in `folder` and maps its blobs.
   //
-  // Throws Error(kIo) or Error(kInvalid) if it is none, or a blob has another size than the manifest says.
-  // Tensor bytes are not read: that is what `wshare verify` is for.
+  // Throws Error(kIo) or Error(kInvalid) if it is none, or a blob has another size than the
+  // manifest says. Tensor bytes are not read: that is what `wshare verify` is for.
   static Bundle open(const std::filesystem::path& folder);
 
   // Returns the names of the models, in the order of the manifest.
@@ -73,8 +77,9 @@ class Bundle {
 
   // Returns a new CPU session of the model called `name` over the shared weights.
   //
-  // Throws Error(kInvalid) if there is no such model, its file is not the one of the manifest, or model and
-  // manifest contradict each other; Error(kRuntime) with ONNX Runtime's message if it refuses the model.
+  // Throws Error(kInvalid) if there is no such model, its file is not the one of the manifest, or
+  // model and manifest contradict each other; Error(kRuntime) with ONNX Runtime's message if it
+  // refuses the model.
   Session session(const std::string& name, const SessionOptions& options = {});
 
   // Returns what the sessions so far took from the maps.
@@ -86,8 +91,8 @@ class Bundle {
   std::shared_ptr<State> state_;
 };
 
-// Returns the process-wide environment of all sessions, log level ERROR; made at the first call, never
-// destroyed, since sessions may live until the end of the process.
+// Returns the process-wide environment of all sessions, log level ERROR; made at the first call,
+// never destroyed, since sessions may live until the end of the process.
 Ort::Env& environment();
 
 }  // namespace wshare
