@@ -2,17 +2,14 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "model/inputs.h"
 #include "model/tensors.h"
+#include "util/progress.h"
 
 namespace wshare {
-
-// Called from any thread: the stage, and bytes done of bytes in total.
-using ProgressFn = std::function<void(const char* stage, uint64_t done, uint64_t total)>;
 
 struct DedupeOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay inline

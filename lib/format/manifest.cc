@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "format/dtype.h"
+#include "util/parallel.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -217,13 +218,14 @@ ContentHash hash_of(std::string json) {
 
 }  // namespace
 
-std::string to_json(const Manifest& manifest) {
+std::string to_json(const Manifest& manifest, unsigned threads) {
   std::vector<std::string> blobs;
   for (const BlobRecord& blob : manifest.blobs) {
     blobs.push_back(dump(Json{{"file", blob.file}, {"size", blob.size}}));
   }
-  std::vector<std::string> models;
-  for (const ModelRecord& model : manifest.models) models.push_back(model_text(model));
+  std::vector<std::string> models(manifest.models.size());
+  parallel_for(models.size(), threads,
+               [&](size_t m) { models[m] = model_text(manifest.models[m]); });
   std::vector<std::string> gaps;
   for (const GapRecord& gap : manifest.gaps) {
     gaps.push_back(dump(Json{{"extent", extent_json(gap.extent)}, {"hash", to_hex(gap.hash)}}));

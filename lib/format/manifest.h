@@ -75,8 +75,9 @@ struct Manifest {
   std::vector<GapRecord> gaps;
 };
 
-// Returns the bytes of manifest.json; equal manifests give equal bytes.
-std::string to_json(const Manifest& manifest);
+// Returns the bytes of manifest.json, put together on up to `threads` threads; equal manifests give
+// equal bytes.
+std::string to_json(const Manifest& manifest, unsigned threads = 1);
 
 // Returns the manifest that `json` holds.
 //

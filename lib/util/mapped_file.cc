@@ -85,8 +85,7 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
     throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": is not a regular file");
   }
   file.size_ = static_cast<size_t>(status.st_size);
-  file.device_ = status.st_dev;
-  file.inode_ = status.st_ino;
+  file.id_ = {status.st_dev, status.st_ino};
   file.changed_ns_ = changed_ns(status);
   if (file.size_ == 0) return file;
   void* data = mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, file.descriptor_, 0);
@@ -101,8 +100,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
       descriptor_(std::exchange(other.descriptor_, -1)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      device_(other.device_),
-      inode_(other.inode_),
+      id_(other.id_),
       changed_ns_(other.changed_ns_),
       guard_slot_(std::exchange(other.guard_slot_, -1)) {}
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -7,6 +8,13 @@
 #include <string>
 
 namespace wshare {
+
+// What tells one file on disk from another.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  auto operator<=>(const FileId&) const = default;
+};
 
 // A whole file, mapped read-only; move-only.
 //
@@ -27,10 +35,8 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   int descriptor() const { return descriptor_; }
 
-  // True when both are the same file on disk, whatever their paths.
-  bool same_file(const MappedFile& other) const {
-    return device_ == other.device_ && inode_ == other.inode_;
-  }
+  // Equal for two maps of one file on disk, whatever their paths.
+  FileId id() const { return id_; }
 
   // Throws Error(kIo) if the file has another size or time of change than at open(), or if reading
   // it hit pages that are gone (see install_sigbus_guard).
@@ -46,8 +52,7 @@ class MappedFile {
   int descriptor_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
-  uint64_t device_ = 0;
-  uint64_t inode_ = 0;
+  FileId id_;
   int64_t changed_ns_ = 0;
   int guard_slot_ = -1;
 };

@@ -93,9 +93,9 @@ TEST_F(MappedFileTest, KnowsTheSameFileUnderAnotherPath) {
   const MappedFile file = MappedFile::open(write("a", "same"));
   fs::create_hard_link(folder_ / "a", folder_ / "hard");
   fs::create_symlink("a", folder_ / "soft");
-  EXPECT_TRUE(file.same_file(MappedFile::open(folder_ / "hard")));
-  EXPECT_TRUE(file.same_file(MappedFile::open(folder_ / "soft")));
-  EXPECT_FALSE(file.same_file(MappedFile::open(write("b", "same"))));
+  EXPECT_EQ(file.id(), MappedFile::open(folder_ / "hard").id());
+  EXPECT_EQ(file.id(), MappedFile::open(folder_ / "soft").id());
+  EXPECT_NE(file.id(), MappedFile::open(write("b", "same")).id());
 }
 
 TEST_F(MappedFileTest, NoticesThatTheFileChanged) {

@@ -1,4 +1,4 @@
-#include "dedupe/distinct.h"
+#include "bundle/distinct.h"
 
 #include <xxhash.h>
 

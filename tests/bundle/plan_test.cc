@@ -1,4 +1,4 @@
-#include "dedupe/plan.h"
+#include "bundle/plan.h"
 
 #include <gtest/gtest.h>
 

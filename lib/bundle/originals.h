@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "format/manifest.h"
+#include "format/restore_record.h"
+#include "model/tensors.h"
+
+namespace wshare {
+
+// The place of each tensor of one model, none for those that stay in it: Plan::extents[model].
+using Places = std::vector<std::optional<Extent>>;
+
+// What the external files of all models hold beside tensors in blobs.
+struct ExternalRest {
+  // Bytes that belong to no tensor in a blob and are not all zero; ExternalPiece of kind kGap
+  // refers here.
+  std::vector<std::span<const std::byte>> gaps;
+  std::map<FileId, std::vector<ExternalPiece>> pieces;  // gaps and zeros of each file
+};
+
+ExternalRest find_external_rest(const std::vector<ScannedModel>& models,
+                                const std::vector<Places>& places);
+
+// Returns what gives `model` back. Tensors are named by their number among those with a place.
+RestoreRecord describe_original(const ScannedModel& model, const Places& places,
+                                const ExternalRest& rest);
+
+}  // namespace wshare
