@@ -7,9 +7,9 @@
 
 #include "bundle/distinct.h"
 #include "bundle/plan.h"
-#include "model/inputs.h"
 #include "model/tensors.h"
-#include "util/progress.h"
+#include "wshare/models.h"
+#include "wshare/progress.h"
 
 namespace wshare {
 

@@ -12,6 +12,7 @@
 #include "model/model_file.h"
 #include "util/mapped_file.h"
 #include "util/scratch.h"
+#include "wshare/inline_reason.h"
 
 namespace onnx {
 class GraphProto;
@@ -23,22 +24,6 @@ namespace wshare {
 // The place of a tensor in a model.
 enum class Home { kInitializer, kConstant, kAttribute, kSparse, kFunction, kTraining };
 
-// Why a tensor stays in its model file. The texts stand in docs/cli.md.
-enum class InlineReason {
-  kBelowMinBytes,
-  kGraphOutput,
-  kString,
-  kSparse,
-  kShapeInference,
-  kSegment,
-  kUnknownDtype,
-  kSizeContradictsShape,
-  kAttribute,  // an attribute that is no Constant value: ONNX Runtime maps no external data there
-  kFunction,   // inside a model-local function, which has no initializers
-  kTraining,   // a training graph, which ONNX Runtime does not load
-  kIrVersion,  // IR 3 and older know initializers only as graph inputs
-};
-const char* text_of(InlineReason reason);
 const char* text_of(Home home);
 
 // One TensorProto of a parsed model and what is around it; valid while that model is.

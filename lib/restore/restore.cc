@@ -1,4 +1,4 @@
-#include "restore/restore.h"
+#include "wshare/restore.h"
 
 #include <algorithm>
 #include <map>

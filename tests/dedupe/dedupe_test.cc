@@ -1,4 +1,4 @@
-#include "dedupe/dedupe.h"
+#include "wshare/dedupe.h"
 
 #include <cstring>
 #include <functional>

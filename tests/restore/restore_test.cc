@@ -1,4 +1,4 @@
-#include "restore/restore.h"
+#include "wshare/restore.h"
 
 #include "support/bundle_test.h"
 

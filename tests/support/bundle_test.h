@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "dedupe/dedupe.h"
+#include "wshare/dedupe.h"
 #include "support/files.h"
 #include "support/models.h"
 #include "wshare/error.h"

@@ -1,4 +1,4 @@
-#include "verify/verify.h"
+#include "wshare/verify.h"
 
 #include <fstream>
 

@@ -4,8 +4,8 @@
 #include <ostream>
 
 #include "cli.h"
-#include "dedupe/dedupe.h"
 #include "util/text.h"
+#include "wshare/dedupe.h"
 
 namespace wshare {
 namespace {

@@ -2,7 +2,7 @@
 #include <ostream>
 
 #include "cli.h"
-#include "restore/restore.h"
+#include "wshare/restore.h"
 
 namespace wshare {
 namespace {

@@ -6,11 +6,11 @@
 
 #include "cli.h"
 #include "format/manifest.h"
-#include "restore/restore.h"
 #include "run/child.h"
 #include "run_report.h"
 #include "util/text.h"
 #include "wshare/error.h"
+#include "wshare/restore.h"
 #include "wshare/runtime.h"
 
 namespace wshare {

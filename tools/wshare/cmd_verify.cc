@@ -3,7 +3,7 @@
 
 #include "cli.h"
 #include "util/text.h"
-#include "verify/verify.h"
+#include "wshare/verify.h"
 
 namespace wshare {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/inputs.h"
+#include "wshare/models.h"
 
 #include <algorithm>
 #include <map>

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "model/inputs.h"
-#include "model/tensors.h"
-#include "util/progress.h"
+#include "wshare/inline_reason.h"
+#include "wshare/models.h"
+#include "wshare/progress.h"
 
 namespace wshare {
 

@@ -1,0 +1,22 @@
+#pragma once
+
+namespace wshare {
+
+// Why a tensor stays in its model file. The texts stand in docs/cli.md.
+enum class InlineReason {
+  kBelowMinBytes,
+  kGraphOutput,
+  kString,
+  kSparse,
+  kShapeInference,
+  kSegment,
+  kUnknownDtype,
+  kSizeContradictsShape,
+  kAttribute,  // an attribute that is no Constant value: ONNX Runtime maps no external data there
+  kFunction,   // inside a model-local function, which has no initializers
+  kTraining,   // a training graph, which ONNX Runtime does not load
+  kIrVersion,  // IR 3 and older know initializers only as graph inputs
+};
+const char* text_of(InlineReason reason);
+
+}  // namespace wshare
