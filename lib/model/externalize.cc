@@ -70,7 +70,8 @@ std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
 
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalPlace>(size_t)>& place_of) {
-  onnx::ModelProto proto = model.file.skeleton();
+  Skeleton skeleton = model.file.skeleton();
+  onnx::ModelProto& proto = skeleton.model();
   std::vector<TensorSite> constants;
   size_t index = 0;
   visit_tensors(proto, [&](const TensorSite& site) {

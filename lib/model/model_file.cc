@@ -1,5 +1,6 @@
 #include "model/model_file.h"
 
+#include <google/protobuf/arena.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/unknown_field_set.h>
 #include <onnx/onnx_pb.h>
@@ -90,9 +91,18 @@ ModelFile ModelFile::load(const std::filesystem::path& path) {
   }
 }
 
-onnx::ModelProto ModelFile::skeleton() const {
+Skeleton::Skeleton()
+    : arena_(std::make_unique<google::protobuf::Arena>()),
+      model_(google::protobuf::Arena::CreateMessage<onnx::ModelProto>(arena_.get())) {}
+
+Skeleton::Skeleton(Skeleton&&) noexcept = default;
+
+Skeleton::~Skeleton() = default;
+
+Skeleton ModelFile::skeleton() const {
   const std::string bytes = skeleton_bytes(file_.bytes(), wire_);
-  onnx::ModelProto model;
+  Skeleton skeleton;
+  onnx::ModelProto& model = skeleton.model();
   if (bytes.size() > INT_MAX ||
       !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     throw Error(ErrorCode::kInvalid,
@@ -103,7 +113,7 @@ onnx::ModelProto ModelFile::skeleton() const {
                                          ": no valid ONNX file: has no " +
                                          (model.has_graph() ? "ir_version" : "graph"));
   }
-  return model;
+  return skeleton;
 }
 
 std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor) {

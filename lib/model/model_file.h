@@ -8,12 +8,32 @@
 #include "format/onnx_wire.h"
 #include "util/mapped_file.h"
 
+namespace google::protobuf {
+class Arena;
+}
+
 namespace onnx {
 class ModelProto;
 class TensorProto;
 }  // namespace onnx
 
 namespace wshare {
+
+// A parsed model without tensor bytes; movable. Its messages lie in one arena: a graph is thousands
+// of small ones, and to free each alone took longer than to parse them.
+class Skeleton {
+ public:
+  Skeleton();
+  Skeleton(Skeleton&&) noexcept;
+  Skeleton& operator=(Skeleton&&) = delete;
+  ~Skeleton();
+
+  onnx::ModelProto& model() { return *model_; }
+
+ private:
+  std::unique_ptr<google::protobuf::Arena> arena_;
+  onnx::ModelProto* model_;  // in arena_
+};
 
 // One ONNX file: mapped, with the places of all its tensors. Tensor bytes stay in the map.
 class ModelFile {
@@ -29,7 +49,7 @@ class ModelFile {
   // Every TensorProto that had bytes carries its number in wire().tensors as an unknown field; see
   // cut_marks() and put_back(). Throws Error(kInvalid) if protobuf cannot parse it or it has no
   // graph.
-  onnx::ModelProto skeleton() const;
+  Skeleton skeleton() const;
 
   const MappedFile& file() const { return file_; }
   const WireTensors& wire() const { return wire_; }

@@ -37,7 +37,8 @@ class Scanner {
   explicit Scanner(ScannedModel& model) : model_(model) {}
 
   void run() {
-    onnx::ModelProto proto = model_.file.skeleton();
+    Skeleton skeleton = model_.file.skeleton();
+    onnx::ModelProto& proto = skeleton.model();
     model_.ir_version = proto.ir_version();
     uses_ = find_uses(proto);
     visit_tensors(proto, [&](const TensorSite& site) {
