@@ -26,18 +26,6 @@ constexpr std::string_view kTail = "\"\n}\n";  // what follows the digits of man
 
 Json extent_json(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
 
-Json tensor_json(const TensorRecord& tensor) {
-  Json json;
-  if (!tensor.scope.empty()) json["scope"] = tensor.scope;
-  json["name"] = tensor.name;
-  json["dtype"] = tensor.dtype;
-  json["shape"] = tensor.shape;
-  json["extent"] = extent_json(tensor.extent);
-  json["hash"] = to_hex(tensor.hash);
-  if (tensor.folded) json["folded"] = true;
-  return json;
-}
-
 Json source_json(const SourceRecord& source) {
   Json json;
   if (!source.folder.empty()) json["folder"] = source.folder;
@@ -53,6 +41,26 @@ Json source_json(const SourceRecord& source) {
 // found by their place in the list, never by this name alone.
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string text_of(const Extent& extent) {
+  return '[' + std::to_string(extent.blob) + ',' + std::to_string(extent.offset) + ',' +
+         std::to_string(extent.size) + ']';
+}
+
+// There may be a hundred thousand of these: a tree of JSON values for each took longer than all
+// else that a bundle of many small models needs.
+std::string tensor_text(const TensorRecord& tensor) {
+  std::string out = "{";
+  if (!tensor.scope.empty()) out += "\"scope\":" + dump(tensor.scope) + ',';
+  out += "\"name\":" + dump(tensor.name) + ",\"dtype\":" + dump(tensor.dtype) + ",\"shape\":[";
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    if (i > 0) out += ',';
+    out += std::to_string(tensor.shape[i]);
+  }
+  out += "],\"extent\":" + text_of(tensor.extent) + ",\"hash\":\"" + to_hex(tensor.hash) + '"';
+  if (tensor.folded) out += ",\"folded\":true";
+  return out + '}';
 }
 
 // Appends `items`, already JSON, as an array under `key`, one a line.
@@ -73,7 +81,7 @@ void append_lines(std::string& out, std::string_view indent, std::string_view ke
 
 std::string model_text(const ModelRecord& model) {
   std::vector<std::string> tensors;
-  for (const TensorRecord& tensor : model.tensors) tensors.push_back(dump(tensor_json(tensor)));
+  for (const TensorRecord& tensor : model.tensors) tensors.push_back(tensor_text(tensor));
   std::set<uint32_t> blobs;
   for (const TensorRecord& tensor : model.tensors) blobs.insert(tensor.extent.blob);
   std::string out = "{\"name\": " + dump(model.name) + ",\n  \"file\": " + dump(model.file) +

@@ -19,6 +19,7 @@ constexpr uint64_t kLargest = uint64_t{1} << 32;  // an .onnx file has less than
 
 constexpr size_t kFarBytes = size_t{1} << 20;  // beyond zstd's usual reach at this level
 
+constexpr int kLargestTableLog = 17;   // of zstd's tables; larger ones bring nothing at this level
 constexpr int kLargestWindowLog = 31;  // ZSTD_WINDOWLOG_MAX on 64-bit machines
 
 // The smallest window in which `bytes` are one stretch, within zstd's limits.
@@ -96,13 +97,18 @@ std::string pack_record(const RestoreRecord& record, std::string_view model) {
     }
   }
   plain += record.literal;
-  const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
-                                                                     ZSTD_freeCCtx);
+  // Small models are many, and fresh tables for each cost more than their compression.
+  thread_local const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
+                                                                                  ZSTD_freeCCtx);
   if (context == nullptr) throw std::bad_alloc();
+  ZSTD_CCtx_reset(context.get(), ZSTD_reset_session_and_parameters);
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
   const size_t reach = plain.size() + model.size();
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kLevel);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_windowLog, window_log(reach));
+  const int table_log = std::min(window_log(reach), kLargestTableLog);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_hashLog, table_log);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_chainLog, table_log);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_enableLongDistanceMatching,
                          reach > kFarBytes ? 1 : 0);
   ZSTD_CCtx_refPrefix(context.get(), model.data(), model.size());
