@@ -1,6 +1,7 @@
 #include "wshare/dedupe.h"
 
 #include <set>
+#include <thread>
 
 #include "bundle/draft.h"
 #include "bundle/write.h"
@@ -15,16 +16,29 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
+[[noreturn]] void refuse_to_replace(const fs::path& bundle, const fs::path& input) {
+  throw Error(ErrorCode::kIo,
+              in_quotes(bundle.string()) + ": holds the input " + in_quotes(input.string()),
+              "choose a folder of its own for the bundle");
+}
+
+// External data may lie in a folder below its model: in the very bundle that would be replaced.
+void check_external(const fs::path& bundle, const std::vector<ScannedModel>& models) {
+  const fs::path root = fs::weakly_canonical(bundle);
+  for (const ScannedModel& model : models) {
+    for (const ExternalFile& external : model.external) {
+      if (is_below(external.file.path(), root)) refuse_to_replace(bundle, external.file.path());
+    }
+  }
+}
+
 // Refuses a target that is no place for a new bundle.
 void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs, bool replace) {
   if (bundle.empty()) throw Error(ErrorCode::kIo, "the output has no name");
+  CanonicalPaths canonical;
+  const fs::path root = fs::weakly_canonical(bundle);
   for (const ModelInput& input : inputs) {
-    if (is_inside(input.path, bundle)) {
-      throw Error(
-          ErrorCode::kIo,
-          in_quotes(bundle.string()) + ": holds the input " + in_quotes(input.path.string()),
-          "choose a folder of its own for the bundle");
-    }
+    if (is_below(canonical.of(input.path), root)) refuse_to_replace(bundle, input.path);
   }
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(bundle))) return;
@@ -96,7 +110,8 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   if (!options.dry_run || !bundle.empty()) {
     check_target(bundle, inputs, options.replace || options.dry_run);
   }
-  const Draft draft = make_draft(inputs, {options.min_bytes, options.threads, options.progress});
+  Draft draft = make_draft(inputs, {options.min_bytes, options.threads, options.progress});
+  if (!bundle.empty()) check_external(bundle, draft.models);
   if (options.dry_run) {
     return report_of(draft, measure_bundle(draft, options.threads), options.explain);
   }
@@ -104,6 +119,9 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   OutputFolder output(bundle, options.replace);
   const BundleFiles files = write_bundle(draft, output.path(), options.threads);
   DedupeReport report = report_of(draft, files, options.explain);
+  // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
+  const std::jthread unmap(
+      [gone = std::move(draft)]() mutable { const Draft last = std::move(gone); });
   output.commit();
   return report;
 }

@@ -28,7 +28,8 @@ std::vector<fs::path> models_in(const fs::path& folder) {
 }
 
 void require_unique(const std::vector<ModelInput>& models) {
-  std::map<fs::path, std::string> paths;
+  CanonicalPaths canonical;
+  std::set<fs::path> paths;
   std::map<std::string, fs::path> names;
   for (const ModelInput& model : models) {
     if (!is_file_name(model.name)) {
@@ -37,7 +38,7 @@ void require_unique(const std::vector<ModelInput>& models) {
           in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
           "give it a name: NAME=" + model.path.string());
     }
-    if (!paths.try_emplace(fs::canonical(model.path), model.name).second) {
+    if (!paths.insert(canonical.of(model.path)).second) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.path.string()) + ": is given twice");
     }
     const auto [other, is_new] = names.try_emplace(model.name, model.path);

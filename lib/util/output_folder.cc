@@ -66,11 +66,16 @@ OutputFile::OutputFile(fs::path path, uint64_t expected_bytes)
     : path_(std::move(path)), reserved_(expected_bytes) {
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail(path_, "cannot create", errno);
-  if (expected_bytes == 0) return;
+  constexpr uint64_t kWorthReserving = uint64_t{1} << 20;
+  if (expected_bytes < kWorthReserving) {
+    reserved_ = 0;
+    return;
+  }
   const int error = posix_fallocate(descriptor_, 0, static_cast<off_t>(expected_bytes));
   if (error == EOPNOTSUPP || error == EINVAL) {
     reserved_ = 0;
   } else if (error != 0) {
+    ::close(descriptor_);  // the destructor of an object that was never made does not run
     fail(path_, "cannot reserve " + format_bytes(expected_bytes), error);
   }
 }

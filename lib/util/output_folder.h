@@ -11,8 +11,8 @@ namespace wshare {
 // A file being written front to back; move-only. The destructor closes, it never publishes.
 class OutputFile {
  public:
-  // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space at once,
-  // so that a full disk shows before anything is written. Throws Error(kIo).
+  // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space of a
+  // large file at once, so that a full disk shows before anything is written. Throws Error(kIo).
   explicit OutputFile(std::filesystem::path path, uint64_t expected_bytes = 0);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&&) = delete;

@@ -32,11 +32,29 @@ fs::path join_inside(const fs::path& folder, std::string_view relative) {
 }
 
 bool is_inside(const fs::path& path, const fs::path& folder) {
-  const fs::path target = fs::weakly_canonical(path);
-  const fs::path root = fs::weakly_canonical(folder);
-  const auto [in_root, in_target] =
-      std::mismatch(root.begin(), root.end(), target.begin(), target.end());
-  return in_root == root.end() || (in_root->empty() && std::next(in_root) == root.end());
+  return is_below(fs::weakly_canonical(path), fs::weakly_canonical(folder));
+}
+
+bool is_below(const fs::path& path, const fs::path& folder) {
+  const auto [in_folder, in_path] =
+      std::mismatch(folder.begin(), folder.end(), path.begin(), path.end());
+  return in_folder == folder.end() || (in_folder->empty() && std::next(in_folder) == folder.end());
+}
+
+fs::path CanonicalPaths::of(const fs::path& path) {
+  std::error_code error;
+  const fs::file_type type = fs::symlink_status(path, error).type();
+  fs::path result;
+  if (type == fs::file_type::symlink || !path.has_filename()) {
+    result = fs::canonical(path, error);
+  } else if (!error) {
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    const auto [at, is_new] = folders_.try_emplace(folder);
+    if (is_new) at->second = fs::canonical(folder, error);
+    result = at->second / path.filename();
+  }
+  if (error) throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + error.message());
+  return result;
 }
 
 fs::path resolve_external(const fs::path& model_path, std::string_view location) {

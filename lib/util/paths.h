@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string_view>
 
 namespace wshare {
@@ -25,5 +26,18 @@ std::filesystem::path resolve_external(const std::filesystem::path& model_path,
 
 // True when the canonical form of `path` is `folder` or lies below it; neither needs to exist.
 bool is_inside(const std::filesystem::path& path, const std::filesystem::path& folder);
+
+// The same of two paths that are canonical already; looks at the text only.
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& folder);
+
+// Canonical paths of many files in few folders: each folder is looked up once.
+class CanonicalPaths {
+ public:
+  // Returns the canonical form of `path`. Throws Error(kIo) if there is no such file.
+  std::filesystem::path of(const std::filesystem::path& path);
+
+ private:
+  std::map<std::filesystem::path, std::filesystem::path> folders_;
+};
 
 }  // namespace wshare

@@ -152,5 +152,19 @@ TEST_F(ResolveExternal, IsInsideComparesWholeNames) {
   EXPECT_FALSE(is_inside(root_, root_ / "models"));
 }
 
+TEST_F(ResolveExternal, CanonicalPathsFollowLinksOfFoldersAndOfFiles) {
+  fs::create_directories(root_ / "canonical/real");
+  std::ofstream(root_ / "canonical/real/a.onnx") << "a";
+  fs::create_directory_symlink("real", root_ / "canonical/link");
+  fs::create_symlink("real/a.onnx", root_ / "canonical/a.onnx");
+  const fs::path a = fs::canonical(root_ / "canonical/real/a.onnx");
+  CanonicalPaths canonical;
+  for (const char* path : {"real/a.onnx", "link/a.onnx", "a.onnx", "real/../link/a.onnx"}) {
+    EXPECT_EQ(canonical.of(root_ / "canonical" / path), a) << path;
+  }
+  EXPECT_THROW(canonical.of(root_ / "canonical/real/missing"), Error);
+  EXPECT_THROW(canonical.of(root_ / "canonical/none/a.onnx"), Error);
+}
+
 }  // namespace
 }  // namespace wshare
