@@ -156,7 +156,9 @@ void OutputFolder::commit() {
       fail(target_, "cannot put the result there", errno);
     path_.clear();
   } else if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) {
-    fail(target_, "cannot replace it", errno);
+    throw Error(ErrorCode::kIo,
+                in_quotes(target_.string()) + ": cannot replace it: " + std::strerror(errno),
+                "not every file system can exchange two folders: move the old one away first");
   }
   // After an exchange path_ names the old folder, which the destructor removes.
   sync_directory(parent_of(target_));
