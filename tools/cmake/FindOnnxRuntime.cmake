@@ -8,6 +8,7 @@
 #                                        If given, nothing else is tried, and a DIR that does not work is an error.
 #   2. find_package(onnxruntime CONFIG)  what is installed, CMAKE_PREFIX_PATH, onnxruntime_DIR
 #   3. <repository>/.deps/onnxruntime-*  what tools/setup.sh fetched (the newest)
+#      <prefix>/lib/wshare/onnxruntime   the same, where an installed wshare brought it along
 #
 # Sets OnnxRuntime_FOUND, OnnxRuntime_VERSION (1.N, where N is ORT_API_VERSION of the header),
 # OnnxRuntime_INCLUDE_DIR and OnnxRuntime_LIBRARY. The sources write #include <onnxruntime_cxx_api.h>.
@@ -71,6 +72,7 @@ else()
   else()
     file(GLOB _ort_fetched LIST_DIRECTORIES true "${CMAKE_CURRENT_LIST_DIR}/../../.deps/onnxruntime-*")
     list(SORT _ort_fetched COMPARE NATURAL ORDER DESCENDING)
+    list(APPEND _ort_fetched "${CMAKE_CURRENT_LIST_DIR}/../../wshare/onnxruntime")
     foreach(_ort_prefix IN LISTS _ort_fetched)
       get_filename_component(_ort_prefix "${_ort_prefix}" ABSOLUTE)
       _ort_look_in("${_ort_prefix}" OnnxRuntime_INCLUDE_DIR OnnxRuntime_LIBRARY)

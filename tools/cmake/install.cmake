@@ -1,0 +1,56 @@
+# `cmake --install`: the command, the libraries and headers, find_package(wshare), the docs.
+#
+# Nothing installed holds a path of this machine, with one exception that the user asked for: an
+# ONNX Runtime of one's own stays where it is, and bin/wshare finds it there. One inside the source
+# tree (what tools/setup.sh fetched) may be deleted with it, so it is copied to
+# lib/wshare/onnxruntime, out of the way of any other ONNX Runtime in the prefix, and bin/wshare
+# looks for it relative to itself.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
+
+# wshare_run only measures for `wshare run` and has no public header, so it stays out.
+set(_libraries wshare_util wshare_format wshare_model wshare_bundle wshare_dedupe wshare_restore
+  wshare_verify wshare_commands)
+set(_headers_left_out PATTERN runtime.h EXCLUDE)
+if(OnnxRuntime_FOUND)
+  list(APPEND _libraries wshare_runtime)
+  set(_headers_left_out "")
+endif()
+install(TARGETS ${_libraries} EXPORT wshareTargets)
+install(EXPORT wshareTargets NAMESPACE wshare:: DESTINATION ${_package_dir})
+install(DIRECTORY lib/include/wshare DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} ${_headers_left_out})
+
+install(TARGETS wshare)
+set_target_properties(wshare PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+if(OnnxRuntime_FOUND)
+  install(FILES tools/cmake/FindOnnxRuntime.cmake DESTINATION ${_package_dir})
+  cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${OnnxRuntime_LIBRARY}" _ort_is_ours)
+  if(_ort_is_ours)
+    set(_ort_dir ${CMAKE_INSTALL_LIBDIR}/wshare/onnxruntime)
+    cmake_path(GET OnnxRuntime_LIBRARY PARENT_PATH _ort_libraries)
+    install(DIRECTORY ${_ort_libraries}/ DESTINATION ${_ort_dir}/lib
+      FILES_MATCHING PATTERN "libonnxruntime*.so*")
+    install(DIRECTORY ${OnnxRuntime_INCLUDE_DIR}/ DESTINATION ${_ort_dir}/include)
+    install(FILES ${_ort_libraries}/../LICENSE ${_ort_libraries}/../ThirdPartyNotices.txt
+      DESTINATION ${_ort_dir} OPTIONAL)
+    file(RELATIVE_PATH _lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+    set_target_properties(wshare PROPERTIES
+      INSTALL_RPATH $ORIGIN/${_lib_from_bin}/wshare/onnxruntime/lib)
+  endif()
+endif()
+
+configure_package_config_file(tools/cmake/wshareConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/wshareConfig.cmake
+  INSTALL_DESTINATION ${_package_dir} NO_SET_AND_CHECK_MACRO)
+# Before 1.0 a minor version may change the API.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/wshareConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/wshareConfig.cmake
+  ${PROJECT_BINARY_DIR}/wshareConfigVersion.cmake DESTINATION ${_package_dir})
+
+# README.md refers to docs/, so both keep their places.
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
