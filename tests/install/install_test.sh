@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# The installed wshare, as a program outside this repository meets it.
+#
+#   install_test.sh CLAIM SOURCE BUILD [CMAKE ARGUMENT...]
+#
+# CLAIM is one of the functions below; the arguments of CMake configure the programs that are built
+# with the package. All files lie in BUILD/installed. Exits non-zero and says why where the claim is
+# wrong.
+set -euo pipefail
+claim=$1 source=$2 build=$3
+shift 3
+configure=(cmake "$@")
+work=$build/installed prefix=$build/installed/prefix
+
+fail() { printf 'install_test: %s\n' "$*" >&2; exit 1; }
+needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
+uses_onnx() {
+  needed "$1" | grep -E '^lib(onnx|onnx_proto|protobuf)\.so' ||
+    nm "$1" | grep -E '6google8protobuf|_ZNK?4onnx'
+}
+with_runtime() { [[ -e $prefix/include/wshare/runtime.h ]]; }
+
+# Configures SOURCE (the first argument) in `$work/NAME` (the second) and builds it.
+build_program() {
+  "${configure[@]}" -S "$1" -B "$work/$2" -Dwshare_ROOT="$prefix"
+  cmake --build "$work/$2"
+}
+
+# What the other claims look at: installed in one place and moved to another.
+installs_anywhere() {
+  rm -rf "$work"
+  cmake --install "$build" --prefix "$work/first" >/dev/null
+  mv "$work/first" "$prefix"
+  [[ ! -e $prefix/bin/wshare-bench ]] || fail "wshare-bench is installed"
+  [[ -e $prefix/share/doc/wshare/LICENSE ]] || fail "LICENSE is not installed"
+  if grep -rlF -e "$source" -e "$build" --include='*.cmake' "$prefix"; then
+    fail "these hold paths of this machine"
+  fi
+  if readelf -d "$prefix/bin/wshare" | grep -E 'R(UN)?PATH' | grep -F -e "$source" -e "$build"; then
+    fail "bin/wshare looks for libraries in the source tree"
+  fi
+}
+
+command_runs() {
+  unset LD_LIBRARY_PATH
+  rm -rf "$work/bundle"
+  "$prefix/bin/wshare" dedupe "$source/testdata/t5-seq2seq" -o "$work/bundle"
+  if with_runtime; then "$prefix/bin/wshare" run "$work/bundle"; fi
+}
+
+pool_shares_weights() {
+  local out
+  build_program "$source/docs/examples" pool
+  if uses_onnx "$work/pool/pool"; then fail "wshare::runtime needs these of onnx and protobuf"; fi
+  out=$("$work/pool/pool" "$work/bundle" decoder 8)
+  [[ $out =~ ^8\ sessions,\ [1-9][0-9]*\ bytes$ ]] || fail "pool printed: $out"
+}
+
+program_dedupes() {
+  build_program "$source/tests/install/program" program
+  local program=$work/program/dedupe_and_verify
+  if needed "$program" | grep onnxruntime; then fail "wshare::wshare needs ONNX Runtime"; fi
+  # The look that pool_shares_weights takes does see onnx where it is.
+  uses_onnx "$program" >/dev/null || fail "no onnx in a program that reads ONNX models"
+  rm -rf "$work/program_bundle"
+  "$program" "$source/testdata/t5-seq2seq" "$work/program_bundle"
+  diff -r "$work/bundle" "$work/program_bundle" || fail "library and command make different bundles"
+}
+
+missing_loader_is_named() {
+  local out
+  configure+=(-S "$source/docs/examples" -B "$work/pool" -Dwshare_ROOT="$prefix")
+  if out=$("${configure[@]}" 2>&1); then fail "find_package found a loader that was not built"; fi
+  [[ $out == *"component runtime: this wshare was built without ONNX Runtime"* ]] ||
+    fail "CMake said: $out"
+}
+
+# Configured only: what the enclosing project compiles and links with is known then.
+works_as_subproject() {
+  local commands=$work/subproject/compile_commands.json program
+  rm -rf "$work/subproject"
+  "${configure[@]}" -S "$source/tests/install/subproject" -B "$work/subproject" \
+    -DWSHARE_SOURCE="$source" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+  program=$(grep -E '"command".*program\.dir' "$commands")
+  [[ $program == *lib/include* ]] || fail "no public headers: $program"
+  if grep -E -e ' -W|ONNX_NAMESPACE|-I[^ ]*/lib( |$)' <<<"$program"; then
+    fail "the program is compiled like wshare"
+  fi
+  if grep -e '-Werror' "$commands"; then fail "a new warning would stop the enclosing build"; fi
+  if ctest --test-dir "$work/subproject" -N | grep 'Test *#'; then
+    fail "the enclosing project has our tests"
+  fi
+}
+
+# The page shows the whole program, and the program is what the other claims run.
+loader_page_shows_pool() {
+  local pool=$source/docs/examples/pool.cc
+  sed -n '/^```cpp$/,/^```$/{/^```/d;p;}' "$source/docs/loader.md" | diff - "$pool" ||
+    fail "the code in docs/loader.md (<) is not docs/examples/pool.cc (>)"
+  (($(wc -l <"$pool") <= 25)) || fail "$pool has more than 25 lines"
+}
+
+"$claim"
