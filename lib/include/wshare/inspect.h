@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "wshare/progress.h"
+
+namespace wshare {
+
+struct InspectOptions {
+  uint64_t min_bytes = 1024;  // smaller tensors stay in their models, as in dedupe
+  uint64_t top = 10;          // length of InspectedModel::largest
+  unsigned threads = 0;       // 0: all cores
+  ProgressFn progress;
+};
+
+struct TensorUse {
+  std::string model, scope, tensor;
+};
+
+// Tensors with something in common: a dtype, a home, an operator, a scope, a reason.
+struct TensorCount {
+  std::string what;
+  uint64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+struct FileBytes {
+  std::string file;
+  uint64_t bytes = 0;
+};
+
+struct InspectedTensor {
+  std::string scope, tensor, dtype;
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+  std::string home;  // as in docs/cli.md; empty for a model of a bundle
+  std::string op;    // of the first node that reads it; empty if none does, or unknown
+  std::vector<std::string> also_in;  // other models that use the same bytes
+};
+
+// Lists of TensorCount are sorted by bytes, largest first, then by name.
+struct InspectedModel {
+  std::string name, path;
+  uint64_t bytes = 0;         // the model file and its external files
+  uint64_t tensor_bytes = 0;  // of all tensors, also those that cannot leave the model
+  uint64_t tensors = 0;
+  // Of tensors with a place in a blob, bytes that occur several times in the model counted once:
+  uint64_t own_bytes = 0;       // no other model uses them
+  uint64_t shared_bytes = 0;    // some other model does
+  uint64_t repeated_bytes = 0;  // what counting each once left out
+  std::vector<TensorCount> by_dtype, by_home, by_op, by_scope;
+  std::vector<TensorCount> left_inline;  // by reason
+  std::vector<InspectedTensor> largest;
+  std::vector<FileBytes> external;
+};
+
+// A content that several tensors have.
+struct Duplicate {
+  std::string hash;
+  uint64_t bytes = 0;
+  std::vector<TensorUse> uses;  // at least two, in the order of models and tensors
+  uint64_t saved() const { return bytes * (uses.size() - 1); }
+};
+
+// Two matrices, one the transpose of the other; the first tensor that has each.
+struct TransposedTwin {
+  uint64_t bytes = 0;
+  TensorUse tensor, transpose_of;
+};
+
+struct InspectedBlob {
+  std::string file;
+  uint64_t bytes = 0;
+  std::vector<std::string> models;  // whose sessions read it; none for what only restore reads
+};
+
+struct Inspection {
+  std::string bundle;  // the folder as given, when one bundle was looked at; else empty
+  std::vector<InspectedModel> models;
+  uint64_t input_bytes = 0;     // of all files, each once; for a bundle the sum over its models
+  uint64_t total_bytes = 0;     // of all tensors of all models
+  uint64_t distinct_bytes = 0;  // the same, equal contents counted once
+  uint64_t shared_bytes = 0;    // used by two models or more, once
+  std::optional<uint64_t> transposed_bytes;  // of `twins`; none for a bundle: weights were not read
+  uint64_t predicted_bundle_bytes = 0;       // what dedupe would write; for a bundle what it has
+  std::vector<Duplicate> duplicates;         // largest saving first
+  std::vector<TransposedTwin> twins;         // largest first
+  std::vector<InspectedBlob> blobs;          // of a bundle
+  // [i][j]: bytes in blobs that models i and j both use; [i][i]: that model i uses.
+  std::vector<std::vector<uint64_t>> matrix;
+};
+
+// Looks at what `paths` name: models as in resolve_inputs(), or bundles.
+//
+// One bundle alone is described from its manifest, without reading weights. Among several paths a
+// bundle counts as the models in it. Nothing is written; the answer does not depend on threads.
+// Throws what resolve_inputs() throws; Error(kInvalid) if an input is malformed, Error(kIo) if one
+// cannot be read or changes meanwhile, Error(kUnsupported) if a bundle is of a newer version.
+Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options);
+
+}  // namespace wshare

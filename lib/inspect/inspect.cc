@@ -1,0 +1,157 @@
+#include "wshare/inspect.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "bundle/draft.h"
+#include "bundle/write.h"
+#include "format/dtype.h"
+#include "inspect/consumers.h"
+#include "inspect/inspect_bundle.h"
+#include "inspect/summary.h"
+#include "inspect/twins.h"
+#include "util/parallel.h"
+#include "wshare/models.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+std::string home_of(const TensorRef& tensor) {
+  if (tensor.external_file >= 0) return "external";
+  if (tensor.home == Home::kInitializer && !tensor.scope.empty()) return "subgraph";
+  return text_of(tensor.home);
+}
+
+ModelRows rows_of(const Draft& draft, size_t m, uint64_t bytes) {
+  const ScannedModel& model = draft.models[m];
+  ModelRows rows{draft.inputs[m].name, draft.inputs[m].path.string(), bytes, {}, {}};
+  for (const ExternalFile& external : model.external) {
+    rows.external.push_back({external.location, external.file.bytes().size()});
+  }
+  const std::vector<std::string> ops = first_consumers(model);
+  for (size_t t = 0; t < model.tensors.size(); ++t) {
+    const TensorRef& tensor = model.tensors[t];
+    const PlanTensor& planned = draft.planned[m].tensors[t];
+    const std::optional<Dtype> dtype = find_dtype(tensor.dtype);
+    TensorRow& row = rows.tensors.emplace_back();
+    row.tensor = {tensor.scope,
+                  tensor.name,
+                  dtype ? std::string(dtype->name) : "dtype " + std::to_string(tensor.dtype),
+                  tensor.shape,
+                  tensor.bytes.size(),
+                  home_of(tensor),
+                  ops[t],
+                  {}};
+    row.reason = planned.reason;
+    row.extent = draft.plan.extents[m][t];
+    if (row.extent) row.hash = draft.contents.contents[planned.content].hash;
+  }
+  return rows;
+}
+
+// Returns the bytes of the distinct contents that have no place in a blob and are equal to none
+// that has: what inline tensors add to the distinct bytes.
+uint64_t distinct_inline_bytes(const Draft& draft, unsigned threads) {
+  std::vector<Bytes> stay;
+  for (size_t m = 0; m < draft.models.size(); ++m) {
+    for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
+      if (draft.planned[m].tensors[t].reason) stay.push_back(draft.models[m].tensors[t].bytes);
+    }
+  }
+  std::map<ContentHash, Bytes> placed;
+  for (const Content& content : draft.contents.contents) {
+    placed.emplace(content.hash, content.bytes);
+  }
+  uint64_t bytes = 0;
+  for (const Content& content : find_distinct(stay, threads).contents) {
+    const auto found = placed.find(content.hash);
+    const bool has_place =
+        found != placed.end() && found->second.size() == content.bytes.size() &&
+        std::memcmp(found->second.data(), content.bytes.data(), content.bytes.size()) == 0;
+    if (!has_place) bytes += content.bytes.size();
+  }
+  return bytes;
+}
+
+// Fills in which contents are the transpose of another, each named by the first tensor that has it.
+void add_twins(const Draft& draft, unsigned threads, Inspection& inspection) {
+  const std::vector<Content>& contents = draft.contents.contents;
+  std::vector<MatrixView> views;
+  std::vector<std::optional<TensorUse>> first_use(contents.size());
+  for (size_t m = 0; m < draft.models.size(); ++m) {
+    for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
+      const PlanTensor& planned = draft.planned[m].tensors[t];
+      if (planned.reason) continue;
+      const TensorRef& tensor = draft.models[m].tensors[t];
+      std::optional<TensorUse>& use = first_use[planned.content];
+      if (!use) use = TensorUse{draft.inputs[m].name, tensor.scope, tensor.name};
+      const std::optional<Dtype> dtype = find_dtype(tensor.dtype);
+      const std::vector<int64_t>& shape = tensor.shape;
+      // Vectors are their own transpose; elements of less than a byte have no place of their own.
+      if (!dtype || dtype->bits % 8 != 0 || shape.size() != 2 || shape[0] < 2 || shape[1] < 2) {
+        continue;
+      }
+      views.push_back({planned.content, static_cast<uint64_t>(shape[0]),
+                       static_cast<uint64_t>(shape[1]), static_cast<uint32_t>(dtype->bits / 8)});
+    }
+  }
+  inspection.transposed_bytes = 0;
+  for (const Twin& twin : find_twins(contents, std::move(views), threads)) {
+    const uint64_t bytes = contents[twin.content].bytes.size();
+    *inspection.transposed_bytes += bytes;
+    inspection.twins.push_back({bytes, *first_use[twin.content], *first_use[twin.transpose_of]});
+  }
+  std::stable_sort(
+      inspection.twins.begin(), inspection.twins.end(),
+      [](const TransposedTwin& a, const TransposedTwin& b) { return a.bytes > b.bytes; });
+}
+
+Inspection inspect_models(std::vector<ModelInput> inputs, const InspectOptions& options) {
+  const unsigned threads = thread_count(options.threads);
+  const Draft draft =
+      make_draft(std::move(inputs), {options.min_bytes, options.threads, options.progress});
+  const InputBytes bytes = input_bytes(draft.models);
+  std::vector<ModelRows> rows(draft.models.size());
+  parallel_for(rows.size(), threads,
+               [&](size_t m) { rows[m] = rows_of(draft, m, bytes.of_model[m]); });
+  Inspection inspection = summarise(rows, options);
+  inspection.input_bytes = bytes.total;
+  inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
+  add_twins(draft, threads, inspection);
+  inspection.predicted_bundle_bytes = measure_bundle(draft, options.threads).bytes;
+  return inspection;
+}
+
+bool is_bundle(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored) && fs::exists(path / kManifestName, ignored);
+}
+
+// Returns `paths` with each bundle replaced by its models under the names that they have there.
+std::vector<std::string> open_bundles(const std::vector<std::string>& paths) {
+  std::vector<std::string> models;
+  for (const std::string& path : paths) {
+    if (!is_bundle(path)) {
+      models.push_back(path);
+      continue;
+    }
+    for (const ModelRecord& model : load_manifest(path).models) {
+      const std::string file = (fs::path(path) / model.file).string();
+      const bool can_be_named = model.name.find('=') == std::string::npos;
+      models.push_back(can_be_named ? model.name + "=" + file : file);
+    }
+  }
+  return models;
+}
+
+}  // namespace
+
+Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options) {
+  if (paths.size() == 1 && is_bundle(paths[0])) return inspect_bundle(paths[0], options);
+  return inspect_models(resolve_inputs(open_bundles(paths)), options);
+}
+
+}  // namespace wshare

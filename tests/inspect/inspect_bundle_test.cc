@@ -1,0 +1,72 @@
+#include "support/bundle_test.h"
+#include "wshare/inspect.h"
+
+namespace wshare {
+namespace {
+
+using test::code_of;
+using test::noise;
+using test::Proto;
+using test::raw;
+
+using Names = std::vector<std::string>;
+using Row = std::vector<uint64_t>;
+
+class InspectBundle : public test::BundleTest {
+ protected:
+  Inspection look(const Names& paths, uint64_t min_bytes = 1024) {
+    InspectOptions options;
+    options.min_bytes = min_bytes;
+    Names full;
+    for (const std::string& path : paths) full.push_back((temp_ / path).string());
+    return inspect(full, options);
+  }
+};
+
+TEST_F(InspectBundle, CountsABundleAmongPathsAsItsModels) {
+  add("a.onnx", {raw("w", noise(5000, 1))});
+  add("b.onnx", {raw("w", noise(5000, 1)), raw("v", noise(3000, 2))});
+  make();
+  test::write_file(temp_ / "more/c.onnx", test::bytes_of({raw("x", noise(3000, 2))}));
+  const Inspection found = look({"bundle", "more"});
+  EXPECT_EQ(found.bundle, "");
+  ASSERT_EQ(found.models.size(), 3u);
+  EXPECT_EQ(found.models[0].name, "a");
+  EXPECT_EQ(found.models[2].name, "c");
+  EXPECT_EQ(found.matrix, (std::vector<Row>{{5000, 5000, 0}, {5000, 8000, 3000}, {0, 3000, 3000}}));
+  std::string message;
+  EXPECT_EQ(code_of([&] { look({"bundle", "in"}); }, &message), 4);  // all names are taken
+  EXPECT_NE(message.find("in/a.onnx"), std::string::npos) << message;
+}
+
+TEST_F(InspectBundle, DescribesABundleFromItsManifestAlone) {
+  add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(2000, 2), Proto::INT8)});
+  add("b.onnx", {raw("w", noise(5000, 1))});
+  make();
+  uint64_t bytes = 0;
+  for (const auto& [name, text] : test::files_in(temp_ / "bundle")) bytes += text.size();
+  const uint64_t model_file = test::read_file(temp_ / "bundle/a.onnx").size();
+  for (const char* file : {"a.onnx", "b.onnx", "a.bin", "shared.bin", "restore.bin"}) {
+    test::fs::remove(temp_ / "bundle" / file);
+  }
+  const Inspection found = look({"bundle"});
+  EXPECT_EQ(found.bundle, (temp_ / "bundle").string());
+  EXPECT_EQ(found.predicted_bundle_bytes, bytes);
+  EXPECT_EQ(found.models[0].bytes, model_file + 7000);
+  EXPECT_EQ(found.models[0].path, (temp_ / "bundle/a.onnx").string());
+  ASSERT_EQ(found.models[0].by_dtype.size(), 2u);
+  EXPECT_EQ(found.models[0].by_dtype[0].what, "uint8");
+  EXPECT_EQ(found.models[0].by_dtype[1].bytes, 2000u);
+  EXPECT_EQ(found.transposed_bytes, std::nullopt);
+  ASSERT_EQ(found.blobs.size(), 3u);
+  EXPECT_EQ(found.blobs[0].file, "shared.bin");
+  EXPECT_EQ(found.blobs[0].models, (Names{"a", "b"}));
+  EXPECT_EQ(found.blobs[1].bytes, 2000u);
+  EXPECT_EQ(found.blobs[1].models, Names{"a"});
+  EXPECT_EQ(found.blobs[2].models, Names{});  // restore.bin
+  EXPECT_EQ(found.duplicates.size(), 1u);
+  EXPECT_EQ(look({"bundle"}, 5001).duplicates.size(), 0u);
+}
+
+}  // namespace
+}  // namespace wshare
