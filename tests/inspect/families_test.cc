@@ -15,6 +15,7 @@ struct Family {
   const char* name;
   uint64_t list_bytes;  // of Constant nodes that hold a list of numbers: no tensor to wshare
 };
+void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
 
 class InspectFamily : public test::BundleTest, public testing::WithParamInterface<Family> {
  protected:

@@ -23,6 +23,7 @@ constexpr std::array kCommands = {
     Command{"dedupe", "Share equal weights across models", add_dedupe},
     Command{"restore", "Give the original files back", add_restore},
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
+    Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
     Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
     Command{"run-plain", "", add_run_plain},  // the child process of run --baseline
 };

@@ -26,6 +26,7 @@ using Action = std::function<int()>;
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
+void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
 void add_run_plain(CLI::App& app, Context& context, Action& action);
 

@@ -1,0 +1,93 @@
+#include "inspect_report.h"
+
+// The form is docs/inspect.schema.json.
+
+namespace wshare {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json use_json(const TensorUse& use) {
+  return {{"model", use.model}, {"scope", use.scope}, {"tensor", use.tensor}};
+}
+
+Json counts_json(const std::vector<TensorCount>& counts, const char* key) {
+  Json list = Json::array();
+  for (const TensorCount& count : counts) {
+    list.push_back({{key, count.what}, {"tensors", count.tensors}, {"bytes", count.bytes}});
+  }
+  return list;
+}
+
+Json tensor_json(const InspectedTensor& tensor) {
+  return {{"tensor", tensor.tensor}, {"scope", tensor.scope},    {"dtype", tensor.dtype},
+          {"shape", tensor.shape},   {"bytes", tensor.bytes},    {"home", tensor.home},
+          {"op", tensor.op},         {"also_in", tensor.also_in}};
+}
+
+Json model_json(const InspectedModel& model) {
+  Json json = {{"name", model.name},
+               {"path", model.path},
+               {"bytes", model.bytes},
+               {"tensor_bytes", model.tensor_bytes},
+               {"tensors", model.tensors},
+               {"own_bytes", model.own_bytes},
+               {"shared_bytes", model.shared_bytes},
+               {"repeated_bytes", model.repeated_bytes}};
+  json["by_dtype"] = counts_json(model.by_dtype, "dtype");
+  json["by_home"] = counts_json(model.by_home, "home");
+  json["by_op"] = counts_json(model.by_op, "op");
+  json["by_scope"] = counts_json(model.by_scope, "scope");
+  json["left_inline"] = counts_json(model.left_inline, "reason");
+  json["largest"] = Json::array();
+  for (const InspectedTensor& tensor : model.largest)
+    json["largest"].push_back(tensor_json(tensor));
+  json["external"] = Json::array();
+  for (const FileBytes& file : model.external) {
+    json["external"].push_back({{"file", file.file}, {"bytes", file.bytes}});
+  }
+  return json;
+}
+
+Json duplicate_json(const Duplicate& duplicate) {
+  Json json = {{"hash", duplicate.hash}, {"bytes", duplicate.bytes}, {"uses", Json::array()}};
+  for (const TensorUse& use : duplicate.uses) json["uses"].push_back(use_json(use));
+  return json;
+}
+
+}  // namespace
+
+Json to_json(const Inspection& inspection) {
+  const bool is_bundle = !inspection.bundle.empty();
+  Json json;
+  json["schema"] = "wshare.inspect/1";
+  if (is_bundle) json["bundle"] = inspection.bundle;
+  json["models"] = Json::array();
+  for (const InspectedModel& model : inspection.models) json["models"].push_back(model_json(model));
+  json["input_bytes"] = inspection.input_bytes;
+  json["total_bytes"] = inspection.total_bytes;
+  json["distinct_bytes"] = inspection.distinct_bytes;
+  json["shared_bytes"] = inspection.shared_bytes;
+  json["transposed_bytes"] =
+      inspection.transposed_bytes ? Json(*inspection.transposed_bytes) : Json();
+  json["predicted_bundle_bytes"] = inspection.predicted_bundle_bytes;
+  json["duplicates"] = Json::array();
+  for (const Duplicate& duplicate : inspection.duplicates) {
+    json["duplicates"].push_back(duplicate_json(duplicate));
+  }
+  json["transposed"] = Json::array();
+  for (const TransposedTwin& twin : inspection.twins) {
+    json["transposed"].push_back({{"bytes", twin.bytes},
+                                  {"tensor", use_json(twin.tensor)},
+                                  {"transpose_of", use_json(twin.transpose_of)}});
+  }
+  json["matrix"] = inspection.matrix;
+  if (!is_bundle) return json;
+  json["blobs"] = Json::array();
+  for (const InspectedBlob& blob : inspection.blobs) {
+    json["blobs"].push_back({{"file", blob.file}, {"bytes", blob.bytes}, {"models", blob.models}});
+  }
+  return json;
+}
+
+}  // namespace wshare
