@@ -1,6 +1,7 @@
 #include "bundle/write.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -63,15 +64,14 @@ class Writer {
     rest_ = find_external_rest(draft_.models, plan.extents);
     folders_ = source_folders(draft_.inputs);
     records_.resize(models);
-    // Blobs are the long jobs and the shared one is first, so it starts at once and models fill the
-    // rest.
-    parallel_for(plan.blobs.size() + models, threads_, [&](size_t job) {
-      if (job < plan.blobs.size()) {
-        write_blob(plan.blobs[job]);
-      } else {
-        write_model(job - plan.blobs.size());
-      }
-    });
+    // The shared blob is the longest job and the first one, so it starts at once. After it models,
+    // which are mostly thinking, alternate with blobs, which mostly wait for the folder's lock.
+    std::vector<std::function<void()>> jobs;
+    for (size_t i = 0; i < std::max(plan.blobs.size(), models); ++i) {
+      if (i < plan.blobs.size()) jobs.emplace_back([this, i] { write_blob(draft_.plan.blobs[i]); });
+      if (i < models) jobs.emplace_back([this, i] { write_model(i); });
+    }
+    parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
     write_restore_blob();
     check_inputs();
     const std::string text = to_json(manifest_, threads_);

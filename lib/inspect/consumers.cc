@@ -79,7 +79,8 @@ class Walk {
 }  // namespace
 
 std::vector<std::string> first_consumers(const ScannedModel& model) {
-  onnx::ModelProto proto = model.file.skeleton();
+  Skeleton skeleton = model.file.skeleton();
+  onnx::ModelProto& proto = skeleton.model();
   Walk walk;
   walk.graph(proto.graph());
   for (const onnx::FunctionProto& function : proto.functions()) walk.function(function);
