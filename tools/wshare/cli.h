@@ -37,8 +37,8 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
 // Prints `json` on one line, invalid UTF-8 replaced.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);
 
-// Prints rows as columns, the first `numbers` of them flush right, two spaces apart.
-void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows,
-                 size_t numbers);
+// Prints rows as columns, the first `numbers` of them flush right, two spaces apart. Names come
+// from files: control bytes, which a terminal would obey, become '?'.
+void print_table(std::ostream& out, std::vector<std::vector<std::string>> rows, size_t numbers);
 
 }  // namespace wshare

@@ -28,10 +28,7 @@ std::vector<size_t> character_starts(const std::string& text) {
 }
 
 // Returns `text` in at most `width` columns, cut in the middle, since names differ at their ends.
-// Names come from files: control bytes, which a terminal would obey, become '?'.
-std::string fit(std::string text, size_t width) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+std::string fit(const std::string& text, size_t width) {
   const std::vector<size_t> starts = character_starts(text);
   const size_t length = starts.size() - 1;
   if (length <= width) return text;

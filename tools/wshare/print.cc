@@ -12,18 +12,22 @@ size_t width_of(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
+bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
+
 }  // namespace
 
 void print_json(std::ostream& out, const nlohmann::ordered_json& json) {
   out << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
 }
 
-void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows,
-                 size_t numbers) {
+void print_table(std::ostream& out, std::vector<std::vector<std::string>> rows, size_t numbers) {
   std::vector<size_t> widths;
-  for (const std::vector<std::string>& row : rows) {
+  for (std::vector<std::string>& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 0);
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) {
+      std::replace_if(row[i].begin(), row[i].end(), is_control, '?');
+      widths[i] = std::max(widths[i], width_of(row[i]));
+    }
   }
   for (const std::vector<std::string>& row : rows) {
     std::string line;
