@@ -56,15 +56,14 @@ Ort::Value wrap(const TensorRecord& tensor, std::span<const std::byte> bytes) {
                                   tensor.shape.data(), tensor.shape.size(), type);
 }
 
-ModelReport make_report(const ModelRecord& record, const std::vector<const TensorRecord*>& shared) {
+ModelReport make_report(const ModelRecord& record, const Handover& handover) {
   ModelReport report;
   report.model = record.name;
-  for (const TensorRecord& tensor : record.tensors) report.left_bytes += tensor.extent.size;
-  for (const TensorRecord* tensor : shared) {
+  for (const TensorRecord* tensor : handover.shared) {
     report.shared_tensors.push_back(tensor->name);
     report.shared_bytes += tensor->extent.size;
   }
-  report.left_bytes -= report.shared_bytes;
+  report.left = handover.left;
   return report;
 }
 
@@ -89,6 +88,12 @@ bool create(const std::filesystem::path& path, const Ort::SessionOptions& option
 Ort::Env& environment() {
   static Ort::Env* const env = new Ort::Env(ORT_LOGGING_LEVEL_ERROR, "wshare");
   return *env;
+}
+
+uint64_t ModelReport::left_bytes() const {
+  uint64_t bytes = 0;
+  for (const LeftTensors& group : left) bytes += group.bytes;
+  return bytes;
 }
 
 Session& Session::operator=(Session&& other) noexcept {
@@ -134,13 +139,13 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
                 in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
                 "'wshare verify' lists what has changed");
   }
-  const auto shared = tensors_to_hand_over(state_->manifest, record, file.bytes());
+  const Handover handover = plan_handover(state_->manifest, record, file.bytes());
   return translate_errors(name, [&] {
     auto keep_alive = std::make_shared<KeepAlive>();
     keep_alive->bundle = state_;
     Ort::SessionOptions ort = options.ort.Clone();
     std::vector<bool> used(state_->blobs.size(), false);
-    for (const TensorRecord* tensor : shared) {
+    for (const TensorRecord* tensor : handover.shared) {
       keep_alive->values.push_back(
           wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob).bytes(), tensor->extent)));
       ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
@@ -149,7 +154,7 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
     if (options.tier == Tier::kCompact)
       ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
     Ort::Session session(nullptr);
-    ModelReport report = make_report(record, shared);
+    ModelReport report = make_report(record, handover);
     report.packed_shared = create(path, ort, options.tier, state_->packed, session);
     for (size_t i = 0; i < used.size(); ++i) {
       if (used[i]) state_->blobs[i].drop_pages();

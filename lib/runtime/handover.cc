@@ -1,6 +1,7 @@
 #include "runtime/handover.h"
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "format/dtype.h"
@@ -14,10 +15,9 @@
 // matches by name in every scope. So what is handed over is checked here, against the model's own
 // words. Left to ONNX Runtime, which loads them from the blob itself, are:
 //   - small tensors: sharing them saves nothing, and kernels that pack without exportable buffers
-//   make the
-//     session fail (CPU LayerNormalization in float16 with a container);
+//     make the session fail (CPU LayerNormalization in float16 with a container);
 //   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor
-//   anyway;
+//     anyway;
 //   - names that occur twice, as in both branches of an If: both would be replaced;
 //   - types that an OrtValue over foreign memory cannot have.
 
@@ -25,8 +25,8 @@ namespace wshare {
 namespace {
 
 struct Mention {
-  size_t count =
-      0;  // of tensors, and of Constant nodes whose output becomes an initializer of this name
+  // Of tensors, and of Constant nodes whose output becomes an initializer of this name.
+  size_t count = 0;
   WireReference reference;
 };
 
@@ -98,30 +98,59 @@ void check_agrees(const Manifest& manifest, const ModelRecord& record, const Ten
   }
 }
 
+// Returns why the tensor is left to ONNX Runtime, or nothing if it is to be handed over.
+std::optional<LeftReason> reason_to_leave(const TensorRecord& tensor, const Mention& mention) {
+  const auto dtype = find_dtype(tensor.dtype);
+  if (tensor.extent.size < kLargeBytes) return LeftReason::kSmall;
+  if (!dtype || !can_be_wrapped(*dtype)) return LeftReason::kDtype;
+  if (tensor.folded) return LeftReason::kFolded;
+  // None at all: in a subgraph, a tensor without a name of its own; else refused by the caller.
+  const bool is_nameless = mention.count == 0 && !tensor.scope.empty();
+  if (is_nameless || mention.count > 1) return LeftReason::kAmbiguousName;
+  return std::nullopt;
+}
+
 }  // namespace
 
-std::vector<const TensorRecord*> tensors_to_hand_over(const Manifest& manifest,
-                                                      const ModelRecord& record,
-                                                      std::span<const std::byte> model) {
+const char* text_of(LeftReason reason) {
+  switch (reason) {
+    case LeftReason::kSmall:
+      return "small";
+    case LeftReason::kFolded:
+      return "folded";
+    case LeftReason::kAmbiguousName:
+      return "ambiguous-name";
+    case LeftReason::kDtype:
+      return "dtype";
+  }
+  return "";
+}
+
+Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
+                       std::span<const std::byte> model) {
   const std::map<std::string_view, Mention> mentions = collect_mentions(model);
-  std::vector<const TensorRecord*> chosen;
+  Handover handover;
+  std::map<LeftReason, LeftTensors> left;
   for (const TensorRecord& tensor : record.tensors) {
-    const auto dtype = find_dtype(tensor.dtype);
-    if (tensor.extent.size < kLargeBytes || tensor.folded || !dtype || !can_be_wrapped(*dtype))
-      continue;
     const auto found = mentions.find(tensor.name);
-    if (found == mentions.end()) {
-      // The tensor of a Constant in a function may have no name of its own, or another.
-      if (!tensor.scope.empty()) continue;
+    const Mention mention = found == mentions.end() ? Mention{} : found->second;
+    if (const auto reason = reason_to_leave(tensor, mention)) {
+      LeftTensors& group = left[*reason];
+      group.reason = *reason;
+      ++group.tensors;
+      group.bytes += tensor.extent.size;
+      continue;
+    }
+    if (mention.count == 0) {
       throw Error(ErrorCode::kInvalid, in_quotes(record.name) + ": tensor " +
                                            in_quotes(tensor.name) +
                                            ": is in the manifest, but not in the model");
     }
-    if (found->second.count != 1) continue;
-    check_agrees(manifest, record, tensor, found->second.reference);
-    chosen.push_back(&tensor);
+    check_agrees(manifest, record, tensor, mention.reference);
+    handover.shared.push_back(&tensor);
   }
-  return chosen;
+  for (const auto& [reason, group] : left) handover.left.push_back(group);
+  return handover;
 }
 
 }  // namespace wshare

@@ -5,15 +5,21 @@
 #include <vector>
 
 #include "format/manifest.h"
+#include "wshare/runtime.h"
 
 namespace wshare {
 
-// Returns the tensors that a session of `record` takes from the bundle's maps; `model` holds the
-// bytes of its .onnx. The pointers lead into `record`.
+// The tensors of a model's blobs, by who loads them.
+struct Handover {
+  std::vector<const TensorRecord*> shared;  // taken from the bundle's maps
+  std::vector<LeftTensors> left;            // to ONNX Runtime
+};
+
+// Returns what a session of `record` takes from the bundle's maps; `model` holds the bytes of its
+// .onnx. The pointers lead into `record`.
 //
 // Throws Error(kInvalid) if the manifest and the model say different things of a tensor.
-std::vector<const TensorRecord*> tensors_to_hand_over(const Manifest& manifest,
-                                                      const ModelRecord& record,
-                                                      std::span<const std::byte> model);
+Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
+                       std::span<const std::byte> model);
 
 }  // namespace wshare

@@ -110,9 +110,102 @@ TEST_F(BundleSession, ReportsWhatIsShared) {
   EXPECT_EQ(report.models[0].model, "b");
   EXPECT_EQ(report.models[0].shared_tensors, std::vector<std::string>{"weight"});
   EXPECT_EQ(report.models[0].shared_bytes, uint64_t{kRows * kColumns * 4});
-  EXPECT_EQ(report.models[0].left_bytes,
-            uint64_t{kColumns * 4});  // the bias is too small to hand over
+  ASSERT_EQ(report.models[0].left.size(), 1u);  // the bias is too small to hand over
+  EXPECT_EQ(report.models[0].left[0].reason, LeftReason::kSmall);
+  EXPECT_EQ(report.models[0].left[0].tensors, 1u);
+  EXPECT_EQ(report.models[0].left_bytes(), uint64_t{kColumns * 4});
   EXPECT_TRUE(report.models[0].packed_shared);
+}
+
+// "folded" goes through a Transpose of its own; "twice" is also the name of a tensor in a branch
+// that no session runs.
+onnx::ModelProto make_model_with_leftovers() {
+  onnx::ModelProto model = make_model(2);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  const auto add_product = [&](const std::string& from, const std::string& weight,
+                               const std::string& to) {
+    add_node(graph, "MatMul", {from, weight}, {to});
+    add_matrix_value(*graph.add_output(), to, kRows);
+  };
+  *graph.add_initializer() =
+      raw("folded", floats(kRows * kColumns, 5), onnx::TensorProto::FLOAT, {kRows, kColumns});
+  onnx::AttributeProto& order = *add_node(graph, "Transpose", {"folded"}, {"t"}).add_attribute();
+  order.set_name("perm");
+  order.set_type(onnx::AttributeProto::INTS);
+  order.add_ints(1);
+  order.add_ints(0);
+  add_product("y", "t", "z");
+  *graph.add_initializer() =
+      raw("twice", floats(kRows * kColumns, 6), onnx::TensorProto::FLOAT, {kColumns, kRows});
+  add_product("y", "twice", "w");
+  *graph.add_initializer() = raw("yes", "\1", onnx::TensorProto::BOOL, {1});
+  onnx::NodeProto& branch = add_node(graph, "If", {"yes"}, {"v"});
+  add_matrix_value(*graph.add_output(), "v", kRows);
+  for (const char* name : {"then_branch", "else_branch"}) {
+    onnx::AttributeProto& attribute = *branch.add_attribute();
+    attribute.set_name(name);
+    attribute.set_type(onnx::AttributeProto::GRAPH);
+    onnx::GraphProto& body = *attribute.mutable_g();
+    body.set_name(name);
+    const std::string tensor = name == std::string("else_branch") ? "twice" : "thrice";
+    *body.add_initializer() =
+        raw(tensor, floats(kRows * kColumns, 8), onnx::TensorProto::FLOAT, {kColumns, kRows});
+    add_node(body, "MatMul", {"y", tensor}, {std::string(name) + "_out"});
+    add_matrix_value(*body.add_output(), std::string(name) + "_out", kRows);
+  }
+  return model;
+}
+
+TEST_F(BundleSession, ReportsWhatIsLeftToOnnxRuntimeAndWhy) {
+  fs::remove_all(temp_ / "in");
+  add("c.onnx", make_model_with_leftovers());
+  make(1024, 0, "leftovers");
+  Bundle bundle = Bundle::open(temp_ / "leftovers");
+  Session session = bundle.session("c");
+  EXPECT_TRUE(equals_plain("c", *session));
+  const ModelReport report = bundle.report().models.at(0);
+  EXPECT_EQ(report.shared_tensors, (std::vector<std::string>{"weight", "thrice"}));
+  std::vector<std::string> left;
+  for (const LeftTensors& group : report.left) {
+    left.push_back(std::string(text_of(group.reason)) + " " + std::to_string(group.tensors) + " " +
+                   std::to_string(group.bytes));
+  }
+  const std::string weight_bytes = std::to_string(kRows * kColumns * 4);
+  EXPECT_EQ(left, (std::vector<std::string>{
+                      "small 1 2048", "folded 1 " + weight_bytes,
+                      "ambiguous-name 2 " + std::to_string(2 * kRows * kColumns * 4)}));
+}
+
+// y = LayerNormalization(x) in float16, whose kernel packs scale and bias, but cannot share what it
+// packs: ONNX Runtime refuses such a session when it is given a container.
+onnx::ModelProto make_model_without_container() {
+  constexpr int64_t kWide = 40000;  // 80,000 bytes: large enough to be handed over
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (onnx::ValueInfoProto* value : {graph.add_input(), graph.add_output()}) {
+    add_matrix_value(*value, value == &graph.input(0) ? "x" : "y", kWide);
+    value->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT16);
+  }
+  for (const char* name : {"scale", "offset"})
+    *graph.add_initializer() = raw(name, noise(kWide * 2, 9), onnx::TensorProto::FLOAT16, {kWide});
+  add_node(graph, "LayerNormalization", {"x", "scale", "offset"}, {"y"});
+  return model;
+}
+
+TEST_F(BundleSession, AutoDoesWithoutTheContainerWhereOnnxRuntimeRefusesIt) {
+  fs::remove_all(temp_ / "in");
+  add("half.onnx", make_model_without_container());
+  make(1024, 0, "half");
+  Bundle bundle = Bundle::open(temp_ / "half");
+  SessionOptions options;
+  options.tier = Tier::kShared;
+  EXPECT_EQ(code_of([&] { bundle.session("half", options); }), 6);
+  options.tier = Tier::kAuto;
+  Session session = bundle.session("half", options);
+  EXPECT_EQ(session->GetInputCount(), 1u);
+  EXPECT_FALSE(bundle.report().models.at(0).packed_shared);
+  EXPECT_EQ(bundle.report().models.at(0).shared_tensors,
+            (std::vector<std::string>{"scale", "offset"}));
 }
 
 TEST_F(BundleSession, CompactOpensWithoutPacking) {

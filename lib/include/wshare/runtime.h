@@ -25,13 +25,33 @@ struct SessionOptions {
       ort;  // copied for the session; wshare adds the shared initializers to the copy
 };
 
+// Why ONNX Runtime loads a tensor in a blob for itself, once per session.
+enum class LeftReason {
+  kSmall,          // under 64 KiB: sharing saves little, and some kernels refuse it
+  kFolded,         // optimisers compute with its bytes, and the result is a new tensor
+  kAmbiguousName,  // AddInitializer goes by name alone, and the model has the name more than once
+  kDtype,          // no value over foreign memory can have this type
+};
+// "small", "folded", "ambiguous-name", "dtype".
+const char* text_of(LeftReason reason);
+
+struct LeftTensors {
+  LeftReason reason = LeftReason::kSmall;
+  size_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
 // What the last session of one model took from the bundle's maps.
 struct ModelReport {
   std::string model;
   std::vector<std::string> shared_tensors;
-  uint64_t shared_bytes = 0;   // of shared_tensors, one copy for all sessions
-  uint64_t left_bytes = 0;     // tensors in blobs that ONNX Runtime loads for itself
-  bool packed_shared = false;  // packed forms of shared_tensors are one copy, too
+  uint64_t shared_bytes = 0;      // of shared_tensors, one copy for all sessions
+  std::vector<LeftTensors> left;  // in the order of LeftReason; only reasons that occur
+  // True if packed forms of shared_tensors are one copy, too. False with Tier::kCompact, which
+  // packs nothing, and where Tier::kAuto had to do without, since ONNX Runtime refused.
+  bool packed_shared = false;
+
+  uint64_t left_bytes() const;
 };
 
 struct Report {
