@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <random>
 
+#include "format/dtype.h"
 #include "run/ranges.h"
 #include "run/tensor_file.h"
 #include "util/mapped_file.h"
@@ -47,6 +49,7 @@ std::string text_of_shape(const std::vector<int64_t>& shape) {
   return text;
 }
 
+// Throws Error(kInvalid) if the model cannot take `shape` as `wanted`.
 void check_fits(const Wanted& wanted, const std::vector<int64_t>& shape) {
   bool fits = shape.size() == wanted.shape.size();
   for (size_t i = 0; fits && i < shape.size(); ++i)
@@ -66,7 +69,7 @@ int64_t value_of_sum(const std::string& symbol, const Symbols& symbols) {
     const std::string part = symbol.substr(at, end - at);
     const auto known = symbols.find(part);
     const int64_t value = known != symbols.end() ? known->second : parse_decimal(part);
-    if (value < 0) return -1;
+    if (value < 0 || value > std::numeric_limits<int64_t>::max() - sum) return -1;
     sum += value;
     at = end + 3;
   }
@@ -170,6 +173,26 @@ bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t cou
   }
 }
 
+// The number of values 0, 1, ... that the type can hold.
+uint64_t values_of(ONNXTensorElementDataType type) {
+  switch (type) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
+      return uint64_t{1} << 7;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+      return uint64_t{1} << 8;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+      return uint64_t{1} << 15;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+      return uint64_t{1} << 16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      return uint64_t{1} << 31;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+      return uint64_t{1} << 32;
+    default:
+      return uint64_t{1} << 63;
+  }
+}
+
 Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit,
                    uint64_t seed) {
   Ort::AllocatorWithDefaultOptions allocator;
@@ -177,8 +200,8 @@ Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64
   const size_t count = value.GetTensorTypeAndShapeInfo().GetElementCount();
   std::mt19937_64 random(seed);
   const bool is_mask = input.name.find("mask") != std::string::npos && row_limit == 0;
-  const uint64_t values = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
-  // Types of 8 bits cannot reach all rows of a large table; the cut stays within the rows.
+  const uint64_t rows = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
+  const uint64_t values = std::min(rows, values_of(input.type));
   const auto next = [&]() -> uint64_t { return is_mask ? 1 : random() % values; };
   if (!fill_floats(value, input.type, count, random) &&
       !fill_integers(value, input.type, count, next)) {
@@ -189,10 +212,39 @@ Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64
   return value;
 }
 
-Ort::Value read_input(const std::filesystem::path& folder, size_t index) {
+std::filesystem::path input_file(const std::filesystem::path& folder, size_t index) {
   const std::string stem = "input_" + std::to_string(index);
   const std::filesystem::path numpy = folder / (stem + ".npy");
-  return read_tensor_file(std::filesystem::exists(numpy) ? numpy : folder / (stem + ".pb"));
+  return std::filesystem::exists(numpy) ? numpy : folder / (stem + ".pb");
+}
+
+// The folder of input_0: `folder` itself, that of the model in it, or the first test data set
+// there.
+std::filesystem::path find_folder(const std::filesystem::path& folder, const std::string& name) {
+  for (const std::filesystem::path& place :
+       {folder / name / "test_data_set_0", folder / name, folder / "test_data_set_0", folder}) {
+    if (std::filesystem::exists(input_file(place, 0))) return place;
+  }
+  throw Error(ErrorCode::kIo,
+              in_quotes(folder.string()) + ": has no input_0.pb or input_0.npy for this model",
+              "it may also lie in a folder of the model's name, or in test_data_set_0");
+}
+
+std::string type_name(ONNXTensorElementDataType type) {
+  const auto dtype = find_dtype(static_cast<int32_t>(type));
+  return dtype ? std::string(dtype->name) : std::to_string(static_cast<int>(type));
+}
+
+Ort::Value read_input(const std::filesystem::path& path, const Wanted& wanted) {
+  Ort::Value value = read_tensor_file(path);
+  const auto given = value.GetTensorTypeAndShapeInfo();
+  if (given.GetElementType() != wanted.type) {
+    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": holds " +
+                                         type_name(given.GetElementType()) + ", input " +
+                                         in_quotes(wanted.name) + " is " + type_name(wanted.type));
+  }
+  check_fits(wanted, given.GetShape());
+  return value;
 }
 
 }  // namespace
@@ -203,9 +255,10 @@ Inputs make_inputs(const std::string& name, const Ort::Session& session,
   Inputs inputs;
   for (const Wanted& input : wanted) inputs.names.push_back(input.name);
   if (!options.folder.empty()) {
-    const std::filesystem::path own = options.folder / name;
-    const std::filesystem::path& folder = std::filesystem::is_directory(own) ? own : options.folder;
-    for (size_t i = 0; i < wanted.size(); ++i) inputs.values.push_back(read_input(folder, i));
+    if (wanted.empty()) return inputs;
+    const std::filesystem::path folder = find_folder(options.folder, name);
+    for (size_t i = 0; i < wanted.size(); ++i)
+      inputs.values.push_back(read_input(input_file(folder, i), wanted[i]));
     return inputs;
   }
   inputs.made_up = true;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 namespace wshare {
 namespace {
@@ -30,8 +31,13 @@ double largest_difference(const void* ours, const void* theirs, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     if constexpr (requires { a[i].ToFloat(); }) {
       largest = std::max(largest, difference(a[i].ToFloat(), b[i].ToFloat()));
+    } else if constexpr (std::is_integral_v<T>) {
+      // As integers, since doubles would call 2^53 and 2^53 + 1 equal.
+      const auto high = static_cast<uint64_t>(std::max(a[i], b[i]));
+      const auto low = static_cast<uint64_t>(std::min(a[i], b[i]));
+      largest = std::max(largest, static_cast<double>(high - low));
     } else {
-      largest = std::max(largest, difference(static_cast<double>(a[i]), static_cast<double>(b[i])));
+      largest = std::max(largest, difference(a[i], b[i]));
     }
   }
   return largest;

@@ -12,8 +12,8 @@ struct ParityRow {
   std::string model;
   std::string output;
   bool bit_equal = false;  // type, shape and all bytes
-  double max_abs_diff =
-      0;  // infinity where there is no difference to take: shapes, NaN against a number
+  // Infinity where there is no difference to take: shapes, strings, NaN against a number.
+  double max_abs_diff = 0;
 };
 
 // Returns the comparison of each output; `names` are those of both.

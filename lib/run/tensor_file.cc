@@ -1,5 +1,6 @@
 #include "run/tensor_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
@@ -23,35 +24,55 @@ Ort::Value make_tensor(const Dtype& dtype, const std::vector<int64_t>& shape, By
                                          " bytes of values, its shape needs " +
                                          (expected ? std::to_string(*expected) : "too many"));
   }
-  Ort::AllocatorWithDefaultOptions allocator;
-  Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(),
-                                              static_cast<ONNXTensorElementDataType>(dtype.code));
-  if (!bytes.empty()) std::memcpy(value.GetTensorMutableRawData(), bytes.data(), bytes.size());
-  return value;
+  try {
+    Ort::AllocatorWithDefaultOptions allocator;
+    Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(),
+                                                static_cast<ONNXTensorElementDataType>(dtype.code));
+    if (!bytes.empty()) std::memcpy(value.GetTensorMutableRawData(), bytes.data(), bytes.size());
+    return value;
+  } catch (const Ort::Exception&) {  // complex numbers, types newer than this ONNX Runtime
+    throw Error(ErrorCode::kUnsupported,
+                "ONNX Runtime makes no tensor of " + std::string(dtype.name) + " of this shape");
+  }
 }
 
-// Appends the elements of a typed field, each cut to the width of its type.
-void append_typed(Bytes file, const WireField& field, size_t element_bytes,
+uint32_t field_number(TypedField field) {
+  switch (field) {
+    case TypedField::kFloat:
+      return tensor_field::kFloatData;
+    case TypedField::kDouble:
+      return tensor_field::kDoubleData;
+    case TypedField::kInt32:
+      return tensor_field::kInt32Data;
+    case TypedField::kInt64:
+      return tensor_field::kInt64Data;
+    case TypedField::kUint64:
+      return tensor_field::kUint64Data;
+    case TypedField::kNone:
+      break;
+  }
+  return 0;  // no field has this number
+}
+
+// Appends what `field`, the typed field of `dtype`, holds. As in protobuf, a field of another wire
+// type than its own is unknown, and unknown fields are skipped.
+void append_typed(Bytes file, const WireField& field, const Dtype& dtype,
                   std::vector<std::byte>& out) {
-  const auto append = [&](uint64_t value) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-    out.insert(out.end(), bytes, bytes + element_bytes);
-  };
-  if (field.type == WireType::kVarint) return append(field.varint);
   const Bytes payload = file.subspan(field.payload, field.payload_size);
-  const bool fixed =
-      field.number == tensor_field::kFloatData || field.number == tensor_field::kDoubleData;
-  if (fixed) {
-    out.insert(out.end(), payload.begin(), payload.end());
+  if (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble) {
+    const auto single =
+        dtype.typed_field == TypedField::kFloat ? WireType::kFixed32 : WireType::kFixed64;
+    if (field.type == WireType::kBytes || field.type == single)
+      out.insert(out.end(), payload.begin(), payload.end());
     return;
   }
+  const auto append = [&](uint64_t value) {  // cut to the width of the type, 8 bytes at most
+    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+    out.insert(out.end(), bytes, bytes + dtype.bits / 8);
+  };
+  if (field.type == WireType::kVarint) append(field.varint);
+  if (field.type != WireType::kBytes) return;
   for (Bytes rest = payload; !rest.empty();) append(take_varint(rest));
-}
-
-bool is_payload(uint32_t number) {
-  using namespace tensor_field;
-  return number == kFloatData || number == kInt32Data || number == kInt64Data ||
-         number == kRawData || number == kDoubleData || number == kUint64Data;
 }
 
 Ort::Value read_proto(Bytes file) {
@@ -66,12 +87,11 @@ Ort::Value read_proto(Bytes file) {
   std::vector<std::byte> bytes;
   WireReader reader(file, 0, file.size());
   while (const auto field = reader.next()) {
-    if (!is_payload(field->number)) continue;
-    if (field->number == tensor_field::kRawData) {
+    if (field->number == tensor_field::kRawData && field->type == WireType::kBytes) {
       const Bytes raw = file.subspan(field->payload, field->payload_size);
       bytes.assign(raw.begin(), raw.end());
-    } else {
-      append_typed(file, *field, static_cast<size_t>(dtype->bits) / 8, bytes);
+    } else if (field->number == field_number(dtype->typed_field)) {
+      append_typed(file, *field, *dtype, bytes);
     }
   }
   return make_tensor(*dtype, reference.shape, bytes);
@@ -80,9 +100,11 @@ Ort::Value read_proto(Bytes file) {
 // Returns the text after `key` in the header of an .npy file, a Python dict literal.
 std::string header_value(const std::string& header, const std::string& key) {
   const size_t at = header.find("'" + key + "':");
-  if (at == std::string::npos)
+  const size_t value =
+      at == std::string::npos ? at : header.find_first_not_of(' ', at + key.size() + 3);
+  if (value == std::string::npos)
     throw Error(ErrorCode::kInvalid, "the header has no " + in_quotes(key));
-  return header.substr(header.find_first_not_of(' ', at + key.size() + 3));
+  return header.substr(value);
 }
 
 Dtype numpy_dtype(const std::string& value) {
@@ -108,13 +130,35 @@ Dtype numpy_dtype(const std::string& value) {
               "the element type " + in_quotes(value.substr(0, 6)) + " cannot be an input");
 }
 
+// Returns the shape at the front of `text`, a Python tuple: "()", "(3,)", "(2, 3)".
+std::vector<int64_t> numpy_shape(const std::string& text) {
+  const auto refuse = [] {
+    return Error(ErrorCode::kInvalid, "the header has no shape such as (2, 3)");
+  };
+  const size_t close = text.find(')');
+  if (!text.starts_with("(") || close == std::string::npos) throw refuse();
+  std::vector<int64_t> shape;
+  for (size_t at = 1; at < close;) {
+    const size_t end = std::min(text.find(',', at), close);
+    const size_t first = std::min(text.find_first_not_of(' ', at), end);
+    const bool is_last = first == end && end == close;  // after a comma, or in "()"
+    if (is_last) break;
+    shape.push_back(parse_decimal(std::string_view(text).substr(first, end - first)));
+    if (shape.back() < 0) throw refuse();
+    at = end + 1;
+  }
+  return shape;
+}
+
 Ort::Value read_numpy(Bytes file) {
   constexpr size_t kPrefix = 8;
-  const auto byte_at = [&](size_t i) {
-    return i < file.size() ? std::to_integer<size_t>(file[i]) : 0;
-  };
+  const auto byte_at = [&](size_t i) { return std::to_integer<size_t>(file[i]); };
   if (file.size() < kPrefix + 4 || std::memcmp(file.data(), "\x93NUMPY", 6) != 0) {
     throw Error(ErrorCode::kInvalid, "is no .npy file");
+  }
+  if (byte_at(6) < 1 || byte_at(6) > 3) {
+    throw Error(ErrorCode::kUnsupported,
+                "is of .npy version " + std::to_string(byte_at(6)) + ", this wshare reads 1 to 3");
   }
   const bool short_length = byte_at(6) == 1;
   const size_t begin = kPrefix + (short_length ? 2 : 4);
@@ -122,21 +166,12 @@ Ort::Value read_numpy(Bytes file) {
   if (!short_length) length |= byte_at(10) << 16 | byte_at(11) << 24;
   if (length > file.size() - begin) throw Error(ErrorCode::kInvalid, "ends inside its header");
   const std::string header(reinterpret_cast<const char*>(file.data()) + begin, length);
-  if (header_value(header, "fortran_order").starts_with("True")) {
-    throw Error(ErrorCode::kUnsupported, "Fortran order is not supported");
+  if (!header_value(header, "fortran_order").starts_with("False")) {
+    throw Error(ErrorCode::kUnsupported, "is not in C order",
+                "numpy.save of numpy.ascontiguousarray(x) writes it so");
   }
-  std::vector<int64_t> shape;
-  const std::string dims = header_value(header, "shape");
-  for (size_t at = 1, end;
-       at < dims.size() && (end = dims.find_first_of(",)", at)) != std::string::npos;
-       at = end + 1) {
-    const std::string_view digits = std::string_view(dims).substr(at, end - at);
-    const size_t first = digits.find_first_not_of(' ');
-    if (first != std::string_view::npos) shape.push_back(parse_decimal(digits.substr(first)));
-    if (dims[end] == ')') break;
-  }
-  return make_tensor(numpy_dtype(header_value(header, "descr")), shape,
-                     file.subspan(begin + length));
+  return make_tensor(numpy_dtype(header_value(header, "descr")),
+                     numpy_shape(header_value(header, "shape")), file.subspan(begin + length));
 }
 
 }  // namespace
@@ -146,7 +181,7 @@ Ort::Value read_tensor_file(const std::filesystem::path& path) {
   try {
     return path.extension() == ".npy" ? read_numpy(file.bytes()) : read_proto(file.bytes());
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what());
+    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
   }
 }
 

@@ -1,0 +1,46 @@
+#include "run/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "support/bundle_test.h"
+
+namespace wshare::test {
+namespace {
+
+constexpr char kRollup[] =
+    "5581e0e3b000-7ffc7a7f7000 ---p 00000000 00:00 0                          [rollup]\n"
+    "Rss:                3120 kB\n"
+    "Pss:                 734 kB\n"
+    "Pss_Dirty:           372 kB\n"
+    "Pss_Anon:            371 kB\n"
+    "Anonymous:           372 kB\n"
+    "LazyFree:              0 kB\n";
+
+TEST(ParseRollup, TakesPssAndAnonymousAndNothingOfLikeName) {
+  const MemoryFigures figures = parse_rollup(kRollup);
+  EXPECT_EQ(figures.pss, 734u * 1024);
+  EXPECT_EQ(figures.anonymous, 372u * 1024);
+}
+
+TEST(ParseRollup, RefusesATextWithoutFigures) {
+  for (const char* text : {"", "\n\n", "Rss: 12 kB\n", "Pss: many kB\n", "Pss_Dirty: 5 kB\n"}) {
+    SCOPED_TRACE(text);
+    EXPECT_EQ(code_of([&] { parse_rollup(text); }), 5);
+  }
+}
+
+TEST(MeasureMemory, CountsWhatIsTouched) {
+  constexpr size_t kSize = size_t{64} << 20;
+  const MemoryFigures before = measure_memory();
+  const std::vector<char> touched(kSize, 1);
+  const MemoryFigures after = measure_memory();
+  EXPECT_EQ(touched.back(), 1);
+  EXPECT_GE(after.anonymous, before.anonymous + kSize * 9 / 10);
+  EXPECT_GE(after.pss, before.pss + kSize * 9 / 10);
+}
+
+}  // namespace
+}  // namespace wshare::test
