@@ -1,13 +1,17 @@
 #include "run/child.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
+#include "util/text.h"
 #include "wshare/error.h"
 
 extern char** environ;
@@ -15,47 +19,86 @@ extern char** environ;
 namespace wshare {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::kRuntime, "the child process with plain sessions " + what);
+[[noreturn]] void fail(const std::filesystem::path& program, const std::string& what,
+                       const std::string& hint = {}) {
+  throw Error(ErrorCode::kRuntime, in_quotes(program.string()) + ": " + what, hint);
 }
 
-std::string read_all(int descriptor) {
-  std::string text;
+// The two ends of a pipe, which no other child inherits; closed with the object.
+struct Pipe {
+  explicit Pipe(const std::filesystem::path& program) {
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+      fail(program, std::string("cannot be connected: ") + std::strerror(errno));
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() {
+    ::close(ends[0]);
+    close_writer();
+  }
+  void close_writer() {
+    if (ends[1] >= 0) ::close(ends[1]);
+    ends[1] = -1;
+  }
+  std::array<int, 2> ends{-1, -1};
+};
+
+// Appends what there is to read; returns false at the end.
+bool read_some(int descriptor, std::string& text) {
   char buffer[4096];
-  for (;;) {
-    const ssize_t count = ::read(descriptor, buffer, sizeof buffer);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return text;
-    text.append(buffer, static_cast<size_t>(count));
+  const ssize_t count = ::read(descriptor, buffer, sizeof buffer);
+  if (count < 0) return errno == EINTR;
+  text.append(buffer, static_cast<size_t>(count));
+  return count > 0;
+}
+
+// Reads both at once: a child that fills one pipe while we wait for the other would never end.
+void read_both(int out, int err, ChildResult& result) {
+  std::array<pollfd, 2> waiting = {pollfd{out, POLLIN, 0}, pollfd{err, POLLIN, 0}};
+  const std::array<std::string*, 2> texts = {&result.out, &result.err};
+  while (waiting[0].fd >= 0 || waiting[1].fd >= 0) {
+    if (::poll(waiting.data(), waiting.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      return;
+    }
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      if (waiting[i].fd < 0 || waiting[i].revents == 0) continue;
+      if (!read_some(waiting[i].fd, *texts[i])) waiting[i].fd = -1;  // poll() skips it from now on
+    }
   }
 }
 
 }  // namespace
 
-std::string run_self(const std::vector<std::string>& arguments) {
-  std::vector<char*> argv = {const_cast<char*>("wshare")};
+ChildResult run_child(const std::filesystem::path& program,
+                      const std::vector<std::string>& arguments) {
+  std::string name = program.filename().string();
+  std::vector<char*> argv = {name.data()};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0)
-    fail(std::string("cannot be connected: ") + std::strerror(errno));
+  Pipe out(program), err(program);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, out.ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, err.ends[1], STDERR_FILENO);
   pid_t child = 0;
-  const int error = posix_spawn(&child, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+  const int error = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  ::close(ends[1]);
-  const std::string text = error == 0 ? read_all(ends[0]) : "";
-  ::close(ends[0]);
-  if (error != 0) fail(std::string("cannot be started: ") + std::strerror(error));
+  if (error != 0) fail(program, std::string("cannot be started: ") + std::strerror(error));
+  out.close_writer();
+  err.close_writer();
+  ChildResult result;
+  read_both(out.ends[0], err.ends[0], result);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFSIGNALED(status)) fail("was ended by signal " + std::to_string(WTERMSIG(status)));
-  if (WEXITSTATUS(status) != 0)
-    fail("failed with exit code " + std::to_string(WEXITSTATUS(status)));
-  return text;
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    fail(program, "was ended by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")",
+         signal == SIGKILL ? "the system ends processes so when memory runs out" : "");
+  }
+  result.exit_code = WEXITSTATUS(status);
+  return result;
 }
 
 }  // namespace wshare

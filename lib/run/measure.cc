@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
+#include "format/manifest.h"
 #include "runtime/ort_errors.h"
-#include "wshare/runtime.h"
+#include "util/text.h"
+#include "wshare/error.h"
 
 namespace wshare {
 namespace {
@@ -53,19 +56,42 @@ Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
   }
 }
 
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 struct Opened {
   const NamedModel* model;
   std::shared_ptr<Ort::Session> session;
 };
 
+using InputsOfModels = std::map<const NamedModel*, Inputs>;
+
+void check_shapes_are_used(const Shapes& shapes, const InputsOfModels& inputs) {
+  std::set<std::string> names;
+  for (const auto& [model, values] : inputs) names.insert(values.names.begin(), values.names.end());
+  for (const auto& [name, shape] : shapes) {
+    if (names.contains(name)) continue;
+    std::string known;
+    for (const std::string& input : names) known += (known.empty() ? "" : ", ") + in_quotes(input);
+    throw Error(ErrorCode::kInvalid,
+                "a shape is given for " + in_quotes(name) + ", which is no input of any model",
+                "the inputs are " + known);
+  }
+}
+
 }  // namespace
+
+std::vector<NamedModel> find_models(const std::filesystem::path& folder,
+                                    const std::vector<std::string>& names) {
+  const Manifest manifest = load_manifest(folder);
+  std::vector<NamedModel> models;
+  for (const std::string& name : names) {
+    const auto is_named = [&](const NamedModel& model) { return model.name == name; };
+    if (std::any_of(models.begin(), models.end(), is_named)) continue;
+    models.push_back({name, folder / find_model(manifest, name).file});
+  }
+  if (!names.empty()) return models;
+  for (const ModelRecord& model : manifest.models)
+    models.push_back({model.name, folder / model.file});
+  return models;
+}
 
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
@@ -78,11 +104,12 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
       result.sessions.push_back({model.name, milliseconds_since(start), 0, 0});
     }
   }
-  std::map<const NamedModel*, Inputs> inputs;
+  InputsOfModels inputs;
   for (const Opened& one : opened) {
     if (!inputs.contains(one.model))
       inputs.emplace(one.model, inputs_for(*one.model, *one.session, options.inputs));
   }
+  check_shapes_are_used(options.inputs.shapes, inputs);
   for (size_t i = 0; i < opened.size(); ++i) {
     const auto start = Clock::now();
     run_once(opened[i].model->name, *opened[i].session, inputs.at(opened[i].model));
@@ -121,6 +148,14 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
   return compare_outputs(ours.name, names, our_outputs, their_outputs);
 }
 
+Opener shared_opener(Bundle& bundle, Tier tier) {
+  return [&bundle, tier](const NamedModel& model) {
+    const SessionOptions options{tier, default_ort_options()};
+    const auto session = std::make_shared<Session>(bundle.session(model.name, options));
+    return std::shared_ptr<Ort::Session>(session, &**session);
+  };
+}
+
 std::shared_ptr<Ort::Session> open_plain(const NamedModel& model) {
   return translate_errors(model.path.string(), [&] {
     return std::make_shared<Ort::Session>(environment(), model.path.c_str(), default_ort_options());
@@ -132,6 +167,13 @@ Ort::SessionOptions default_ort_options() {
   options.SetIntraOpNumThreads(1);
   options.SetInterOpNumThreads(1);
   return options;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 }  // namespace wshare

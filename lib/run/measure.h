@@ -11,6 +11,7 @@
 #include "run/inputs.h"
 #include "run/memory.h"
 #include "run/parity.h"
+#include "wshare/runtime.h"
 
 namespace wshare {
 
@@ -18,6 +19,14 @@ struct NamedModel {
   std::string name;
   std::filesystem::path path;  // of the .onnx, also what inputs are made from
 };
+
+// Returns the models `names` (all when empty) of the bundle in `folder`; a name given twice counts
+// once.
+//
+// Throws Error(kIo) if there is no bundle, Error(kInvalid) that lists its models if one has another
+// name.
+std::vector<NamedModel> find_models(const std::filesystem::path& folder,
+                                    const std::vector<std::string>& names);
 
 // Makes one session; called once per session.
 using Opener = std::function<std::shared_ptr<Ort::Session>(const NamedModel&)>;
@@ -37,13 +46,15 @@ struct SessionFigures {
 
 struct Measurement {
   std::vector<SessionFigures> sessions;  // models in order, their sessions side by side
+  std::vector<ModelReport> models;       // of shared sessions, what they share; else empty
   MemoryFigures memory;                  // of the process, after one run of each session
 };
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.
 //
 // Throws Error(kRuntime) if a session cannot be made or run; where made-up inputs may be the
-// reason, the hint says so.
+// reason, the hint says so. Throws Error(kInvalid) if a shape is given for what is no input of any
+// of the models, and the errors of make_inputs().
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options);
 
@@ -53,11 +64,17 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
                                       const NamedModel& theirs, const Opener& open_theirs,
                                       const InputOptions& inputs);
 
+// Returns what makes sessions over the shared weights of `bundle`, which must outlive it.
+Opener shared_opener(Bundle& bundle, Tier tier);
+
 // Returns a stock session of the model, without any sharing.
 std::shared_ptr<Ort::Session> open_plain(const NamedModel& model);
 
 // Returns the options that `wshare run` gives all its sessions: one thread, so that figures
 // compare.
 Ort::SessionOptions default_ort_options();
+
+// Returns the middle value, or the mean of the two in the middle; 0 if there is none.
+double median(std::vector<double> values);
 
 }  // namespace wshare

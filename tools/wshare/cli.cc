@@ -25,11 +25,8 @@ constexpr std::array kCommands = {
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
     Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
     Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
-    Command{"run-plain", "", add_run_plain},  // the child process of run --baseline
+    Command{"run-side", "", add_run_side},  // a child process of run; hidden
 };
-
-constexpr int kCommandLine = 2;
-constexpr int kBug = 70;
 
 // Source: Levenshtein distance, one row at a time.
 size_t edit_distance(const std::string& a, const std::string& b) {
@@ -51,7 +48,9 @@ bool is_unknown_command(const std::vector<std::string>& arguments, std::ostream&
   const Command* nearest = &kCommands[0];
   for (const Command& command : kCommands) {
     if (arguments[0] == command.name) return false;
-    if (edit_distance(arguments[0], command.name) < edit_distance(arguments[0], nearest->name))
+    const bool is_hidden = *command.summary == '\0';
+    if (!is_hidden &&
+        edit_distance(arguments[0], command.name) < edit_distance(arguments[0], nearest->name))
       nearest = &command;
   }
   err << "wshare: " << in_quotes(arguments[0]) << ": no such command\n";
@@ -84,10 +83,12 @@ int run_action(const Action& action, std::ostream& err) {
 
 }  // namespace
 
-int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
+            const std::filesystem::path& program) {
   install_sigbus_guard();
   if (is_unknown_command(arguments, err)) return kCommandLine;
   Context context{out, err};
+  context.program = program;
   Action action;
   CLI::App app(
       "Stores the equal weights of many ONNX models once and opens sessions over one copy.",

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <iosfwd>
 #include <nlohmann/json.hpp>
@@ -16,7 +17,12 @@ struct Context {
   bool json = false;
   bool quiet = false;
   unsigned threads = 0;
+  std::filesystem::path program = {};  // wshare itself, for commands that measure in a child
 };
+
+// Exit codes beside those of ErrorCode.
+inline constexpr int kCommandLine = 2;
+inline constexpr int kBug = 70;
 
 // What a command does once everything is parsed; returns the exit code.
 using Action = std::function<int()>;
@@ -28,11 +34,13 @@ void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
-void add_run_plain(CLI::App& app, Context& context, Action& action);
+void add_run_side(CLI::App& app, Context& context, Action& action);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
-// 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours.
-int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err);
+// 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are
+// not the program itself, such as tests, say where it is.
+int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
+            const std::filesystem::path& program = "/proc/self/exe");
 
 // Prints `json` on one line, invalid UTF-8 replaced.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);

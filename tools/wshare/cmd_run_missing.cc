@@ -16,7 +16,7 @@ void add_run(CLI::App& app, Context&, Action& action) {
   });
 }
 
-void add_run_plain(CLI::App& app, Context& context, Action& action) {
+void add_run_side(CLI::App& app, Context& context, Action& action) {
   add_run(app, context, action);
 }
 

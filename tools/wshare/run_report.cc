@@ -2,32 +2,53 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <cmath>
+#include <set>
+
 #include "cli.h"
 #include "util/text.h"
-#include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-std::vector<int64_t> parse_shape(const std::string& text) {
-  std::vector<int64_t> shape;
-  size_t at = 0;
-  while (at <= text.size()) {
-    const size_t end = std::min(text.find('x', at), text.size());
-    shape.push_back(parse_decimal(text.substr(at, end - at)));
-    if (shape.back() < 0)
-      throw Error(ErrorCode::kInvalid, "--shape: " + in_quotes(text) + " is no shape such as 1x32");
-    at = end + 1;
+using Rows = std::vector<std::vector<std::string>>;
+
+constexpr std::array kLeftReasons = {LeftReason::kSmall, LeftReason::kFolded,
+                                     LeftReason::kAmbiguousName, LeftReason::kDtype};
+
+const char* for_people(LeftReason reason) {
+  switch (reason) {
+    case LeftReason::kSmall:
+      return "under 64 KiB";
+    case LeftReason::kFolded:
+      return "folded by optimisers";
+    case LeftReason::kAmbiguousName:
+      return "name used more than once";
+    case LeftReason::kDtype:
+      return "element type";
   }
-  return shape;
+  return "";
 }
 
 std::string in_ms(double milliseconds) { return fmt::format("{:.1f}", milliseconds); }
 
+std::string count_of(size_t count, const std::string& noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+// "8 shared sessions of 8 models"
+std::string describe(const Measurement& measurement, const std::string& kind) {
+  std::set<std::string> models;
+  for (const SessionFigures& session : measurement.sessions) models.insert(session.model);
+  return count_of(measurement.sessions.size(), kind + " session") + " of " +
+         count_of(models.size(), "model");
+}
+
 void print_sessions(std::ostream& out, const RunReport& report) {
   const bool both =
       report.baseline && report.baseline->sessions.size() == report.shared.sessions.size();
-  std::vector<std::vector<std::string>> rows = {{"create ms", "first ms", "run ms"}};
+  Rows rows = {{"create ms", "first ms", "run ms"}};
   if (both) rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
   rows[0].push_back("model");
   for (size_t i = 0; i < report.shared.sessions.size(); ++i) {
@@ -43,55 +64,70 @@ void print_sessions(std::ostream& out, const RunReport& report) {
   print_table(out, rows, both ? 6 : 3);
 }
 
+// "3 tensors, 12.0 MiB (folded by optimisers); packed forms"
+std::string describe_left(const ModelReport& model, const std::string& tier) {
+  std::string text;
+  for (const LeftTensors& group : model.left) {
+    text +=
+        fmt::format("{}{}, {} ({})", text.empty() ? "" : "; ", count_of(group.tensors, "tensor"),
+                    format_bytes(group.bytes), for_people(group.reason));
+  }
+  if (model.packed_shared || tier == "compact") return text;
+  return text + (text.empty() ? "" : "; ") + "packed forms (it cannot share them)";
+}
+
+void print_models(std::ostream& out, const RunReport& report) {
+  Rows rows = {{"shared", "model", "left to ONNX Runtime"}};
+  for (const ModelReport& model : report.shared.models) {
+    rows.push_back(
+        {format_bytes(model.shared_bytes), model.model, describe_left(model, report.tier)});
+  }
+  print_table(out, rows, 1);
+}
+
 void print_memory(std::ostream& out, const RunReport& report) {
-  std::vector<std::vector<std::string>> rows = {{"PSS", "anonymous", "memory"}};
-  const auto add = [&](const Measurement& measurement, const std::string& what) {
+  Rows rows = {{"PSS", "anonymous", "memory of"}};
+  const auto add = [&](const Measurement& measurement, const std::string& kind) {
     rows.push_back({format_bytes(measurement.memory.pss),
-                    format_bytes(measurement.memory.anonymous),
-                    fmt::format("{} {} {}", measurement.sessions.size(), what,
-                                measurement.sessions.size() == 1 ? "session" : "sessions")});
+                    format_bytes(measurement.memory.anonymous), describe(measurement, kind)});
   };
   add(report.shared, report.tier);
   if (report.baseline) add(*report.baseline, "plain");
   print_table(out, rows, 2);
 }
 
+void print_parity(std::ostream& out, const RunReport& report) {
+  Rows rows = {{"difference", "bits", "output"}};
+  for (const ParityRow& row : report.parity) {
+    const bool is_number = std::isfinite(row.max_abs_diff);
+    rows.push_back({is_number ? fmt::format("{:g}", row.max_abs_diff) : "no number",
+                    row.bit_equal ? "equal" : "differ", row.model + ": " + row.output});
+  }
+  print_table(out, rows, 1);
+}
+
+void print_saving(std::ostream& out, const RunReport& report) {
+  const uint64_t ours = report.shared.memory.pss, plain = report.baseline->memory.pss;
+  const uint64_t change = ours < plain ? plain - ours : ours - plain;
+  out << fmt::format("PSS {} instead of {}: {} {} ({:.0f} %)\n", format_bytes(ours),
+                     format_bytes(plain), format_bytes(change), ours <= plain ? "saved" : "added",
+                     100.0 * static_cast<double>(change) / static_cast<double>(plain));
+}
+
+nlohmann::ordered_json to_json(const ModelReport& model) {
+  nlohmann::ordered_json json = {{"name", model.model},
+                                 {"shared_tensors", model.shared_tensors},
+                                 {"shared_bytes", model.shared_bytes},
+                                 {"packed_shared", model.packed_shared}};
+  json["left"] = nlohmann::ordered_json::array();
+  for (const LeftTensors& group : model.left) {
+    json["left"].push_back(
+        {{"reason", text_of(group.reason)}, {"tensors", group.tensors}, {"bytes", group.bytes}});
+  }
+  return json;
+}
+
 }  // namespace
-
-void add_input_options(CLI::App& app, InputArguments& arguments) {
-  app.add_option("--sessions", arguments.sessions, "Sessions per model")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
-  app.add_option(
-      "--inputs", arguments.folder,
-      "Folder of input_0.pb or input_0.npy ...; else inputs are made up, always the same");
-  app.add_option("--shape", arguments.shapes, "Shape of a made-up input: input=1x32")
-      ->allow_extra_args(false);
-  app.add_option("--repeat", arguments.repeat, "Timed runs per session, after the first")
-      ->capture_default_str();
-}
-
-MeasureOptions measure_options(const InputArguments& arguments) {
-  MeasureOptions options;
-  options.sessions = arguments.sessions;
-  options.repeat = arguments.repeat;
-  options.inputs.folder = arguments.folder;
-  for (const std::string& text : arguments.shapes) {
-    const auto [name, shape] = split_assignment(text, "--shape", "input=1x32");
-    options.inputs.shapes[name] = shape.empty() ? std::vector<int64_t>{} : parse_shape(shape);
-  }
-  return options;
-}
-
-std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
-                                                     const char* example) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    throw Error(ErrorCode::kInvalid,
-                std::string(option) + ": " + in_quotes(text) + " is not of the form " + example);
-  }
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
 
 nlohmann::ordered_json to_json(const Measurement& measurement) {
   nlohmann::ordered_json json;
@@ -103,6 +139,8 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
                                 {"first_run_ms", session.first_run_ms},
                                 {"run_ms_median", session.run_ms_median}});
   }
+  json["models"] = nlohmann::ordered_json::array();
+  for (const ModelReport& model : measurement.models) json["models"].push_back(to_json(model));
   json["pss_bytes"] = measurement.memory.pss;
   json["anonymous_bytes"] = measurement.memory.anonymous;
   json["device_bytes"] = 0;
@@ -115,6 +153,20 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
     measurement.sessions.push_back({session.at("model"), session.at("create_ms"),
                                     session.at("first_run_ms"), session.at("run_ms_median")});
   }
+  for (const auto& model : json.at("models")) {
+    ModelReport report;
+    report.model = model.at("name");
+    report.shared_tensors = model.at("shared_tensors");
+    report.shared_bytes = model.at("shared_bytes");
+    report.packed_shared = model.at("packed_shared");
+    for (const auto& group : model.at("left")) {
+      for (const LeftReason reason : kLeftReasons) {
+        if (group.at("reason") != text_of(reason)) continue;
+        report.left.push_back({reason, group.at("tensors"), group.at("bytes")});
+      }
+    }
+    measurement.models.push_back(std::move(report));
+  }
   measurement.memory = {json.at("pss_bytes"), json.at("anonymous_bytes")};
   return measurement;
 }
@@ -123,6 +175,7 @@ nlohmann::ordered_json to_json(const RunReport& report) {
   nlohmann::ordered_json json = {{"schema", "wshare.run/1"}, {"ep", "cpu"}, {"tier", report.tier}};
   json.update(to_json(report.shared));
   json["baseline"] = report.baseline ? to_json(*report.baseline) : nlohmann::ordered_json();
+  if (report.baseline) json["baseline"].erase("models");  // plain sessions share nothing
   json["parity"] = nlohmann::ordered_json::array();
   for (const ParityRow& row : report.parity) {  // an infinite difference becomes null
     json["parity"].push_back({{"model", row.model},
@@ -138,13 +191,14 @@ nlohmann::ordered_json to_json(const RunReport& report) {
 void print_report(std::ostream& out, const RunReport& report) {
   print_sessions(out, report);
   out << '\n';
-  print_memory(out, report);
-  if (!report.parity.empty()) out << '\n';
-  for (const ParityRow& row : report.parity) {
-    out << (row.bit_equal ? "equal bit for bit"
-                          : fmt::format("differs by up to {:g}", row.max_abs_diff))
-        << "  " << row.model << ": " << row.output << '\n';
+  print_models(out, report);
+  out << '\n';
+  if (!report.parity.empty()) {
+    print_parity(out, report);
+    out << '\n';
   }
+  print_memory(out, report);
+  if (report.baseline) print_saving(out, report);
 }
 
 }  // namespace wshare

@@ -1,0 +1,54 @@
+#include "run/child.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bundle_test.h"
+
+namespace wshare::test {
+namespace {
+
+ChildResult run_shell(const std::string& script) { return run_child("/bin/sh", {"-c", script}); }
+
+TEST(RunChild, GivesBothStreamsAndTheExitCode) {
+  const ChildResult result = run_shell("echo figures; echo words >&2; exit 6");
+  EXPECT_EQ(result.out, "figures\n");
+  EXPECT_EQ(result.err, "words\n");
+  EXPECT_EQ(result.exit_code, 6);
+  EXPECT_EQ(run_shell("exit 0").exit_code, 0);
+}
+
+TEST(RunChild, PassesArgumentsAsTheyAre) {
+  const ChildResult result =
+      run_child("/bin/sh", {"-c", "printf '<%s>' \"$@\"", "sh", "a b", "", "$x", "-y=*"});
+  EXPECT_EQ(result.out, "<a b><><$x><-y=*>");
+}
+
+TEST(RunChild, ReadsMoreThanAPipeHoldsFromBothStreams) {
+  // Alternating, so that a reader of one stream after the other would wait for ever.
+  const ChildResult result = run_shell(
+      "i=0; while [ $i -lt 300 ]; do printf '%01000d' 1; printf '%01000d' 2 >&2; i=$((i+1)); done");
+  EXPECT_EQ(result.out.size(), 300000u);
+  EXPECT_EQ(result.err.size(), 300000u);
+  EXPECT_EQ(result.out.back(), '1');
+  EXPECT_EQ(result.err.back(), '2');
+}
+
+TEST(RunChild, NamesTheSignalThatEndedIt) {
+  std::string message, hint;
+  EXPECT_EQ(code_of([] { run_shell("kill -SEGV $$"); }, &message, &hint), 6);
+  EXPECT_NE(message.find("signal 11 (Segmentation fault)"), std::string::npos) << message;
+  EXPECT_EQ(hint, "");
+  EXPECT_EQ(code_of([] { run_shell("kill -KILL $$"); }, &message, &hint), 6);
+  EXPECT_NE(message.find("signal 9 (Killed)"), std::string::npos) << message;
+  EXPECT_NE(hint.find("memory"), std::string::npos) << hint;
+}
+
+TEST(RunChild, SaysWhatCannotBeStarted) {
+  std::string message;
+  EXPECT_EQ(code_of([] { run_child("/no/such/program", {}); }, &message), 6);
+  EXPECT_NE(message.find("'/no/such/program'"), std::string::npos) << message;
+  EXPECT_NE(message.find("No such file"), std::string::npos) << message;
+}
+
+}  // namespace
+}  // namespace wshare::test

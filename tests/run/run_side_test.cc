@@ -1,0 +1,97 @@
+// The two sides of `wshare run`: what each measures, and how each may fail.
+
+#include <cstdlib>
+
+#include "run/run_command.h"
+
+namespace wshare::test {
+namespace {
+
+TEST_F(RunCommand, MeasuresPlainSessionsBeside) {
+  const json report = run_json({"--baseline", "--sessions=2", "--model=b"});
+  EXPECT_EQ(keys(report.at("baseline")),
+            (Names{"anonymous_bytes", "device_bytes", "pss_bytes", "sessions"}));
+  EXPECT_EQ(names(report.at("baseline").at("sessions"), "model"), (Names{"b", "b"}));
+  EXPECT_EQ(err_, "");
+  // Originals that are given are not restored: damage that only restore reads does no harm.
+  std::string record = read_file(temp_ / "bundle/restore.bin");
+  std::fill(record.begin(), record.end(), '\0');
+  write_file(temp_ / "bundle/restore.bin", record);
+  EXPECT_EQ(run({"--baseline", "--model=a"}), 4);
+  EXPECT_EQ(run({"--baseline", "--model=a", "--against", a_is("in/a.onnx")}), 0) << err_;
+}
+
+// Four sessions over a weight of 8 MiB: shared, it is packed once.
+TEST_F(RunCommand, ShowsThatSharedSessionsTakeLess) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer keeps freed memory, so figures say nothing";
+#endif
+  // Without it, glibc keeps none to three of the packed copies that sessions free at once.
+  setenv("MALLOC_MMAP_THRESHOLD_", "131072", 1);
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  add("large.onnx", matmul_model(1024, 2048, floats(2048, 2)));
+  make();
+  const json report = run_json({"--baseline", "--sessions=4"});
+  const int64_t weight = 8 << 20;
+  for (const char* key : {"anonymous_bytes", "pss_bytes"}) {
+    SCOPED_TRACE(key);
+    EXPECT_LT(report.at(key).get<int64_t>() + 2 * weight,
+              report.at("baseline").at(key).get<int64_t>());
+  }
+  // The figure of the shared side does not depend on what else is measured.
+  const double alone = run_json({"--sessions=4"}).at("anonymous_bytes");
+  EXPECT_NEAR(report.at("anonymous_bytes").get<double>(), alone, 0.5 * weight);
+  unsetenv("MALLOC_MMAP_THRESHOLD_");
+}
+
+TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
+  std::string bytes = read_file(temp_ / "bundle/a.onnx");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file(temp_ / "bundle/a.onnx", bytes);
+  expect_refused("changed model", {}, 4, "a.onnx': its bytes are not the ones of the manifest");
+  EXPECT_NE(err_.find("hint: 'wshare verify'"), std::string::npos) << err_;
+  write_file(temp_ / "no.onnx", "no model");
+  expect_refused("no original", {"--baseline", "--model=b", "--against=b=" + path("no.onnx")}, 6,
+                 "no.onnx'");
+}
+
+TEST_F(RunCommand, SaysHowAChildEnded) {
+  const auto script = [&](const std::string& text) {
+    write_file(temp_ / "script", "#!/bin/sh\n" + text + "\n");
+    fs::permissions(temp_ / "script", fs::perms::owner_all);
+    return temp_ / "script";
+  };
+  EXPECT_EQ(run({}, script("kill -KILL $$")), 6);
+  EXPECT_NE(err_.find("was ended by signal 9 (Killed)\nhint: "), std::string::npos) << err_;
+  EXPECT_EQ(run({}, script("echo 'wshare: full' >&2; exit 3")), 3);
+  EXPECT_EQ(err_, "wshare: full\n");
+  EXPECT_EQ(run({}, script("exit 1")), 70);
+  EXPECT_EQ(err_, "wshare: bug: the child process that measures ended with exit code 1\n");
+  EXPECT_EQ(run({}, script("echo nonsense")), 70);
+  EXPECT_EQ(run({}, temp_ / "none"), 6);
+  EXPECT_EQ(out_, "");
+}
+
+TEST_F(RunCommand, SaysWhatCannotBeShared) {
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  onnx::ModelProto model = empty_model();  // whose packed forms ONNX Runtime cannot share
+  onnx::GraphProto& graph = *model.mutable_graph();
+  set_type(*graph.add_input(), "x", onnx::TensorProto::FLOAT16, {"1", "40000"});
+  set_type(*graph.add_output(), "y", onnx::TensorProto::FLOAT16, {"1", "40000"});
+  for (const char* name : {"scale", "offset"})
+    *graph.add_initializer() =
+        raw(name, std::string(80000, '\0'), onnx::TensorProto::FLOAT16, {40000});
+  add_node(graph, "LayerNormalization", {"x", "scale", "offset"}, {"y"});
+  add("half.onnx", model);
+  make();
+  ASSERT_EQ(run({}), 0) << err_;
+  EXPECT_NE(out_.find("156.2 KiB  half   packed forms (it cannot share them)"), std::string::npos)
+      << out_;
+  EXPECT_EQ(run_json({}).at("models")[0].at("packed_shared"), false);
+  expect_refused("without fallback", {"--tier=shared"}, 6, "'half'");
+}
+
+}  // namespace
+}  // namespace wshare::test

@@ -1,0 +1,49 @@
+#include <memory>
+
+#include "cli.h"
+#include "run_options.h"
+#include "run_report.h"
+#include "run_side.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  SideArguments side;
+  InputArguments inputs;
+};
+
+int run_side(const Arguments& arguments, Context& context) {
+  const SideArguments& side = arguments.side;
+  std::vector<NamedModel> models;
+  for (size_t i = 0; i < side.names.size(); ++i)
+    models.push_back({side.names[i], side.files.at(i)});
+  const MeasureOptions options = measure_options(arguments.inputs);
+  Measurement measurement;
+  if (side.bundle.empty()) {
+    measurement = measure(models, open_plain, options);
+  } else {
+    Bundle bundle = Bundle::open(side.bundle);
+    measurement = measure(models, shared_opener(bundle, parse_tier(side.tier)), options);
+    measurement.models = bundle.report().models;
+  }
+  print_json(context.out, to_json(measurement));
+  return 0;
+}
+
+}  // namespace
+
+// One side of `wshare run` (run_side.h). Not for users, so it is hidden from --help.
+void add_run_side(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.group("");
+  app.add_option("--bundle", arguments->side.bundle, "Of shared sessions; else they are plain");
+  app.add_option("--tier", arguments->side.tier, "Of shared sessions");
+  app.add_option("--name", arguments->side.names, "Of a model")->required();
+  app.add_option("--file", arguments->side.files, "Of the model at the same place")->required();
+  add_input_options(app, arguments->inputs);
+  app.callback(
+      [=, &context, &action] { action = [=, &context] { return run_side(*arguments, context); }; });
+}
+
+}  // namespace wshare

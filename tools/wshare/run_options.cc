@@ -1,0 +1,89 @@
+#include "run_options.h"
+
+#include <cmath>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+std::vector<int64_t> parse_shape(const std::string& text) {
+  std::vector<int64_t> shape;
+  if (text.empty()) return shape;  // a scalar
+  size_t at = 0;
+  while (at <= text.size()) {
+    const size_t end = std::min(text.find('x', at), text.size());
+    shape.push_back(parse_decimal(text.substr(at, end - at)));
+    if (shape.back() < 0)
+      throw Error(ErrorCode::kInvalid, "--shape: " + in_quotes(text) + " is no shape such as 1x32");
+    at = end + 1;
+  }
+  return shape;
+}
+
+void check_number(const std::optional<double>& limit, const char* option) {
+  if (!limit || (std::isfinite(*limit) && *limit >= 0)) return;
+  throw Error(ErrorCode::kInvalid, std::string(option) + ": the limit must be a number from 0 on");
+}
+
+}  // namespace
+
+void add_input_options(CLI::App& app, InputArguments& arguments) {
+  app.add_option("--sessions", arguments.sessions, "Sessions per model")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  app.add_option("--inputs", arguments.folder,
+                 "Folder of input_0.pb or input_0.npy ..., or of one such folder per model; else "
+                 "inputs are made up, always the same");
+  app.add_option("--shape", arguments.shapes, "Shape of a made-up input: input=1x32")
+      ->allow_extra_args(false);
+  app.add_option("--repeat", arguments.repeat, "Timed runs per session, after the first")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+}
+
+MeasureOptions measure_options(const InputArguments& arguments) {
+  MeasureOptions options;
+  options.sessions = arguments.sessions;
+  options.repeat = arguments.repeat;
+  options.inputs.folder = arguments.folder;
+  for (const std::string& text : arguments.shapes) {
+    const auto [name, shape] = split_assignment(text, "--shape", "input=1x32");
+    options.inputs.shapes[name] = parse_shape(shape);
+  }
+  return options;
+}
+
+void add_limit_options(CLI::App& app, LimitArguments& arguments) {
+  app.add_option("--max-pss", arguments.pss, "Exit 1 when more memory is used, such as 500M");
+  app.add_option("--max-anonymous", arguments.anonymous,
+                 "Exit 1 when more anonymous memory is used");
+  app.add_option("--max-create-ms", arguments.create_ms,
+                 "Exit 1 when making a session takes longer");
+  app.add_option("--max-abs-diff", arguments.abs_diff,
+                 "Exit 1 when an output differs by more, or by no number (with --against)");
+}
+
+Limits read_limits(const LimitArguments& arguments) {
+  check_number(arguments.create_ms, "--max-create-ms");
+  check_number(arguments.abs_diff, "--max-abs-diff");
+  Limits limits;
+  if (!arguments.pss.empty()) limits.pss = parse_size(arguments.pss);
+  if (!arguments.anonymous.empty()) limits.anonymous = parse_size(arguments.anonymous);
+  limits.create_ms = arguments.create_ms;
+  limits.abs_diff = arguments.abs_diff;
+  return limits;
+}
+
+std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
+                                                     const char* example) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw Error(ErrorCode::kInvalid,
+                std::string(option) + ": " + in_quotes(text) + " is not of the form " + example);
+  }
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+}  // namespace wshare

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "run/measure.h"
+
+namespace wshare {
+
+// The files that --against names, by model.
+using Originals = std::map<std::string, std::filesystem::path>;
+
+// Returns the file that each "NAME=original.onnx" names.
+//
+// Throws Error(kInvalid) if one is not of this form or a name is given twice.
+Originals read_originals(const std::vector<std::string>& against);
+
+// Throws Error(kInvalid) if one belongs to none of `models`, Error(kIo) if its file does not exist.
+void check_originals(const Originals& originals, const std::vector<NamedModel>& models);
+
+// A folder beside other temporary files; gone with the object.
+struct TemporaryFolder {
+  TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+  std::filesystem::path path;
+};
+
+// Returns `models` as plain files: those in `originals`, the others restored from `bundle` into
+// `folder`. Throws the errors of restore().
+std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
+                                   const std::vector<NamedModel>& models, Originals originals,
+                                   const std::filesystem::path& folder, unsigned threads);
+
+// Returns how the outputs of each model in `originals` compare, in the order of `models`.
+std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundle, Tier tier,
+                                              const std::vector<NamedModel>& models,
+                                              const Originals& originals,
+                                              const InputOptions& inputs);
+
+}  // namespace wshare

@@ -1,0 +1,82 @@
+#include "run_side.h"
+
+#include "run/child.h"
+#include "run_report.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+// Values stand behind "=", so that one that begins with "-" is no option.
+std::vector<std::string> command_line(const SideArguments& side, const InputArguments& inputs) {
+  std::vector<std::string> command = {"run-side"};
+  const auto add = [&](const char* option, const std::string& value) {
+    command.push_back(std::string(option) + "=" + value);
+  };
+  if (!side.bundle.empty()) {
+    add("--bundle", side.bundle);
+    add("--tier", side.tier);
+  }
+  for (const std::string& name : side.names) add("--name", name);
+  for (const std::string& file : side.files) add("--file", file);
+  add("--sessions", std::to_string(inputs.sessions));
+  add("--repeat", std::to_string(inputs.repeat));
+  for (const std::string& shape : inputs.shapes) add("--shape", shape);
+  if (!inputs.folder.empty()) add("--inputs", inputs.folder);
+  return command;
+}
+
+// True for the exit codes of docs/cli.md by which a command says itself what is wrong.
+bool is_failure(int exit_code) {
+  return exit_code == static_cast<int>(ErrorCode::kIo) ||
+         exit_code == static_cast<int>(ErrorCode::kInvalid) ||
+         exit_code == static_cast<int>(ErrorCode::kUnsupported) ||
+         exit_code == static_cast<int>(ErrorCode::kRuntime) || exit_code == kBug;
+}
+
+SideResult measure_side(const SideArguments& side, const InputArguments& inputs, Context& context) {
+  const ChildResult child = run_child(context.program, command_line(side, inputs));
+  context.err << child.err;
+  if (is_failure(child.exit_code)) return {child.exit_code, {}};
+  if (child.exit_code != 0) {
+    throw std::logic_error("the child process that measures ended with exit code " +
+                           std::to_string(child.exit_code));
+  }
+  return {0, measurement_from(nlohmann::ordered_json::parse(child.out))};
+}
+
+SideArguments side_of(const std::vector<NamedModel>& models) {
+  SideArguments side;
+  for (const NamedModel& model : models) {
+    side.names.push_back(model.name);
+    side.files.push_back(model.path.string());
+  }
+  return side;
+}
+
+}  // namespace
+
+SideResult measure_shared(const std::string& bundle, const std::string& tier,
+                          const std::vector<NamedModel>& models, const InputArguments& inputs,
+                          Context& context) {
+  SideArguments side = side_of(models);
+  side.bundle = bundle;
+  side.tier = tier;
+  return measure_side(side, inputs, context);
+}
+
+SideResult measure_plain(const std::vector<NamedModel>& models, const InputArguments& inputs,
+                         Context& context) {
+  return measure_side(side_of(models), inputs, context);
+}
+
+Tier parse_tier(const std::string& name) {
+  if (name == "packed") {
+    throw Error(ErrorCode::kUnsupported, "--tier packed: this build cannot open packed bundles",
+                "--tier auto takes the best there is");
+  }
+  if (name == "compact") return Tier::kCompact;
+  return name == "shared" ? Tier::kShared : Tier::kAuto;
+}
+
+}  // namespace wshare
