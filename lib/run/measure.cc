@@ -90,6 +90,8 @@ std::vector<NamedModel> find_models(const std::filesystem::path& folder,
   if (!names.empty()) return models;
   for (const ModelRecord& model : manifest.models)
     models.push_back({model.name, folder / model.file});
+  if (models.empty())
+    throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": has no models");
   return models;
 }
 

@@ -23,8 +23,8 @@ struct NamedModel {
 // Returns the models `names` (all when empty) of the bundle in `folder`; a name given twice counts
 // once.
 //
-// Throws Error(kIo) if there is no bundle, Error(kInvalid) that lists its models if one has another
-// name.
+// Throws Error(kIo) if there is no bundle, Error(kInvalid) if it has no models at all, or, listing
+// them, none of a name.
 std::vector<NamedModel> find_models(const std::filesystem::path& folder,
                                     const std::vector<std::string>& names);
 

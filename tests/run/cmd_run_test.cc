@@ -54,6 +54,10 @@ TEST_F(RunCommand, RunsTheModelsThatAreNamed) {
   EXPECT_EQ(names(both.at("sessions"), "model"), (Names{"b", "a"}));
   EXPECT_EQ(names(both.at("models"), "name"), (Names{"a", "b"}));  // in the bundle's order
   expect_refused("unknown", {"--model", "c"}, 4, "hint: it has 'a', 'b'");
+  fs::rename(temp_ / "in/a.onnx", temp_ / "in/[a, =-b].onnx");  // a name is no list and no option
+  fs::remove_all(temp_ / "bundle");
+  make();
+  EXPECT_EQ(names(run_json({}).at("sessions"), "model"), (Names{"[a, =-b]", "b"}));
 }
 
 TEST_F(RunCommand, OpensEachTier) {

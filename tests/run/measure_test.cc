@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "format/manifest.h"
 #include "run/graphs.h"
 #include "support/bundle_test.h"
 
@@ -40,6 +41,10 @@ TEST_F(Measure, FindsModelsByName) {
   std::string hint;
   EXPECT_EQ(code_of([&] { names({"c"}); }, nullptr, &hint), 4);
   EXPECT_EQ(hint, "it has 'a', 'b'");
+  Manifest manifest = load_manifest(folder());
+  manifest.models.clear();
+  write_file(folder() / kManifestName, to_json(manifest));
+  EXPECT_EQ(code_of([&] { names({}); }), 4);
 }
 
 TEST_F(Measure, MakesAndRunsEachSession) {

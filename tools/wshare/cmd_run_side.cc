@@ -39,8 +39,10 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
   app.group("");
   app.add_option("--bundle", arguments->side.bundle, "Of shared sessions; else they are plain");
   app.add_option("--tier", arguments->side.tier, "Of shared sessions");
-  app.add_option("--name", arguments->side.names, "Of a model")->required();
-  app.add_option("--file", arguments->side.files, "Of the model at the same place")->required();
+  // Without extra arguments, CLI11 takes a name such as "[x]" as it is, not as a list.
+  app.add_option("--name", arguments->side.names, "Of a model")->allow_extra_args(false);
+  app.add_option("--file", arguments->side.files, "Of the model at the same place")
+      ->allow_extra_args(false);
   add_input_options(app, arguments->inputs);
   app.callback(
       [=, &context, &action] { action = [=, &context] { return run_side(*arguments, context); }; });
