@@ -45,23 +45,37 @@ std::string describe(const Measurement& measurement, const std::string& kind) {
          count_of(models.size(), "model");
 }
 
-void print_sessions(std::ostream& out, const RunReport& report) {
-  const bool both =
-      report.baseline && report.baseline->sessions.size() == report.shared.sessions.size();
-  Rows rows = {{"create ms", "first ms", "run ms"}};
-  if (both) rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
-  rows[0].push_back("model");
-  for (size_t i = 0; i < report.shared.sessions.size(); ++i) {
-    const SessionFigures& ours = report.shared.sessions[i];
-    rows.push_back({in_ms(ours.create_ms), in_ms(ours.first_run_ms), in_ms(ours.run_ms_median)});
-    if (both) {
-      const SessionFigures& plain = report.baseline->sessions[i];
-      rows.back().insert(rows.back().end(), {in_ms(plain.create_ms), in_ms(plain.first_run_ms),
-                                             in_ms(plain.run_ms_median)});
-    }
-    rows.back().push_back(ours.model);
+// The medians over the sessions of one model, which stand side by side from `begin` on.
+std::vector<std::string> describe_times(const std::vector<SessionFigures>& sessions, size_t begin,
+                                        size_t end) {
+  std::vector<double> create, first, run;
+  for (size_t i = begin; i < end; ++i) {
+    create.push_back(sessions[i].create_ms);
+    first.push_back(sessions[i].first_run_ms);
+    run.push_back(sessions[i].run_ms_median);
   }
-  print_table(out, rows, both ? 6 : 3);
+  return {in_ms(median(create)), in_ms(median(first)), in_ms(median(run))};
+}
+
+void print_sessions(std::ostream& out, const RunReport& report) {
+  const std::vector<SessionFigures>& sessions = report.shared.sessions;
+  const bool both = report.baseline && report.baseline->sessions.size() == sessions.size();
+  Rows rows = {{"sessions", "create ms", "first ms", "run ms"}};
+  if (both) rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
+  const size_t numbers = rows[0].size();
+  rows[0].push_back("model");
+  for (size_t begin = 0, end = 0; begin < sessions.size(); begin = end) {
+    while (end < sessions.size() && sessions[end].model == sessions[begin].model) ++end;
+    std::vector<std::string> row = describe_times(sessions, begin, end);
+    row.insert(row.begin(), std::to_string(end - begin));
+    if (both) {
+      const auto plain = describe_times(report.baseline->sessions, begin, end);
+      row.insert(row.end(), plain.begin(), plain.end());
+    }
+    row.push_back(sessions[begin].model);
+    rows.push_back(std::move(row));
+  }
+  print_table(out, rows, numbers);
 }
 
 // "3 tensors, 12.0 MiB (folded by optimisers); packed forms"
