@@ -15,8 +15,6 @@
 namespace wshare {
 namespace {
 
-constexpr int64_t kFreeDim = 8;
-
 using Symbols = std::map<std::string, int64_t>;
 
 struct Wanted {
@@ -76,25 +74,33 @@ int64_t value_of_sum(const std::string& symbol, const Symbols& symbols) {
   return sum;
 }
 
-int64_t choose_dim(const std::string& symbol, size_t position, Symbols& symbols) {
-  if (!symbol.empty()) {
-    const int64_t known = value_of_sum(symbol, symbols);
-    if (known >= 0) return known;
+// Chooses sizes of dimensions, equal ones for equal names.
+struct Dims {
+  int64_t free_dim;
+  bool used_free_dim = false;
+  Symbols symbols;
+
+  int64_t choose(const std::string& symbol, size_t position) {
+    if (!symbol.empty()) {
+      const int64_t known = value_of_sum(symbol, symbols);
+      if (known >= 0) return known;
+    }
+    const bool is_batch = position == 0 || symbol.find("batch") != std::string::npos;
+    used_free_dim = used_free_dim || !is_batch;
+    const int64_t dim = is_batch ? 1 : free_dim;
+    if (!symbol.empty()) symbols[symbol] = dim;
+    return dim;
   }
-  const int64_t dim = position == 0 || symbol.find("batch") != std::string::npos ? 1 : kFreeDim;
-  if (!symbol.empty()) symbols[symbol] = dim;
-  return dim;
-}
+};
 
 std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& inputs,
-                                                const Shapes& given) {
-  Symbols symbols;
+                                                const Shapes& given, Dims& dims) {
   for (const Wanted& input : inputs) {
     const auto shape = given.find(input.name);
     if (shape == given.end()) continue;
     check_fits(input, shape->second);
     for (size_t i = 0; i < input.symbols.size(); ++i) {
-      if (!input.symbols[i].empty()) symbols.emplace(input.symbols[i], shape->second[i]);
+      if (!input.symbols[i].empty()) dims.symbols.emplace(input.symbols[i], shape->second[i]);
     }
   }
   // Sums last, since their parts may be named by a later input.
@@ -102,7 +108,7 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
     if (given.contains(input.name)) continue;
     for (size_t i = 0; i < input.shape.size(); ++i) {
       const bool is_sum = input.symbols[i].find(" + ") != std::string::npos;
-      if (input.shape[i] < 0 && !is_sum) choose_dim(input.symbols[i], i, symbols);
+      if (input.shape[i] < 0 && !is_sum) dims.choose(input.symbols[i], i);
     }
   }
   std::vector<std::vector<int64_t>> shapes;
@@ -110,7 +116,7 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
     const auto shape = given.find(input.name);
     shapes.push_back(shape != given.end() ? shape->second : input.shape);
     for (size_t i = 0; i < shapes.back().size(); ++i) {
-      if (shapes.back()[i] < 0) shapes.back()[i] = choose_dim(input.symbols[i], i, symbols);
+      if (shapes.back()[i] < 0) shapes.back()[i] = dims.choose(input.symbols[i], i);
     }
   }
   return shapes;
@@ -263,7 +269,9 @@ Inputs make_inputs(const std::string& name, const Ort::Session& session,
   }
   inputs.made_up = true;
   const auto limits = find_row_limits(MappedFile::open(model_path).bytes(), inputs.names);
-  const auto shapes = choose_shapes(wanted, options.shapes);
+  Dims dims{options.free_dim, false, {}};
+  const auto shapes = choose_shapes(wanted, options.shapes, dims);
+  inputs.free_dims = dims.used_free_dim;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const auto limit = limits.find(wanted[i].name);
     inputs.values.push_back(

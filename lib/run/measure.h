@@ -74,6 +74,9 @@ std::shared_ptr<Ort::Session> open_plain(const NamedModel& model);
 // compare.
 Ort::SessionOptions default_ort_options();
 
+// Makes ONNX Runtime write nothing to stderr: what it reports as an error is thrown as well.
+void silence_log();
+
 // Returns the middle value, or the mean of the two in the middle; 0 if there is none.
 double median(std::vector<double> values);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "format/dtype.h"
 #include "format/manifest.h"
@@ -24,8 +25,8 @@ namespace wshare {
 struct Bundle::State {
   std::filesystem::path folder;
   Manifest manifest;
-  std::vector<MappedFile> blobs;            // as in the manifest
-  Ort::PrepackedWeightsContainer packed{};  // thread-safe; must outlive the sessions
+  std::vector<std::optional<MappedFile>> blobs;  // as in the manifest; only those that are needed
+  Ort::PrepackedWeightsContainer packed{};       // thread-safe; must outlive the sessions
   mutable std::mutex mutex;
   std::map<std::string, ModelReport> reports;  // guarded by mutex
 };
@@ -54,6 +55,32 @@ Ort::Value wrap(const TensorRecord& tensor, std::span<const std::byte> bytes) {
   const auto type = static_cast<ONNXTensorElementDataType>(find_dtype(tensor.dtype)->code);
   return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes.data()), bytes.size(),
                                   tensor.shape.data(), tensor.shape.size(), type);
+}
+
+// Maps the blobs that tensors lie in, and not what only restore reads. One that is missing is no
+// error yet: a part of a bundle may have been shipped, and the models in it open.
+std::vector<std::optional<MappedFile>> map_blobs(const Manifest& manifest,
+                                                 const std::filesystem::path& folder) {
+  std::vector<std::optional<MappedFile>> blobs(manifest.blobs.size());
+  for (const ModelRecord& model : manifest.models) {
+    for (const TensorRecord& tensor : model.tensors) {
+      const BlobRecord& blob = manifest.blobs[tensor.extent.blob];
+      std::optional<MappedFile>& map = blobs[tensor.extent.blob];
+      if (map || !std::filesystem::exists(folder / blob.file)) continue;
+      map.emplace(open_checked(folder / blob.file, blob.size));
+    }
+  }
+  return blobs;
+}
+
+void require_blobs(const ModelRecord& model, const Manifest& manifest,
+                   const std::vector<std::optional<MappedFile>>& blobs) {
+  for (const TensorRecord& tensor : model.tensors) {
+    if (blobs[tensor.extent.blob]) continue;
+    throw Error(ErrorCode::kIo, in_quotes(manifest.blobs[tensor.extent.blob].file) +
+                                    ": is missing, and model " + in_quotes(model.name) +
+                                    " has tensors in it");
+  }
 }
 
 ModelReport make_report(const ModelRecord& record, const Handover& handover) {
@@ -117,9 +144,7 @@ Bundle Bundle::open(const std::filesystem::path& folder) {
     auto state = std::make_shared<State>();
     state->folder = folder;
     state->manifest = load_manifest(folder);
-    for (const BlobRecord& blob : state->manifest.blobs) {
-      state->blobs.push_back(open_checked(folder / blob.file, blob.size));
-    }
+    state->blobs = map_blobs(state->manifest, folder);
     return Bundle(std::move(state));
   });
 }
@@ -132,6 +157,7 @@ std::vector<std::string> Bundle::models() const {
 
 Session Bundle::session(const std::string& name, const SessionOptions& options) {
   const ModelRecord& record = find_model(state_->manifest, name);
+  require_blobs(record, state_->manifest, state_->blobs);
   const std::filesystem::path path = state_->folder / record.file;
   const MappedFile file = open_checked(path, record.size);
   if (content_hash(file.bytes()) != record.hash) {
@@ -147,7 +173,7 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
     std::vector<bool> used(state_->blobs.size(), false);
     for (const TensorRecord* tensor : handover.shared) {
       keep_alive->values.push_back(
-          wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob).bytes(), tensor->extent)));
+          wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob)->bytes(), tensor->extent)));
       ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
       used[tensor->extent.blob] = true;
     }
@@ -157,7 +183,7 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
     ModelReport report = make_report(record, handover);
     report.packed_shared = create(path, ort, options.tier, state_->packed, session);
     for (size_t i = 0; i < used.size(); ++i) {
-      if (used[i]) state_->blobs[i].drop_pages();
+      if (used[i]) state_->blobs[i]->drop_pages();
     }
     const std::lock_guard lock(state_->mutex);
     state_->reports[name] = std::move(report);

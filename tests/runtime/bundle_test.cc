@@ -156,6 +156,26 @@ onnx::ModelProto make_model_with_leftovers() {
   return model;
 }
 
+TEST_F(BundleSession, OpensTheModelsOfAPartOfABundle) {
+  fs::remove_all(temp_ / "in");
+  add("m1.onnx", make_model(11));
+  add("m2.onnx", make_model(12));
+  make(1024, 0, "whole");
+  fs::create_directory(temp_ / "part");
+  for (const char* file : {"manifest.json", "m1.onnx", "m1.bin", "shared.bin"}) {
+    fs::copy_file(temp_ / "whole" / file, temp_ / "part" / file);
+  }
+  Bundle bundle = Bundle::open(temp_ / "part");
+  Session session = bundle.session("m1");
+  EXPECT_TRUE(equals_plain("m1", *session));
+  std::string message;
+  EXPECT_EQ(code_of([&] { bundle.session("m2"); }, &message), 3);
+  EXPECT_NE(message.find("m2"), std::string::npos) << message;
+  fs::remove(temp_ / "part/shared.bin");
+  EXPECT_EQ(code_of([&] { Bundle::open(temp_ / "part").session("m1"); }, &message), 3);
+  EXPECT_NE(message.find("'shared.bin': is missing, and model 'm1'"), std::string::npos) << message;
+}
+
 TEST_F(BundleSession, ReportsWhatIsLeftToOnnxRuntimeAndWhy) {
   fs::remove_all(temp_ / "in");
   add("c.onnx", make_model_with_leftovers());

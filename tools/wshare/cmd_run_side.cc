@@ -19,6 +19,7 @@ int run_side(const Arguments& arguments, Context& context) {
   for (size_t i = 0; i < side.names.size(); ++i)
     models.push_back({side.names[i], side.files.at(i)});
   const MeasureOptions options = measure_options(arguments.inputs);
+  silence_log();
   Measurement measurement;
   if (side.bundle.empty()) {
     measurement = measure(models, open_plain, options);

@@ -69,6 +69,7 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
                                               const InputOptions& inputs) {
   std::vector<ParityRow> all;
   if (originals.empty()) return all;
+  silence_log();
   Bundle opened = Bundle::open(bundle);
   const Opener open_shared = shared_opener(opened, tier);
   for (const NamedModel& model : models) {

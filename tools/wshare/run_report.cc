@@ -78,10 +78,12 @@ void print_sessions(std::ostream& out, const RunReport& report) {
   print_table(out, rows, numbers);
 }
 
-// "3 tensors, 12.0 MiB (folded by optimisers); packed forms"
+// "3 tensors, 12.0 MiB (folded by optimisers); packed forms". Small tensors are left out: they are
+// in every model and cost next to nothing.
 std::string describe_left(const ModelReport& model, const std::string& tier) {
   std::string text;
   for (const LeftTensors& group : model.left) {
+    if (group.reason == LeftReason::kSmall) continue;
     text +=
         fmt::format("{}{}, {} ({})", text.empty() ? "" : "; ", count_of(group.tensors, "tensor"),
                     format_bytes(group.bytes), for_people(group.reason));

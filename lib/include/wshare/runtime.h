@@ -86,7 +86,8 @@ class Session {
 // threads.
 class Bundle {
  public:
-  // Opens the bundle in `folder` and maps its blobs.
+  // Opens the bundle in `folder` and maps the blobs that sessions need. Part of a bundle will do:
+  // manifest.json, and for each model that is opened its .onnx and the blobs of its tensors.
   //
   // Throws Error(kIo) or Error(kInvalid) if it is none, or a blob has another size than the
   // manifest says. Tensor bytes are not read: that is what `wshare verify` is for.
@@ -98,8 +99,8 @@ class Bundle {
   // Returns a new CPU session of the model called `name` over the shared weights.
   //
   // Throws Error(kInvalid) if there is no such model, its file is not the one of the manifest, or
-  // model and manifest contradict each other; Error(kRuntime) with ONNX Runtime's message if it
-  // refuses the model.
+  // model and manifest contradict each other; Error(kIo) if its file or a blob is missing;
+  // Error(kRuntime) with ONNX Runtime's message if it refuses the model.
   Session session(const std::string& name, const SessionOptions& options = {});
 
   // Returns what the sessions so far took from the maps.
