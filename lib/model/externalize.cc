@@ -36,13 +36,6 @@ void set_inline(const ScannedModel& model, const TensorRef& ref, onnx::TensorPro
   tensor.set_raw_data(ref.bytes.data(), ref.bytes.size());
 }
 
-// Turns Constant `node` of `graph` into an initializer with the value that its tensor has now.
-void append_initializer(onnx::GraphProto& graph, onnx::NodeProto& node, onnx::TensorProto& value) {
-  onnx::TensorProto* initializer = graph.add_initializer();
-  initializer->Swap(&value);
-  initializer->set_name(node.output(0));
-}
-
 void remove_nodes(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
   int kept = 0;
   for (int i = 0; i < graph.node_size(); ++i) {
@@ -82,12 +75,13 @@ std::string externalize(const ScannedModel& model,
       return;
     }
     set_external(*site.tensor, *place);
+    site.tensor->set_name(site.name);  // the manifest's name, also for a value in a function
     if (site.home == Home::kConstant) constants.push_back(site);
   });
   std::set<const onnx::NodeProto*> gone;
   std::set<onnx::GraphProto*> graphs;
   for (const TensorSite& site : constants) {
-    append_initializer(*site.graph, *site.node, *site.tensor);
+    site.graph->add_initializer()->Swap(site.tensor);
     gone.insert(site.node);
     graphs.insert(site.graph);
   }

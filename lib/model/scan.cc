@@ -41,7 +41,9 @@ class Scanner {
     onnx::ModelProto& proto = skeleton.model();
     model_.ir_version = proto.ir_version();
     uses_ = find_uses(proto);
+    size_t found = 0;
     visit_tensors(proto, [&](const TensorSite& site) {
+      found += cut_marks(*site.tensor).size();
       try {
         model_.tensors.push_back(read(site));
       } catch (const Error& error) {
@@ -49,9 +51,23 @@ class Scanner {
                     error.hint());
       }
     });
+    require_all_found(found);
   }
 
  private:
+  // The bytes of a tensor that was cut out and not visited would be lost.
+  void require_all_found(size_t found) const {
+    const std::vector<WireTensor>& tensors = model_.file.wire().tensors;
+    const auto cut = static_cast<size_t>(
+        std::count_if(tensors.begin(), tensors.end(),
+                      [](const WireTensor& tensor) { return !tensor.payloads.empty(); }));
+    if (found != cut) {
+      throw Error(ErrorCode::kUnsupported, "has " + std::to_string(cut) + " tensors with bytes, " +
+                                               std::to_string(found) +
+                                               " of them in places that this wshare knows");
+    }
+  }
+
   TensorRef read(const TensorSite& site) {
     const onnx::TensorProto& proto = *site.tensor;
     TensorRef tensor;
@@ -82,14 +98,13 @@ class Scanner {
         return InlineReason::kSparse;
       case Home::kAttribute:
         return InlineReason::kAttribute;
-      case Home::kFunction:
-        return InlineReason::kFunction;
       case Home::kTraining:
         return InlineReason::kTraining;
       case Home::kConstant:
         if (model_.ir_version < 4) return InlineReason::kIrVersion;
         break;
       case Home::kInitializer:
+      case Home::kFunction:
         break;
     }
     if (uses_.graph_outputs.count(site.name) != 0) return InlineReason::kGraphOutput;

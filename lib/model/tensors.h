@@ -21,7 +21,8 @@ class NodeProto;
 
 namespace wshare {
 
-// The place of a tensor in a model.
+// The place of a tensor in a model. kFunction: a Constant's value or an initializer of a subgraph,
+// inside a model-local function.
 enum class Home { kInitializer, kConstant, kAttribute, kSparse, kFunction, kTraining };
 
 const char* text_of(Home home);

@@ -2,8 +2,12 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <array>
+#include <map>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "util/text.h"
 #include "wshare/error.h"
@@ -66,7 +70,34 @@ bool reads_shape(const onnx::NodeProto& node, int input) {
 
 class Reader {
  public:
+  explicit Reader(const onnx::ModelProto& model) {
+    for (const onnx::FunctionProto& function : model.functions()) {
+      functions_[{function.domain(), function.name()}] = &function;
+    }
+  }
+
   GraphUses uses;
+
+  void function(const onnx::FunctionProto& function) {
+    for (const std::string& output : function.output()) {
+      uses.graph_outputs.insert(output);
+      uses.consumed.insert(output);
+    }
+    std::set<std::string> constants;
+    for (const onnx::NodeProto& node : function.node()) this->node(node, constants);
+  }
+
+  // A value that a call gives to a function is read like the function's input.
+  void follow_calls() {
+    std::vector<std::string> reached(uses.shape_read.begin(), uses.shape_read.end());
+    while (!reached.empty()) {
+      const auto [begin, end] = given_.equal_range(reached.back());
+      reached.pop_back();
+      for (auto at = begin; at != end; ++at) {
+        if (uses.shape_read.insert(at->second).second) reached.push_back(at->second);
+      }
+    }
+  }
 
   void graph(const onnx::GraphProto& graph, std::set<std::string> constants) {
     std::set<std::string> own;
@@ -91,6 +122,7 @@ class Reader {
   void node(const onnx::NodeProto& node, std::set<std::string>& constants) {
     bool all_constant = true;
     bool has_subgraph = false;
+    note_call(node);
     for (int i = 0; i < node.input_size(); ++i) {
       if (node.input(i).empty()) continue;
       uses.consumed.insert(node.input(i));
@@ -107,13 +139,26 @@ class Reader {
     for (const std::string& input : node.input()) uses.folded.insert(input);
     for (const std::string& output : node.output()) constants.insert(output);
   }
+
+ private:
+  void note_call(const onnx::NodeProto& node) {
+    const auto called = functions_.find({node.domain(), node.op_type()});
+    if (called == functions_.end()) return;
+    const int inputs = std::min(node.input_size(), called->second->input_size());
+    for (int i = 0; i < inputs; ++i) given_.emplace(called->second->input(i), node.input(i));
+  }
+
+  std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
+  std::multimap<std::string, std::string> given_;  // a function's input, and what a call gives it
 };
 
 }  // namespace
 
 GraphUses find_uses(const onnx::ModelProto& model) {
-  Reader reader;
+  Reader reader(model);
   reader.graph(model.graph(), {});
+  for (const onnx::FunctionProto& function : model.functions()) reader.function(function);
+  reader.follow_calls();
   return std::move(reader.uses);
 }
 

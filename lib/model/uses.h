@@ -9,9 +9,9 @@ class ModelProto;
 
 namespace wshare {
 
-// What the nodes of a model do with its tensors, by value name. Names of all scopes are taken
-// together: where two scopes use one name, a tensor is treated with the caution that either of them
-// needs.
+// What the nodes of a model do with its tensors, by value name. Names of all scopes and functions
+// are taken together: where two scopes use one name, a tensor is treated with the caution that
+// either of them needs.
 struct GraphUses {
   std::set<std::string> consumed;  // read by a node, or an output of a graph
   std::set<std::string> graph_outputs;

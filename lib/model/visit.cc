@@ -23,8 +23,8 @@ class Visitor {
       this->node(node, index++, scope, &graph, home);
   }
 
-  // `home` is kInitializer in ordinary graphs; in functions and training graphs everything below is
-  // theirs.
+  // `home` is kInitializer in ordinary graphs; what stands in functions and training graphs is
+  // theirs, but tensors of attributes are just that in functions, too.
   void node(onnx::NodeProto& node, int index, const std::string& scope, onnx::GraphProto* graph,
             Home home) {
     const bool constant = node.op_type() == "Constant" &&
@@ -32,16 +32,15 @@ class Visitor {
                           node.output_size() == 1;
     for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
       const bool is_value = constant && attribute.name() == "value";
-      const Home here = home != Home::kInitializer ? home
-                        : is_value                 ? Home::kConstant
-                                                   : Home::kAttribute;
+      const Home other = home == Home::kTraining ? home : Home::kAttribute;
+      const Home value = home == Home::kInitializer ? Home::kConstant : home;
       const std::string name = constant ? node.output(0) : attribute.name();
       if (attribute.has_t()) {
-        visit_({scope, here, name, attribute.mutable_t(), graph, is_value ? &node : nullptr});
+        visit_({scope, is_value ? value : other, name, attribute.mutable_t(), graph,
+                is_value ? &node : nullptr});
       }
       for (onnx::TensorProto& tensor : *attribute.mutable_tensors()) {
-        visit_({scope, home != Home::kInitializer ? home : Home::kAttribute, name, &tensor, graph,
-                nullptr});
+        visit_({scope, other, name, &tensor, graph, nullptr});
       }
       if (attribute.has_sparse_tensor())
         sparse(*attribute.mutable_sparse_tensor(), scope, name, graph);
@@ -132,8 +131,6 @@ const char* text_of(InlineReason reason) {
       return "size-contradicts-shape";
     case InlineReason::kAttribute:
       return "attribute";
-    case InlineReason::kFunction:
-      return "function";
     case InlineReason::kTraining:
       return "training";
     case InlineReason::kIrVersion:

@@ -16,9 +16,9 @@
 // words. Left to ONNX Runtime, which loads them from the blob itself, are:
 //   - small tensors: sharing them saves nothing, and kernels that pack without exportable buffers
 //     make the session fail (CPU LayerNormalization in float16 with a container);
-//   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor
-//     anyway;
+//   - folded ones: optimisers read the model's bytes, not ours, and the result is a new tensor;
 //   - names that occur twice, as in both branches of an If: both would be replaced;
+//   - values inside functions: each call gets a copy of the function with names of its own;
 //   - types that an OrtValue over foreign memory cannot have.
 
 namespace wshare {
@@ -104,6 +104,7 @@ std::optional<LeftReason> reason_to_leave(const TensorRecord& tensor, const Ment
   if (tensor.extent.size < kLargeBytes) return LeftReason::kSmall;
   if (!dtype || !can_be_wrapped(*dtype)) return LeftReason::kDtype;
   if (tensor.folded) return LeftReason::kFolded;
+  if (tensor.scope.starts_with("function:")) return LeftReason::kFunction;
   // None at all: in a subgraph, a tensor without a name of its own; else refused by the caller.
   const bool is_nameless = mention.count == 0 && !tensor.scope.empty();
   if (is_nameless || mention.count > 1) return LeftReason::kAmbiguousName;
@@ -120,6 +121,8 @@ const char* text_of(LeftReason reason) {
       return "folded";
     case LeftReason::kAmbiguousName:
       return "ambiguous-name";
+    case LeftReason::kFunction:
+      return "function";
     case LeftReason::kDtype:
       return "dtype";
   }

@@ -25,6 +25,8 @@ const char* for_people(LeftReason reason) {
       return "folded by optimisers";
     case LeftReason::kAmbiguousName:
       return "name used more than once";
+    case LeftReason::kFunction:
+      return "in a function";
     case LeftReason::kDtype:
       return "element type";
   }

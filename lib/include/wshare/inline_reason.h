@@ -12,8 +12,7 @@ enum class InlineReason {
   kSegment,
   kUnknownDtype,
   kSizeContradictsShape,
-  kAttribute,  // an attribute that is no Constant value: ONNX Runtime maps no external data there
-  kFunction,   // inside a model-local function, which has no initializers
+  kAttribute,  // an attribute that is no Constant value: kernels read it for themselves
   kTraining,   // a training graph, which ONNX Runtime does not load
   kIrVersion,  // IR 3 and older know initializers only as graph inputs
 };

@@ -30,9 +30,10 @@ enum class LeftReason {
   kSmall,          // under 64 KiB: sharing saves little, and some kernels refuse it
   kFolded,         // optimisers compute with its bytes, and the result is a new tensor
   kAmbiguousName,  // AddInitializer goes by name alone, and the model has the name more than once
+  kFunction,       // in a function: each call gets a copy of it with names of its own
   kDtype,          // no value over foreign memory can have this type
 };
-// "small", "folded", "ambiguous-name", "dtype".
+// "small", "folded", "ambiguous-name", "function", "dtype".
 const char* text_of(LeftReason reason);
 
 struct LeftTensors {
