@@ -31,6 +31,23 @@ uint32_t field_number(TypedField field) {
   return 0;
 }
 
+// ONNX Runtime's ConstantSharing makes one of equal constants of up to 8 elements, so that a shape
+// may become the external tensor of another node, and then refuses the model: "Cannot parse data
+// from external tensors". The types are those that shapes, scales and ranges have.
+bool may_become_a_shape(const onnx::TensorProto& tensor) {
+  constexpr uint64_t kMostElements = 8;
+  switch (tensor.data_type()) {
+    case onnx::TensorProto::FLOAT:
+    case onnx::TensorProto::DOUBLE:
+    case onnx::TensorProto::INT32:
+    case onnx::TensorProto::INT64:
+      return element_count({tensor.dims().data(), static_cast<size_t>(tensor.dims_size())})
+                 .value_or(0) <= kMostElements;
+    default:
+      return false;
+  }
+}
+
 // Reads the tensors of one model into a ScannedModel.
 class Scanner {
  public:
@@ -109,6 +126,7 @@ class Scanner {
     }
     if (uses_.graph_outputs.count(site.name) != 0) return InlineReason::kGraphOutput;
     if (uses_.shape_read.count(site.name) != 0) return InlineReason::kShapeInference;
+    if (may_become_a_shape(*site.tensor)) return InlineReason::kBelowMinBytes;
     return std::nullopt;
   }
 

@@ -61,6 +61,11 @@ constexpr std::array kShapeOperands = {
     ShapeOperand{"Loop", 0b1},
 };
 
+// Operators that ONNX Runtime drops where they change nothing: what read their output then reads
+// their input.
+constexpr std::array<std::string_view, 6> kDroppable = {"Identity", "Cast", "Add",
+                                                        "Sub",      "Mul",  "Div"};
+
 bool reads_shape(const onnx::NodeProto& node, int input) {
   for (const ShapeOperand& operand : kShapeOperands) {
     if (node.op_type() == operand.op) return input < 32 && (operand.inputs >> input & 1) != 0;
@@ -87,11 +92,12 @@ class Reader {
     for (const onnx::NodeProto& node : function.node()) this->node(node, constants);
   }
 
-  // A value that a call gives to a function is read like the function's input.
-  void follow_calls() {
+  // Counts as read by shape inference, too, what reaches such an operand by a function's input or
+  // through a node that may be dropped.
+  void follow_shapes() {
     std::vector<std::string> reached(uses.shape_read.begin(), uses.shape_read.end());
     while (!reached.empty()) {
-      const auto [begin, end] = given_.equal_range(reached.back());
+      const auto [begin, end] = came_from_.equal_range(reached.back());
       reached.pop_back();
       for (auto at = begin; at != end; ++at) {
         if (uses.shape_read.insert(at->second).second) reached.push_back(at->second);
@@ -122,7 +128,7 @@ class Reader {
   void node(const onnx::NodeProto& node, std::set<std::string>& constants) {
     bool all_constant = true;
     bool has_subgraph = false;
-    note_call(node);
+    note_origins(node);
     for (int i = 0; i < node.input_size(); ++i) {
       if (node.input(i).empty()) continue;
       uses.consumed.insert(node.input(i));
@@ -141,15 +147,19 @@ class Reader {
   }
 
  private:
-  void note_call(const onnx::NodeProto& node) {
+  void note_origins(const onnx::NodeProto& node) {
+    if (std::find(kDroppable.begin(), kDroppable.end(), node.op_type()) != kDroppable.end() &&
+        node.output_size() == 1) {
+      for (const std::string& input : node.input()) came_from_.emplace(node.output(0), input);
+    }
     const auto called = functions_.find({node.domain(), node.op_type()});
     if (called == functions_.end()) return;
     const int inputs = std::min(node.input_size(), called->second->input_size());
-    for (int i = 0; i < inputs; ++i) given_.emplace(called->second->input(i), node.input(i));
+    for (int i = 0; i < inputs; ++i) came_from_.emplace(called->second->input(i), node.input(i));
   }
 
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
-  std::multimap<std::string, std::string> given_;  // a function's input, and what a call gives it
+  std::multimap<std::string, std::string> came_from_;
 };
 
 }  // namespace
@@ -158,7 +168,7 @@ GraphUses find_uses(const onnx::ModelProto& model) {
   Reader reader(model);
   reader.graph(model.graph(), {});
   for (const onnx::FunctionProto& function : model.functions()) reader.function(function);
-  reader.follow_calls();
+  reader.follow_shapes();
   return std::move(reader.uses);
 }
 

@@ -126,6 +126,29 @@ TEST_F(ScanModel, FindsBytesShapesAndFolding) {
   EXPECT_FALSE(scanned.tensors[1].folded);  // Add has an input that is not
 }
 
+TEST_F(ScanModel, KeepsWhatOnnxRuntimeMayUseAsAShape) {
+  const auto numbers = [](const std::string& name, int64_t count) {
+    return raw(name, noise(static_cast<size_t>(count) * 8, 1), onnx::TensorProto::INT64, {count});
+  };
+  onnx::ModelProto model =
+      test::model_of({numbers("eight", 8), numbers("nine", 9), raw("bytes", noise(8, 1)),
+                      numbers("through identity", 9), numbers("through two", 9)});
+  onnx::GraphProto& graph = *model.mutable_graph();
+  test::add_node(graph, "Tile", {"x", "through identity_out"}, {"y"});
+  test::add_node(graph, "Add", {"zero", "through two_out"}, {"sum"});
+  test::add_node(graph, "Expand", {"x", "sum"}, {"z"});
+  add("a.onnx", model);
+  std::map<std::string, std::optional<InlineReason>> reasons;
+  for (const TensorRef& tensor : scan_model(temp_ / "in/a.onnx").tensors) {
+    reasons[tensor.name] = tensor.inline_reason;
+  }
+  EXPECT_EQ(reasons.at("eight"), InlineReason::kBelowMinBytes);
+  EXPECT_EQ(reasons.at("nine"), std::nullopt);
+  EXPECT_EQ(reasons.at("bytes"), std::nullopt);
+  EXPECT_EQ(reasons.at("through identity"), InlineReason::kShapeInference);
+  EXPECT_EQ(reasons.at("through two"), InlineReason::kShapeInference);
+}
+
 TEST_F(ScanModel, RefusesIllegalExternalReferences) {
   write_file(temp_ / "in/w.data", noise(100, 1));
   write_file(temp_ / "outside.data", noise(100, 1));
