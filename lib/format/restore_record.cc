@@ -15,7 +15,12 @@ namespace {
 
 constexpr int kLevel = 3;
 constexpr uint64_t kVersion = 1;
-constexpr uint64_t kLargest = uint64_t{1} << 32;  // an .onnx file has less than 2 GiB
+// What runs, locations and pieces may take: three million pieces.
+constexpr uint64_t kLargestHead = uint64_t{64} << 20;
+constexpr uint64_t kLargestOriginal = uint64_t{1} << 32;  // an .onnx file has less than 2 GiB
+// Of what zstd reads, a block of one repeated byte says most: 128 KiB in 4 bytes. Source: RFC 8878,
+// 3.1.1.2.
+constexpr uint64_t kLargestRatio = 1 << 15;
 
 constexpr size_t kFarBytes = size_t{1} << 20;  // beyond zstd's usual reach at this level
 
@@ -96,6 +101,11 @@ std::string pack_record(const RestoreRecord& record, std::string_view model) {
       append_varint(plain, piece.value);
     }
   }
+  if (plain.size() > kLargestHead) {
+    throw Error(ErrorCode::kUnsupported, "restore record: needs " + std::to_string(plain.size()) +
+                                             " bytes for the places of tensors, at most " +
+                                             std::to_string(kLargestHead) + " are possible");
+  }
   plain += record.literal;
   // Small models are many, and fresh tables for each cost more than their compression.
   thread_local const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
@@ -119,10 +129,17 @@ std::string pack_record(const RestoreRecord& record, std::string_view model) {
   return packed;
 }
 
-RestoreRecord unpack_record(std::string_view bytes, std::string_view model) {
+RestoreRecord unpack_record(std::string_view bytes, std::string_view model,
+                            uint64_t original_bytes) {
   const unsigned long long size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
-  if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > kLargest) {
+  if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) {
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
+  }
+  const uint64_t most = std::min(kLargestHead + std::min(original_bytes, kLargestOriginal),
+                                 bytes.size() * kLargestRatio);
+  if (size > most) {
+    throw Error(ErrorCode::kInvalid, "restore record: claims " + std::to_string(size) +
+                                         " bytes, can hold at most " + std::to_string(most));
   }
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
                                                                      ZSTD_freeDCtx);

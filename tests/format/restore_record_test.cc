@@ -57,19 +57,22 @@ std::string varints(std::initializer_list<uint64_t> values) {
   return text;
 }
 
+constexpr uint64_t kOriginalBytes = uint64_t{8} << 20;
+
 TEST(PackRecord, RoundTripsByteForByte) {
   const RestoreRecord record = small_record();
   const std::string packed = pack_record(record, kModel);
-  expect_equal(unpack_record(packed, kModel), record);
+  expect_equal(unpack_record(packed, kModel, kOriginalBytes), record);
   EXPECT_EQ(pack_record(record, kModel), packed);
-  EXPECT_EQ(pack_record(unpack_record(packed, kModel), kModel), packed);
+  EXPECT_EQ(pack_record(unpack_record(packed, kModel, kOriginalBytes), kModel), packed);
 }
 
 TEST(PackRecord, RoundTripsEmptyRecordsAndModels) {
   for (const std::string_view model : {std::string_view(), kModel}) {
     SCOPED_TRACE(model);
-    expect_equal(unpack_record(pack_record({}, model), model), {});
-    expect_equal(unpack_record(pack_record(small_record(), model), model), small_record());
+    expect_equal(unpack_record(pack_record({}, model), model, kOriginalBytes), {});
+    expect_equal(unpack_record(pack_record(small_record(), model), model, kOriginalBytes),
+                 small_record());
   }
 }
 
@@ -81,13 +84,15 @@ TEST(PackRecord, SaysOnlyWhatDiffersFromALargeModel) {
   record.literal = model.substr(0, 1000) + "x" + model.substr(1000);
   const std::string packed = pack_record(record, model);
   EXPECT_LT(packed.size(), model.size() / 100);
-  EXPECT_EQ(unpack_record(packed, model).literal, record.literal);
+  EXPECT_EQ(unpack_record(packed, model, kOriginalBytes).literal, record.literal);
 }
 
 TEST(UnpackRecord, RefusesEveryTruncation) {
   const std::string packed = pack_record(small_record(), kModel);
   for (size_t size = 0; size < packed.size(); ++size) {
-    EXPECT_THROW(unpack_record(std::string_view(packed).substr(0, size), kModel), Error) << size;
+    EXPECT_THROW(unpack_record(std::string_view(packed).substr(0, size), kModel, kOriginalBytes),
+                 Error)
+        << size;
   }
 }
 
@@ -98,7 +103,7 @@ TEST(UnpackRecord, ThrowsOrReadsOnAnyBitFlip) {
     std::string flipped = packed;
     flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
     try {
-      unpack_record(flipped, kModel);
+      unpack_record(flipped, kModel, kOriginalBytes);
     } catch (const Error&) {
     }
   }
@@ -123,9 +128,9 @@ TEST(UnpackRecord, RefusesHostileText) {
         Case{"tensor index wraps to 0", varints({1, 1, 0, uint64_t{1} << 32, 0})},
         Case{"varint does not end", varints({1}) + std::string(11, '\xff')}}) {
     SCOPED_TRACE(c.name);
-    EXPECT_THROW(unpack_record(compressed(c.plain), {}), Error);
+    EXPECT_THROW(unpack_record(compressed(c.plain), {}, kOriginalBytes), Error);
   }
-  EXPECT_NO_THROW(unpack_record(compressed(varints({1, 0, 0}) + "literal"), {}));
+  EXPECT_NO_THROW(unpack_record(compressed(varints({1, 0, 0}) + "literal"), {}, kOriginalBytes));
 }
 
 TEST(UnpackRecord, RefusesASizeThatTheFrameDoesNotHold) {
@@ -134,7 +139,26 @@ TEST(UnpackRecord, RefusesASizeThatTheFrameDoesNotHold) {
     std::string frame("\x28\xb5\x2f\xfd\xe0", 5);
     frame += std::string("\x00\x00\x00\x00\x02\x00\x00", 7) + high;
     frame += std::string("\x09\x00\x00\x01", 4);
-    EXPECT_THROW(unpack_record(frame, {}), Error);
+    EXPECT_THROW(unpack_record(frame, {}, kOriginalBytes), Error);
+  }
+}
+
+TEST(UnpackRecord, TakesNoMoreMemoryThanTheOriginalAndTheFrameAllow) {
+  const std::string literal(size_t{100} << 20, 'x');
+  RestoreRecord record;
+  record.literal = literal;
+  const std::string packed = pack_record(record, {});
+  EXPECT_EQ(unpack_record(packed, {}, literal.size()).literal.size(), literal.size());
+  EXPECT_THROW(unpack_record(packed, {}, size_t{20} << 20), Error);  // 64 MiB are for runs
+  // A frame of 13 bytes that claims 1 MiB, more than 13 bytes can say.
+  const std::string frame("\x28\xb5\x2f\xfd\xa0\x00\x00\x10\x00\x0b\x00\x00x", 13);
+  try {
+    unpack_record(frame, {}, kOriginalBytes);
+    ADD_FAILURE() << "was read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("claims 1048576 bytes, can hold at most 425984"),
+              std::string::npos)
+        << error.what();
   }
 }
 
