@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <optional>
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
+#include "restore/target_file.h"
 #include "util/mapped_file.h"
-#include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -24,44 +23,6 @@ using Bytes = std::span<const std::byte>;
 std::string_view as_text(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-// Restored files are written under temporary names and renamed when complete.
-class TargetFile {
- public:
-  TargetFile(fs::path path, uint64_t size, bool force) : path_(std::move(path)), temporary_(path_) {
-    std::error_code ignored;
-    if (!force && fs::exists(fs::symlink_status(path_, ignored))) {
-      throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already",
-                  "--force overwrites it");
-    }
-    fs::create_directories(path_.parent_path());
-    temporary_ += ".wshare-part";
-    fs::remove(temporary_, ignored);
-    file_ = std::make_unique<OutputFile>(temporary_, size);
-  }
-  TargetFile(TargetFile&&) = default;
-  ~TargetFile() {
-    std::error_code ignored;
-    if (file_ != nullptr) fs::remove(temporary_, ignored);
-  }
-
-  OutputFile& file() { return *file_; }
-
-  void publish() {
-    file_->close();
-    std::error_code error;
-    fs::rename(temporary_, path_, error);
-    if (error)
-      throw Error(ErrorCode::kIo,
-                  in_quotes(path_.string()) + ": cannot put it there: " + error.message());
-    file_ = nullptr;
-  }
-
- private:
-  fs::path path_;
-  fs::path temporary_;
-  std::unique_ptr<OutputFile> file_;
-};
 
 // An external file being put together, perhaps from several models.
 struct External {
@@ -84,13 +45,12 @@ class Restorer {
  public:
   Restorer(const fs::path& bundle, const fs::path& output, const RestoreOptions& options)
       : bundle_(bundle), output_(output), options_(options), manifest_(load_manifest(bundle)) {
+    if (is_inside(output, bundle)) {
+      throw Error(ErrorCode::kIo,
+                  in_quotes(output.string()) + ": is the bundle itself or lies in it");
+    }
     for (const BlobRecord& blob : manifest_.blobs) {
-      blobs_.push_back(MappedFile::open(bundle_ / blob.file));
-      if (blobs_.back().bytes().size() != blob.size) {
-        throw Error(ErrorCode::kInvalid,
-                    in_quotes(blob.file) + ": has " + std::to_string(blobs_.back().bytes().size()) +
-                        " bytes, the manifest says " + std::to_string(blob.size));
-      }
+      blobs_.push_back(open_checked(blob.file, blob.size));
     }
   }
 
@@ -121,6 +81,7 @@ class Restorer {
       complete[path] = external.complete();
       external.target.publish();
     }
+    folders_.keep();
     for (size_t i = 0; i < result.size(); ++i) {
       result[i].identical = std::all_of(external_of[i].begin(), external_of[i].end(),
                                         [&](const fs::path& path) { return complete[path]; });
@@ -129,6 +90,17 @@ class Restorer {
   }
 
  private:
+  MappedFile open_checked(const std::string& name, uint64_t size) const {
+    MappedFile file = MappedFile::open(bundle_ / name);
+    if (file.bytes().size() != size) {
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(name) + ": has " + std::to_string(file.bytes().size()) +
+                      " bytes, the manifest says " + std::to_string(size),
+                  "'wshare verify' lists all damage");
+    }
+    return file;
+  }
+
   Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) const {
     const Bytes bytes = slice(blobs_[extent.blob].bytes(), extent);
     if (content_hash(bytes, thread_count(options_.threads)) != hash) {
@@ -143,18 +115,27 @@ class Restorer {
   RestoreRecord read_record(const ModelRecord& model) const {
     const Bytes bytes = checked(model.source.record, model.source.record_hash,
                                 "the record of " + in_quotes(model.name));
-    const MappedFile file = MappedFile::open(bundle_ / model.file);
+    const MappedFile file = open_checked(model.file, model.size);
     if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
                   "'wshare verify' lists all damage");
     }
-    RestoreRecord record = unpack_record(as_text(bytes), as_text(file.bytes()));
+    RestoreRecord record = unpack(model, as_text(bytes), as_text(file.bytes()));
     if (content_hash(std::as_bytes(std::span(record.literal))) != model.source.graph_hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.name) + ": its restore record does not fit the manifest");
     }
     return record;
+  }
+
+  static RestoreRecord unpack(const ModelRecord& model, std::string_view bytes,
+                              std::string_view file) {
+    try {
+      return unpack_record(bytes, file, model.source.size);
+    } catch (const Error& error) {
+      throw Error(error.code(), in_quotes(model.name) + ": " + error.what(), error.hint());
+    }
   }
 
   const TensorRecord& tensor(const ModelRecord& model, uint64_t index) const {
@@ -169,6 +150,7 @@ class Restorer {
 
   TargetFile write_model(const ModelRecord& model, const RestoreRecord& record,
                          const fs::path& path) {
+    folders_.make(path.parent_path());
     TargetFile target(path, model.source.size, options_.force);
     Bytes literal = std::as_bytes(std::span(record.literal));
     for (const LiteralRun& run : record.runs) {
@@ -195,6 +177,12 @@ class Restorer {
     const fs::path path = join_inside(folder, record.location).lexically_normal();
     auto at = externals_.find(path);
     if (at == externals_.end()) {
+      if (record.size > INT64_MAX) {
+        throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its external file " +
+                                             in_quotes(record.location) + " has " +
+                                             std::to_string(record.size) + " bytes, over 2^63");
+      }
+      folders_.make(path.parent_path());
       at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}})
                .first;
       if (record.size > 0)
@@ -244,6 +232,7 @@ class Restorer {
   RestoreOptions options_;
   Manifest manifest_;
   std::vector<MappedFile> blobs_;
+  MadeFolders folders_;  // before the files in them, so that it is destroyed after these
   std::map<fs::path, External> externals_;
 };
 
@@ -251,10 +240,6 @@ class Restorer {
 
 std::vector<RestoredModel> restore(const fs::path& bundle, const std::vector<std::string>& names,
                                    const fs::path& output, const RestoreOptions& options) {
-  if (fs::exists(output) && is_inside(output, bundle)) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(output.string()) + ": is the bundle itself or lies in it");
-  }
   return Restorer(bundle, output, options).run(names);
 }
 
