@@ -1,8 +1,13 @@
 #include "wshare/models.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "util/paths.h"
 #include "util/text.h"
@@ -27,9 +32,17 @@ std::vector<fs::path> models_in(const fs::path& folder) {
   return found;
 }
 
+// What links of both kinds to one file have in common.
+std::pair<dev_t, ino_t> file_of(const fs::path& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + std::strerror(errno));
+  }
+  return {status.st_dev, status.st_ino};
+}
+
 void require_unique(const std::vector<ModelInput>& models) {
-  CanonicalPaths canonical;
-  std::set<fs::path> paths;
+  std::map<std::pair<dev_t, ino_t>, fs::path> files;
   std::map<std::string, fs::path> names;
   for (const ModelInput& model : models) {
     if (!is_file_name(model.name)) {
@@ -38,8 +51,12 @@ void require_unique(const std::vector<ModelInput>& models) {
           in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
           "give it a name: NAME=" + model.path.string());
     }
-    if (!paths.insert(canonical.of(model.path)).second) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.path.string()) + ": is given twice");
+    const auto [same, is_new_file] = files.try_emplace(file_of(model.path), model.path);
+    if (!is_new_file) {
+      throw Error(
+          ErrorCode::kInvalid,
+          in_quotes(model.path.string()) + ": is given twice" +
+              (same->second == model.path ? "" : ", also as " + in_quotes(same->second.string())));
     }
     const auto [other, is_new] = names.try_emplace(model.name, model.path);
     if (!is_new) {
