@@ -1,0 +1,193 @@
+// Damaged and hostile bundles: what verify, restore and dedupe --force say of them.
+
+#include "format/manifest.h"
+#include "format/restore_record.h"
+#include "support/cli_test.h"
+#include "util/content_hash.h"
+
+namespace wshare::test {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class BadBundle : public CliTest {
+ protected:
+  BadBundle() {
+    add("a.onnx", {raw("trunk", noise(70000, 1)), raw("head", noise(5000, 2))});
+    add("b.onnx", model_of({raw("trunk", noise(70000, 1)),
+                            external("w", 3000, {{"location", "b.data"}, {"offset", "9"}})}));
+    add("b.data", noise(3100, 4));
+    EXPECT_EQ(run({"dedupe", path("in"), "-o", path("bundle")}), 0) << err_;
+    manifest_ = read_file(temp_ / "bundle/manifest.json");
+  }
+
+  // Writes `text` as the manifest, with a manifest_hash that fits.
+  void write_sealed(std::string text) {
+    const size_t at = text.size() - 36;  // 32 digits, then a quote and the last brace on its line
+    text.replace(at, 32, 32, '0');
+    text.replace(at, 32, to_hex(content_hash(std::as_bytes(std::span(text)))));
+    write_file(temp_ / "bundle/manifest.json", text);
+  }
+  void write_sealed(Json json) {
+    json["manifest_hash"] = std::string(32, '0');
+    std::string text = json.dump();
+    text.pop_back();
+    write_sealed(text.substr(0, text.size() - 1) + "\"\n}\n");
+  }
+
+  void expect_restore_refused(int code, const std::vector<std::string>& texts) {
+    expect_refused({"restore", path("bundle"), "-o", path("back")}, code, texts);
+  }
+
+  // Expects verify to answer "no" with a finding of `kind` about `file`.
+  void expect_found(const std::string& kind, const std::string& file) {
+    EXPECT_EQ(run({"verify", path("bundle"), "--json"}), 1) << err_;
+    EXPECT_EQ(err_, "");
+    const Json report = Json::parse(out_);
+    EXPECT_TRUE(std::any_of(report.at("findings").begin(), report.at("findings").end(),
+                            [&](const Json& finding) {
+                              return finding.at("kind") == kind && finding.at("file") == file;
+                            }))
+        << "no " << kind << " of " << file << " in " << out_;
+  }
+
+  std::string manifest_;
+};
+
+TEST_F(BadBundle, IsNoBundle) {
+  expect_refused({"verify", path("in")}, 3, {"in'", "is no bundle", "hint: "});
+  expect_refused({"restore", path("in"), "-o", path("back")}, 3, {"in'", "is no bundle"});
+  expect_refused({"verify", path("none")}, 3, {"none'", "is no bundle"});
+  expect_refused({"restore", path("none"), "-o", path("none")}, 3, {"none'", "is no bundle"});
+  expect_refused({"restore", path("bundle"), "z", "-o", path("back")}, 4, {"'z'", "'a', 'b'"});
+}
+
+TEST_F(BadBundle, IsOfANewerVersion) {
+  const std::string from = "\"version\": 1";
+  std::string text = manifest_;
+  write_sealed(text.replace(text.find(from), from.size(), "\"version\": 12"));
+  const std::vector<std::string> both = {"format 12", "up to 1", "hint: use a newer wshare"};
+  expect_restore_refused(5, both);
+  expect_refused({"verify", path("bundle")}, 5, both);
+  expect_refused({"dedupe", path("in"), "-o", path("bundle"), "--force"}, 5, both);
+}
+
+TEST_F(BadBundle, HasAManifestThatIsCutOff) {
+  for (size_t size = 0; size < manifest_.size(); size += size < 100 ? 1 : 13) {
+    SCOPED_TRACE(size);
+    write_file(temp_ / "bundle/manifest.json", manifest_.substr(0, size));
+    expect_restore_refused(4, {"manifest.json'"});
+    expect_found("manifest", "manifest.json");
+  }
+}
+
+// Every value of the manifest in turn becomes one of another type, and the hash is made to fit.
+TEST_F(BadBundle, HasAManifestOfWrongTypes) {
+  const Json whole = Json::parse(manifest_);
+  const Json flat = whole.flatten();
+  std::vector<std::string> places;
+  for (const auto& [place, value] : flat.items()) {
+    for (std::string at = place; !at.empty(); at.resize(at.rfind('/'))) places.push_back(at);
+  }
+  std::sort(places.begin(), places.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  ASSERT_GT(places.size(), 60u);
+  for (const std::string& place : places) {
+    // write_sealed() puts the hash right; versions have a test of their own; models[].blobs is for
+    // people, tensors name theirs.
+    if (place == "/manifest_hash" || place == "/version") continue;
+    if (place.starts_with("/models/") && place.find("/blobs") != std::string::npos) continue;
+    for (const Json& wrong : {Json(nullptr), Json(true), Json("../x"), Json(-1), Json(1.5),
+                              Json(~uint64_t{0}), Json::array(), Json::object()}) {
+      SCOPED_TRACE(place + " = " + wrong.dump());
+      Json json = whole;
+      json[Json::json_pointer(place)] = wrong;
+      write_sealed(json);
+      const int code = run({"restore", path("bundle"), "-o", path("back")});
+      const Json& right = whole.at(Json::json_pointer(place));
+      // Another text is no wrong type, and an empty list is one of nothing.
+      if (right.type() == wrong.type() || (right.is_array() && wrong.empty())) {
+        EXPECT_TRUE(code == 0 || code == 4) << code << err_;
+        fs::remove_all(temp_ / "back");
+        continue;
+      }
+      EXPECT_EQ(code, 4) << err_;
+      EXPECT_TRUE(err_.starts_with("wshare: ")) << err_;
+      EXPECT_EQ(out_, "");
+      EXPECT_FALSE(fs::exists(temp_ / "back"));
+      EXPECT_EQ(run({"verify", path("bundle")}), 1) << out_ << err_;
+    }
+  }
+}
+
+TEST_F(BadBundle, HasHostileFileNames) {
+  struct Case {
+    const char* name;
+    const char* place;
+  };
+  for (const Case& c : {Case{"a blob", "/blobs/0/file"}, Case{"a model", "/models/0/file"},
+                        Case{"an original", "/models/0/source/file"},
+                        Case{"a folder of originals", "/models/0/source/folder"}}) {
+    for (const char* file :
+         {"../evil", "..", ".", "/etc/evil", "x/../../evil", "a\\b", ".hidden"}) {
+      SCOPED_TRACE(c.name + std::string(" ") + file);
+      Json json = Json::parse(manifest_);
+      json[Json::json_pointer(c.place)] = file;
+      write_sealed(json);
+      expect_restore_refused(4, {"unsafe", "manifest.json'"});
+      expect_found("manifest", "manifest.json");
+    }
+  }
+}
+
+// A restore record is compressed, so its locations need a writer of their own.
+TEST_F(BadBundle, HasAHostileLocationInARestoreRecord) {
+  for (const std::string location : {"../evil", "/tmp/evil", "x/../../evil", ""}) {
+    SCOPED_TRACE(location);
+    write_file(temp_ / "bundle/manifest.json", manifest_);
+    Manifest manifest = load_manifest(temp_ / "bundle");
+    ModelRecord& model = manifest.models.at(1);
+    BlobRecord& blob = manifest.blobs.at(model.source.record.blob);
+    std::string blob_bytes = read_file(temp_ / "bundle" / blob.file).substr(0, blob.size);
+    const std::string onnx = read_file(temp_ / "bundle" / model.file);
+    RestoreRecord record = unpack_record(
+        std::string_view(blob_bytes).substr(model.source.record.offset, model.source.record.size),
+        onnx, model.source.size);
+    record.external.at(0).location = location;
+    const std::string packed = pack_record(record, onnx);
+    model.source.record = {model.source.record.blob, blob_bytes.size(), packed.size()};
+    model.source.record_hash = content_hash(std::as_bytes(std::span(packed)));
+    blob_bytes += packed;
+    blob.size = blob_bytes.size();
+    write_file(temp_ / "bundle" / blob.file, blob_bytes);
+    write_file(temp_ / "bundle/manifest.json", to_json(manifest));
+    expect_restore_refused(4, {"leaves its folder"});
+  }
+}
+
+TEST_F(BadBundle, HasFilesThatAreDamagedOrGone) {
+  for (const auto& [name, bytes] : files_in(temp_ / "bundle")) {
+    if (name == "manifest.json") continue;
+    SCOPED_TRACE(name);
+    const fs::path file = temp_ / "bundle" / name;
+    std::string changed = bytes;
+    changed[bytes.size() / 3] = static_cast<char>(changed[bytes.size() / 3] ^ 1);
+    write_file(file, changed);
+    expect_restore_refused(4, {name + "'", "damaged"});
+    expect_found("hash", name);
+    for (const size_t size : {size_t{0}, bytes.size() / 2, bytes.size() - 1}) {
+      write_file(file, bytes.substr(0, size));
+      expect_restore_refused(4, {name + "'", std::to_string(size), std::to_string(bytes.size())});
+      expect_found("size", name);
+    }
+    fs::remove(file);
+    expect_restore_refused(3, {name + "'", "No such file"});
+    expect_found("missing", name);
+    write_file(file, bytes);
+  }
+  EXPECT_EQ(run({"restore", path("bundle"), "-o", path("back")}), 0) << err_;
+  EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
+}
+
+}  // namespace
+}  // namespace wshare::test
