@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "bundle/originals.h"
 #include "format/dtype.h"
@@ -109,7 +110,7 @@ class Writer {
       return ExternalPlace{draft_.plan.blobs[extent->blob].file, extent->offset, extent->size};
     });
     const MappedFile& original = model.file.file();
-    const RestoreRecord restore = describe_original(model, places, rest_);
+    RestoreRecord restore = describe_original(model, places, rest_);
     ModelRecord& record = manifest_.models[m];
     record.name = draft_.inputs[m].name;
     record.file = draft_.plan.model_files[m];
@@ -127,7 +128,7 @@ class Writer {
                                 std::string(find_dtype(tensor.dtype)->name), tensor.shape,
                                 *places[t], content.hash, tensor.folded});
     }
-    records_[m] = pack_record(restore, bytes);
+    records_[m] = pack_record(std::move(restore), bytes);
     write_file(record.file, bytes);
   }
 

@@ -47,7 +47,9 @@ std::string take_text(std::span<const std::byte>& bytes, uint64_t size) {
   return text;
 }
 
-RestoreRecord read_record(std::span<const std::byte> bytes) {
+// Takes `plain` apart; what is left of it is the literal, so that no second copy of that is made.
+RestoreRecord read_record(std::string plain) {
+  std::span<const std::byte> bytes = std::as_bytes(std::span(plain));
   if (take_varint(bytes) != kVersion)
     throw Error(ErrorCode::kUnsupported, "restore record: unknown version");
   RestoreRecord record;
@@ -75,38 +77,49 @@ RestoreRecord read_record(std::span<const std::byte> bytes) {
     }
     record.external.push_back(std::move(external));
   }
-  record.literal = take_text(bytes, bytes.size());
+  plain.erase(0, plain.size() - bytes.size());
+  record.literal = std::move(plain);
   return record;
+}
+
+// Everything of `record` but the literal.
+std::string head_of(const RestoreRecord& record) {
+  std::string head;
+  append_varint(head, kVersion);
+  append_varint(head, record.runs.size());
+  for (const LiteralRun& run : record.runs) {
+    append_varint(head, run.literal_size);
+    append_varint(head, run.tensor);
+  }
+  append_varint(head, record.external.size());
+  for (const ExternalRecord& external : record.external) {
+    append_varint(head, external.location.size());
+    head += external.location;
+    append_varint(head, external.size);
+    append_varint(head, external.pieces.size());
+    for (const ExternalPiece& piece : external.pieces) {
+      append_varint(head, static_cast<uint64_t>(piece.kind));
+      append_varint(head, piece.offset);
+      append_varint(head, piece.value);
+    }
+  }
+  if (head.size() > kLargestHead) {
+    throw Error(ErrorCode::kUnsupported, "restore record: needs " + std::to_string(head.size()) +
+                                             " bytes for the places of tensors, at most " +
+                                             std::to_string(kLargestHead) + " are possible");
+  }
+  return head;
 }
 
 }  // namespace
 
-std::string pack_record(const RestoreRecord& record, std::string_view model) {
-  std::string plain;
-  append_varint(plain, kVersion);
-  append_varint(plain, record.runs.size());
-  for (const LiteralRun& run : record.runs) {
-    append_varint(plain, run.literal_size);
-    append_varint(plain, run.tensor);
-  }
-  append_varint(plain, record.external.size());
-  for (const ExternalRecord& external : record.external) {
-    append_varint(plain, external.location.size());
-    plain += external.location;
-    append_varint(plain, external.size);
-    append_varint(plain, external.pieces.size());
-    for (const ExternalPiece& piece : external.pieces) {
-      append_varint(plain, static_cast<uint64_t>(piece.kind));
-      append_varint(plain, piece.offset);
-      append_varint(plain, piece.value);
-    }
-  }
-  if (plain.size() > kLargestHead) {
-    throw Error(ErrorCode::kUnsupported, "restore record: needs " + std::to_string(plain.size()) +
-                                             " bytes for the places of tensors, at most " +
-                                             std::to_string(kLargestHead) + " are possible");
-  }
+std::string pack_record(RestoreRecord record, std::string_view model) {
+  // A literal may be as large as the weights (varint fields), so no copy of it lives longer than it
+  // must.
+  std::string plain = head_of(record);
+  plain.reserve(plain.size() + record.literal.size());
   plain += record.literal;
+  std::string().swap(record.literal);
   // Small models are many, and fresh tables for each cost more than their compression.
   thread_local const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
                                                                                   ZSTD_freeCCtx);
@@ -126,6 +139,8 @@ std::string pack_record(const RestoreRecord& record, std::string_view model) {
       ZSTD_compress2(context.get(), packed.data(), packed.size(), plain.data(), plain.size());
   if (ZSTD_isError(size) != 0) throw Error(ErrorCode::kIo, "cannot compress a restore record");
   packed.resize(size);
+  std::string().swap(plain);  // before the copy that the next line makes
+  packed.shrink_to_fit();
   return packed;
 }
 
@@ -151,7 +166,7 @@ RestoreRecord unpack_record(std::string_view bytes, std::string_view model,
       ZSTD_decompressDCtx(context.get(), plain.data(), plain.size(), bytes.data(), bytes.size());
   if (ZSTD_isError(got) != 0 || got != plain.size())
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
-  return read_record(std::as_bytes(std::span(plain)));
+  return read_record(std::move(plain));
 }
 
 }  // namespace wshare

@@ -40,7 +40,7 @@ struct RestoreRecord {
 // Returns the compressed bytes of `record`. `model` is the bundle's .onnx, which holds nearly the
 // same bytes: the record says only what differs. Throws Error(kUnsupported) if there are millions
 // of runs and pieces.
-std::string pack_record(const RestoreRecord& record, std::string_view model);
+std::string pack_record(RestoreRecord record, std::string_view model);
 
 // Returns the record in `bytes`, given the same `model`, for an original of `original_bytes` bytes:
 // memory grows with that size, whatever `bytes` claim.
