@@ -1,0 +1,87 @@
+// Anonymous memory does not grow with the weights: dedupe, verify and restore of 512 MiB run with
+// 64 MiB and twice what the models hold beside raw weights. RLIMIT_DATA holds them to it: it counts
+// the heap, stacks of threads and private writable maps, but no mapped file.
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/bundle_test.h"
+
+namespace wshare::test {
+namespace {
+
+constexpr bool kSanitized = WSHARE_SANITIZED;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kWeightBytes = 64 * kMiB;
+
+class AnonymousMemory : public BundleTest {
+ protected:
+  std::string path(const std::string& name) const { return (temp_ / name).string(); }
+
+  // The exit code of the program, run in a process of its own that gets `bytes` of memory for data.
+  static int run_within(uint64_t bytes, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), WSHARE_PROGRAM);
+    std::vector<char*> pointers;
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      const rlimit limit{bytes, bytes};
+      if (setrlimit(RLIMIT_DATA, &limit) != 0) _exit(126);
+      execv(WSHARE_PROGRAM, pointers.data());
+      _exit(127);
+    }
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  // Adds a model, piece by piece, with raw weights of kWeightBytes each.
+  void add_large(const std::string& file, const std::vector<uint32_t>& seeds) {
+    std::vector<onnx::TensorProto> tensors;
+    for (const uint32_t seed : seeds) {
+      tensors.push_back(raw("w" + std::to_string(seed), noise(kWeightBytes, seed)));
+    }
+    add(file, tensors);
+  }
+};
+
+TEST_F(AnonymousMemory, DoesNotGrowWithTheWeights) {
+  if (kSanitized) GTEST_SKIP() << "A SANITIZER NEEDS MEMORY OF ITS OWN: NOTHING WAS TESTED";
+  add_large("a.onnx", {1, 2});
+  add_large("b.onnx", {1, 3});
+  add_large("c.onnx", {1, 4});
+  add("d.onnx", model_of({external("w", kWeightBytes, {{"location", "d.data"}})}));
+  add("d.data", noise(kWeightBytes, 2));
+  onnx::TensorProto typed = raw("w", "", onnx::TensorProto::INT64, {kWeightBytes / 8});
+  typed.clear_raw_data();
+  for (uint64_t i = 0; i < kWeightBytes / 8; ++i) {
+    typed.add_int64_data(static_cast<int64_t>(i % 100));  // one byte each in the file
+  }
+  add("e.onnx", {typed});
+  const uint64_t beside_raw = fs::file_size(temp_ / "in/e.onnx") + kMiB / 2;
+  ASSERT_LT(beside_raw, 9 * kMiB);
+
+  const uint64_t bound = 64 * kMiB + 2 * beside_raw;
+  EXPECT_EQ(run_within(bound, {"dedupe", path("in"), "-o", path("bundle"), "-q", "-j", "2"}), 0);
+  EXPECT_EQ(run_within(bound, {"verify", path("bundle"), "-q", "-j", "2"}), 0);
+  EXPECT_EQ(run_within(bound, {"restore", path("bundle"), "-o", path("back"), "-q"}), 0);
+  for (const std::string& name : names_in(temp_ / "in")) {
+    EXPECT_TRUE(read_file(temp_ / "in" / name) == read_file(temp_ / "back" / name)) << name;
+  }
+}
+
+// The limit is one: without memory for its graph a model is refused.
+TEST_F(AnonymousMemory, IsWhatTheLimitCounts) {
+  if (kSanitized) GTEST_SKIP() << "A SANITIZER NEEDS MEMORY OF ITS OWN: NOTHING WAS TESTED";
+  onnx::ModelProto model = model_of({raw("w", noise(5000, 1))});
+  model.mutable_graph()->set_doc_string(std::string(64 * kMiB, 'x'));
+  add("a.onnx", model);
+  EXPECT_EQ(run_within(32 * kMiB, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 3);
+  EXPECT_EQ(run_within(512 * kMiB, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
+}
+
+}  // namespace
+}  // namespace wshare::test
