@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
@@ -148,8 +149,16 @@ class Restorer {
     return model.tensors[static_cast<size_t>(index)];
   }
 
+  void claim(const fs::path& path) {
+    if (!claimed_.insert(path.lexically_normal()).second) {
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(path.string()) + ": two originals have this place");
+    }
+  }
+
   TargetFile write_model(const ModelRecord& model, const RestoreRecord& record,
                          const fs::path& path) {
+    claim(path);
     folders_.make(path.parent_path());
     TargetFile target(path, model.source.size, options_.force);
     Bytes literal = std::as_bytes(std::span(record.literal));
@@ -182,6 +191,7 @@ class Restorer {
                                              in_quotes(record.location) + " has " +
                                              std::to_string(record.size) + " bytes, over 2^63");
       }
+      claim(path);
       folders_.make(path.parent_path());
       at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}})
                .first;
@@ -232,6 +242,7 @@ class Restorer {
   RestoreOptions options_;
   Manifest manifest_;
   std::vector<MappedFile> blobs_;
+  std::set<fs::path> claimed_;
   MadeFolders folders_;  // before the files in them, so that it is destroyed after these
   std::map<fs::path, External> externals_;
 };

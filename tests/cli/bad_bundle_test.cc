@@ -1,5 +1,7 @@
 // Damaged and hostile bundles: what verify, restore and dedupe --force say of them.
 
+#include <functional>
+
 #include "format/manifest.h"
 #include "format/restore_record.h"
 #include "support/cli_test.h"
@@ -33,6 +35,27 @@ class BadBundle : public CliTest {
     std::string text = json.dump();
     text.pop_back();
     write_sealed(text.substr(0, text.size() - 1) + "\"\n}\n");
+  }
+
+  // Changes the restore record of "b", and hashes and sizes with it.
+  void change_record(const std::function<void(RestoreRecord&)>& change) {
+    write_file(temp_ / "bundle/manifest.json", manifest_);
+    Manifest manifest = load_manifest(temp_ / "bundle");
+    ModelRecord& model = manifest.models.at(1);
+    Extent& extent = model.source.record;
+    BlobRecord& blob = manifest.blobs.at(extent.blob);
+    std::string bytes = read_file(temp_ / "bundle" / blob.file).substr(0, blob.size);
+    const std::string onnx = read_file(temp_ / "bundle" / model.file);
+    RestoreRecord record = unpack_record(std::string_view(bytes).substr(extent.offset, extent.size),
+                                         onnx, model.source.size);
+    change(record);
+    const std::string packed = pack_record(record, onnx);
+    extent = {extent.blob, bytes.size(), packed.size()};
+    model.source.record_hash = content_hash(std::as_bytes(std::span(packed)));
+    bytes += packed;
+    blob.size = bytes.size();
+    write_file(temp_ / "bundle" / blob.file, bytes);
+    write_file(temp_ / "bundle/manifest.json", to_json(manifest));
   }
 
   void expect_restore_refused(int code, const std::vector<std::string>& texts) {
@@ -140,28 +163,57 @@ TEST_F(BadBundle, HasHostileFileNames) {
   }
 }
 
-// A restore record is compressed, so its locations need a writer of their own.
-TEST_F(BadBundle, HasAHostileLocationInARestoreRecord) {
-  for (const std::string location : {"../evil", "/tmp/evil", "x/../../evil", ""}) {
-    SCOPED_TRACE(location);
-    write_file(temp_ / "bundle/manifest.json", manifest_);
-    Manifest manifest = load_manifest(temp_ / "bundle");
-    ModelRecord& model = manifest.models.at(1);
-    BlobRecord& blob = manifest.blobs.at(model.source.record.blob);
-    std::string blob_bytes = read_file(temp_ / "bundle" / blob.file).substr(0, blob.size);
-    const std::string onnx = read_file(temp_ / "bundle" / model.file);
-    RestoreRecord record = unpack_record(
-        std::string_view(blob_bytes).substr(model.source.record.offset, model.source.record.size),
-        onnx, model.source.size);
-    record.external.at(0).location = location;
-    const std::string packed = pack_record(record, onnx);
-    model.source.record = {model.source.record.blob, blob_bytes.size(), packed.size()};
-    model.source.record_hash = content_hash(std::as_bytes(std::span(packed)));
-    blob_bytes += packed;
-    blob.size = blob_bytes.size();
-    write_file(temp_ / "bundle" / blob.file, blob_bytes);
-    write_file(temp_ / "bundle/manifest.json", to_json(manifest));
-    expect_restore_refused(4, {"leaves its folder"});
+TEST_F(BadBundle, GivesTwoOriginalsOnePlace) {
+  Json json = Json::parse(manifest_);
+  json["models"][1]["source"]["file"] = "a.onnx";
+  write_sealed(json);
+  expect_restore_refused(4, {"a.onnx'", "two originals"});
+}
+
+// A restore record is compressed and has a hash, so each change is written anew.
+TEST_F(BadBundle, HasAHostileRestoreRecord) {
+  using Kind = ExternalPiece::Kind;
+  constexpr uint64_t kMax = ~uint64_t{0};
+  struct Case {
+    const char* name;
+    std::function<void(RestoreRecord&)> change;
+    std::vector<std::string> texts;
+  };
+  const auto location = [](const char* text) {
+    return [=](RestoreRecord& record) { record.external.at(0).location = text; };
+  };
+  const auto piece = [](Kind kind, uint64_t offset, uint64_t value) {
+    return [=](RestoreRecord& record) {
+      record.external.at(0).pieces.push_back({kind, offset, value});
+    };
+  };
+  for (const Case& c :
+       {Case{"above", location("../evil"), {"leaves its folder"}},
+        Case{"absolute", location("/tmp/evil"), {"leaves its folder"}},
+        Case{"above at last", location("x/../../evil"), {"leaves its folder"}},
+        Case{"nowhere", location(""), {"leaves its folder"}},
+        Case{"the model itself", location("b.onnx"), {"b.onnx'", "two originals"}},
+        Case{"zeros past the end", piece(Kind::kZeros, 3100, 1), {"1 bytes at 3100", "of 3100"}},
+        Case{"zeros that wrap", piece(Kind::kZeros, 2, kMax), {"at 2", "of 3100"}},
+        Case{"tensor past the end", piece(Kind::kTensor, 101, 1), {"3000 bytes at 101"}},
+        Case{"no such tensor", piece(Kind::kTensor, 0, 2), {"names tensor 2, there are 2"}},
+        Case{"no such gap", piece(Kind::kGap, 0, kMax), {"names gap 18446744073709551615"}},
+        Case{"huge file", [](RestoreRecord& r) { r.external.at(0).size = kMax; }, {"over 2^63"}},
+        Case{"huge run",
+             [](RestoreRecord& r) { r.runs.at(0).literal_size = kMax; },
+             {"'b': its restore record ends early"}},
+        Case{"run of no tensor",
+             [](RestoreRecord& r) { r.runs.at(0).tensor = 9; },
+             {"names tensor 9, there are 2"}},
+        Case{"one run less",
+             [](RestoreRecord& r) { r.runs.clear(); },
+             {"'b': gives ", "the original had "}},
+        Case{"other text",
+             [](RestoreRecord& r) { r.literal += "x"; },
+             {"'b': its restore record does not fit"}}}) {
+    SCOPED_TRACE(c.name);
+    change_record(c.change);
+    expect_restore_refused(4, c.texts);
   }
 }
 
