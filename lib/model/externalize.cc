@@ -13,6 +13,9 @@
 namespace wshare {
 namespace {
 
+// The first IR version with initializers that are no graph inputs.
+constexpr int64_t kFreeInitializers = 4;
+
 void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
   clear_cut_marks(tensor);
   tensor.clear_external_data();
@@ -76,7 +79,9 @@ std::string externalize(const ScannedModel& model,
     }
     set_external(*site.tensor, *place);
     site.tensor->set_name(site.name);  // the manifest's name, also for a value in a function
-    if (site.home == Home::kConstant) constants.push_back(site);
+    if (site.home == Home::kConstant && model.ir_version >= kFreeInitializers) {
+      constants.push_back(site);
+    }
   });
   std::set<const onnx::NodeProto*> gone;
   std::set<onnx::GraphProto*> graphs;

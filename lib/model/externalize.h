@@ -19,10 +19,10 @@ struct ExternalPlace {
 // Returns the bytes of a model like `model` whose tensors for which `place_of` gives a place refer
 // to it as external data. `place_of` is asked with indices into model.tensors.
 //
-// Constant nodes so placed become initializers of their graph under the same name; in functions,
-// which have no initializers, the nodes stay and their values refer to the place. Tensors without a
-// place keep their bytes inline; external ones among them are read into the model. Everything else
-// stays as it is.
+// Constant nodes so placed become initializers of their graph under the same name. In functions,
+// which have none, and up to IR 3, where they must be inputs, the nodes stay and their values refer
+// to the place. Tensors without a place keep their bytes inline; external ones among them are read
+// into the model. Everything else stays as it is.
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalPlace>(size_t)>& place_of);
 

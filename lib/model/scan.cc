@@ -118,8 +118,6 @@ class Scanner {
       case Home::kTraining:
         return InlineReason::kTraining;
       case Home::kConstant:
-        if (model_.ir_version < 4) return InlineReason::kIrVersion;
-        break;
       case Home::kInitializer:
       case Home::kFunction:
         break;

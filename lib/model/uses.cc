@@ -159,7 +159,7 @@ class Reader {
   }
 
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
-  std::multimap<std::string, std::string> came_from_;
+  std::multimap<std::string, std::string> came_from_;  // a value, and one that it may be
 };
 
 }  // namespace

@@ -133,8 +133,6 @@ const char* text_of(InlineReason reason) {
       return "attribute";
     case InlineReason::kTraining:
       return "training";
-    case InlineReason::kIrVersion:
-      return "ir-version";
   }
   return "";
 }

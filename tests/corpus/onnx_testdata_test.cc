@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kFewestTensors = 40;
 
 // Making 1,072 bundles durable on a disk takes half a minute.
-const bool in_memory = [] {
+const bool kInMemory = [] {
   return access("/dev/shm", W_OK) == 0 && setenv("TMPDIR", "/dev/shm", 1) == 0;
 }();
 

@@ -99,8 +99,6 @@ class Homes : public BundleTest {
   }
 };
 
-using Names = std::vector<std::string>;
-
 TEST_F(Homes, Initializer) {
   onnx::ModelProto model = parse("y = Gather(w, rows)");
   *model.mutable_graph()->add_initializer() = weight("w", 1);
@@ -113,6 +111,17 @@ TEST_F(Homes, ConstantNode) {
   constant_of(node_of(*model.mutable_graph(), "Constant")) = weight("other name", 1);
   bundle(model);
   expect_home({"w"});
+}
+
+// Up to IR 3 an initializer must be an input, so the node stays and ONNX Runtime maps its value.
+TEST_F(Homes, ConstantNodeOfIr3) {
+  onnx::ModelProto model = parse("w = Constant() y = Gather(w, rows)");
+  model.set_ir_version(3);
+  constant_of(node_of(*model.mutable_graph(), "Constant")) = weight("other name", 1);
+  bundle(model);
+  EXPECT_EQ(load("a.onnx").graph().node(0).attribute(0).t().data_location(),
+            onnx::TensorProto::EXTERNAL);
+  expect_home({});
 }
 
 constexpr char kIf[] =
@@ -284,7 +293,7 @@ TEST_F(Homes, SharedUnderOtherNamesShapesAndTypes) {
   for (const bool yes : {true, false}) {
     expect_parity(temp_ / "in/b.onnx", temp_ / "bundle", "b", inputs(yes));
   }
-  EXPECT_EQ(handed("b"), Names{"v"});
+  EXPECT_EQ(handed("b"), std::vector<std::string>{"v"});
 }
 
 }  // namespace

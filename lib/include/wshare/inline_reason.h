@@ -14,7 +14,6 @@ enum class InlineReason {
   kSizeContradictsShape,
   kAttribute,  // an attribute that is no Constant value: kernels read it for themselves
   kTraining,   // a training graph, which ONNX Runtime does not load
-  kIrVersion,  // IR 3 and older know initializers only as graph inputs
 };
 const char* text_of(InlineReason reason);
 
