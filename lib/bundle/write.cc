@@ -14,6 +14,7 @@
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/paths.h"
+#include "wshare/error.h"
 
 namespace fs = std::filesystem;
 
@@ -72,7 +73,12 @@ class Writer {
       if (i < plan.blobs.size()) jobs.emplace_back([this, i] { write_blob(draft_.plan.blobs[i]); });
       if (i < models) jobs.emplace_back([this, i] { write_model(i); });
     }
-    parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
+    try {
+      parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
+    } catch (const Error&) {
+      check_inputs();  // an input that shrinks looks like a failed write: name the input instead
+      throw;
+    }
     write_restore_blob();
     check_inputs();
     const std::string text = to_json(manifest_, threads_);

@@ -104,6 +104,13 @@ uint64_t read_number(const Json& json, uint64_t largest = (uint64_t{1} << 63) - 
   return json.get<uint64_t>();
 }
 
+// nlohmann walks null and objects like lists.
+const Json& read_list(const Json& json, const char* key) {
+  const Json& list = json.at(key);
+  if (!list.is_array()) throw Error(ErrorCode::kInvalid, in_quotes(key) + ": is no list");
+  return list;
+}
+
 Extent read_extent(const Json& json, const Manifest& manifest) {
   if (json.size() != 3)
     throw Error(ErrorCode::kInvalid, "an extent is no list of blob, offset, size");
@@ -173,11 +180,14 @@ SourceRecord read_source(const Json& json, const Manifest& manifest) {
 ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std::string>& taken) {
   ModelRecord model;
   model.name = json.at("name").get<std::string>();
+  if (!is_file_name(model.name)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": cannot be the name of a model");
+  }
   model.file = read_file_name(json.at("file"), taken);
   model.size = read_number(json.at("size"));
   model.hash = parse_hash(json.at("hash").get<std::string>());
   model.source = read_source(json.at("source"), manifest);
-  for (const Json& tensor : json.at("tensors"))
+  for (const Json& tensor : read_list(json, "tensors"))
     model.tensors.push_back(read_tensor(tensor, manifest));
   return model;
 }
@@ -198,13 +208,13 @@ Manifest read_manifest(const Json& json) {
   }
   Manifest manifest;
   std::set<std::string> taken = {kManifestName};
-  for (const Json& blob : json.at("blobs")) {
+  for (const Json& blob : read_list(json, "blobs")) {
     manifest.blobs.push_back(
         {read_file_name(blob.at("file"), taken), read_number(blob.at("size"))});
   }
-  for (const Json& model : json.at("models"))
+  for (const Json& model : read_list(json, "models"))
     manifest.models.push_back(read_model(model, manifest, taken));
-  for (const Json& gap : json.at("gaps")) {
+  for (const Json& gap : read_list(json, "gaps")) {
     manifest.gaps.push_back(
         {read_extent(gap.at("extent"), manifest), parse_hash(gap.at("hash").get<std::string>())});
   }
