@@ -1,0 +1,111 @@
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "format/manifest.h"
+#include "format/manifest_seal.h"
+#include "util/parallel.h"
+
+// Models are written one by one, so that a bundle of many models needs no tree of all of them in
+// memory; one tensor stands on one line, so that two manifests can be compared.
+
+namespace wshare {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json extent_json(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
+
+Json source_json(const SourceRecord& source) {
+  Json json;
+  if (!source.folder.empty()) json["folder"] = source.folder;
+  json["file"] = source.file;
+  json["size"] = source.size;
+  json["graph_hash"] = to_hex(source.graph_hash);
+  json["record"] = extent_json(source.record);
+  json["record_hash"] = to_hex(source.record_hash);
+  return json;
+}
+
+// Names come from hostile files: bytes that are no UTF-8 are replaced in the text. Tensors are
+// found by their place in the list, never by this name alone.
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string text_of(const Extent& extent) {
+  return '[' + std::to_string(extent.blob) + ',' + std::to_string(extent.offset) + ',' +
+         std::to_string(extent.size) + ']';
+}
+
+// There may be a hundred thousand of these: a tree of JSON values for each took longer than all
+// else that a bundle of many small models needs.
+std::string tensor_text(const TensorRecord& tensor) {
+  std::string out = "{";
+  if (!tensor.scope.empty()) out += "\"scope\":" + dump(tensor.scope) + ',';
+  out += "\"name\":" + dump(tensor.name) + ",\"dtype\":" + dump(tensor.dtype) + ",\"shape\":[";
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    if (i > 0) out += ',';
+    out += std::to_string(tensor.shape[i]);
+  }
+  out += "],\"extent\":" + text_of(tensor.extent) + ",\"hash\":\"" + to_hex(tensor.hash) + '"';
+  if (tensor.folded) out += ",\"folded\":true";
+  return out + '}';
+}
+
+// Appends `items`, already JSON, as an array under `key`, one a line.
+void append_lines(std::string& out, std::string_view indent, std::string_view key,
+                  const std::vector<std::string>& items) {
+  out += indent;
+  out += '"';
+  out += key;
+  out += "\": [";
+  for (size_t i = 0; i < items.size(); ++i) {
+    out += i == 0 ? "\n" : ",\n";
+    out += indent;
+    out += ' ';
+    out += items[i];
+  }
+  out += ']';
+}
+
+std::string model_text(const ModelRecord& model) {
+  std::vector<std::string> tensors;
+  for (const TensorRecord& tensor : model.tensors) tensors.push_back(tensor_text(tensor));
+  std::set<uint32_t> blobs;
+  for (const TensorRecord& tensor : model.tensors) blobs.insert(tensor.extent.blob);
+  std::string out = "{\"name\": " + dump(model.name) + ",\n  \"file\": " + dump(model.file) +
+                    ",\n  \"size\": " + std::to_string(model.size) + ",\n  \"hash\": \"" +
+                    to_hex(model.hash) + "\",\n  \"blobs\": " + dump(Json(blobs)) +
+                    ",\n  \"source\": " + dump(source_json(model.source)) + ",\n";
+  append_lines(out, "  ", "tensors", tensors);
+  return out + "}";
+}
+
+}  // namespace
+
+std::string to_json(const Manifest& manifest, unsigned threads) {
+  std::vector<std::string> blobs;
+  for (const BlobRecord& blob : manifest.blobs) {
+    blobs.push_back(dump(Json{{"file", blob.file}, {"size", blob.size}}));
+  }
+  std::vector<std::string> models(manifest.models.size());
+  parallel_for(models.size(), threads,
+               [&](size_t m) { models[m] = model_text(manifest.models[m]); });
+  std::vector<std::string> gaps;
+  for (const GapRecord& gap : manifest.gaps) {
+    gaps.push_back(dump(Json{{"extent", extent_json(gap.extent)}, {"hash", to_hex(gap.hash)}}));
+  }
+  std::string out =
+      "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(kFormatVersion) + ",\n";
+  append_lines(out, "", "blobs", blobs);
+  out += ",\n";
+  append_lines(out, "", "models", models);
+  out += ",\n";
+  append_lines(out, "", "gaps", gaps);
+  out += ",\n\"manifest_hash\": \"" + std::string(kSealDigits, '0');
+  out += kSealTail;
+  out.replace(seal_at(out), kSealDigits, seal_of(out));
+  return out;
+}
+
+}  // namespace wshare
