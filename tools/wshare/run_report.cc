@@ -95,11 +95,14 @@ std::string describe_left(const ModelReport& model, const std::string& tier) {
 }
 
 void print_models(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"shared", "model", "left to ONNX Runtime"}};
+  Rows rows = {{"shared", "model"}};
+  bool any_left = false;
   for (const ModelReport& model : report.shared.models) {
     rows.push_back(
         {format_bytes(model.shared_bytes), model.model, describe_left(model, report.tier)});
+    any_left = any_left || !rows.back().back().empty();
   }
+  if (any_left) rows[0].push_back("left to ONNX Runtime");
   print_table(out, rows, 1);
 }
 
