@@ -59,11 +59,13 @@ quietly cmake --build build --target wshare wshare-bench
 mkdir -p "$out"
 
 heading "3. Encoder, decoder and decoder-with-past of one T5 (tied embeddings)"
+show $wshare inspect testdata/t5-seq2seq --top 3
 show $wshare dedupe testdata/t5-seq2seq -o $out/seq2seq --force
 show $wshare verify $out/seq2seq
+echo; echo "These models are small enough to commit: what a session itself needs outweighs their weights. Part 5 has larger ones."
 show $wshare run $out/seq2seq --sessions 8 --baseline
 
-heading "4. A base model and three LoRA fine-tunes, merged into full models"
+heading "4. A T5 and three LoRA tasks on it, each exported as a model of its own"
 show $wshare dedupe testdata/t5-lora -o $out/lora --force
 show $wshare verify $out/lora
 show $wshare run $out/lora --sessions 8 --baseline
