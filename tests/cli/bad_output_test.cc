@@ -50,7 +50,7 @@ TEST_F(BadOutput, IsNoPlaceForABundle) {
     std::string output;
     std::vector<std::string> texts;
   };
-  const std::string read_only = geteuid() == 0 ? "/sys/wshare" : path("locked/o");
+  const std::string read_only = geteuid() == 0 ? "/proc/wshare" : path("locked/o");
   fs::create_directory(temp_ / "locked");
   fs::permissions(temp_ / "locked", fs::perms::owner_read | fs::perms::owner_exec);
   for (const Case& c :
@@ -73,7 +73,7 @@ TEST_F(BadOutput, IsNoPlaceForRestoredFiles) {
     std::string output;
     std::vector<std::string> texts;
   };
-  const std::string read_only = geteuid() == 0 ? "/sys/wshare" : path("locked/o");
+  const std::string read_only = geteuid() == 0 ? "/proc/wshare" : path("locked/o");
   fs::create_directory(temp_ / "locked");
   fs::permissions(temp_ / "locked", fs::perms::owner_read | fs::perms::owner_exec);
   for (const Case& c :
