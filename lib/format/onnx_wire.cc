@@ -138,6 +138,24 @@ class Walker {
 
 }  // namespace
 
+uint32_t field_number(TypedField field) {
+  switch (field) {
+    case TypedField::kFloat:
+      return tensor_field::kFloatData;
+    case TypedField::kDouble:
+      return tensor_field::kDoubleData;
+    case TypedField::kInt32:
+      return tensor_field::kInt32Data;
+    case TypedField::kInt64:
+      return tensor_field::kInt64Data;
+    case TypedField::kUint64:
+      return tensor_field::kUint64Data;
+    case TypedField::kNone:
+      break;
+  }
+  return 0;  // no field has this number
+}
+
 WireTensors find_wire_tensors(std::span<const std::byte> file) {
   Walker walker(file);
   walker.walk(Kind::kModel, 0, file.size(), kNoParent, 1);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "format/dtype.h"
 #include "util/wire.h"
 
 namespace wshare {
@@ -49,6 +50,9 @@ inline constexpr uint32_t kDims = 1, kDataType = 2, kSegment = 3, kFloatData = 4
 // tensors.
 inline constexpr uint32_t kCutMark = 19555;
 }  // namespace tensor_field
+
+// Returns the number of TensorProto's field of this kind, 0 (which no field has) for kNone.
+uint32_t field_number(TypedField field);
 
 // Finds the tensors of the model in `file`.
 //

@@ -13,24 +13,6 @@
 namespace wshare {
 namespace {
 
-uint32_t field_number(TypedField field) {
-  switch (field) {
-    case TypedField::kFloat:
-      return tensor_field::kFloatData;
-    case TypedField::kDouble:
-      return tensor_field::kDoubleData;
-    case TypedField::kInt32:
-      return tensor_field::kInt32Data;
-    case TypedField::kInt64:
-      return tensor_field::kInt64Data;
-    case TypedField::kUint64:
-      return tensor_field::kUint64Data;
-    case TypedField::kNone:
-      break;
-  }
-  return 0;
-}
-
 // ONNX Runtime's ConstantSharing makes one of equal constants of up to 8 elements, so that a shape
 // may become the external tensor of another node, and then refuses the model: "Cannot parse data
 // from external tensors". The types are those that shapes, scales and ranges have.

@@ -36,24 +36,6 @@ Ort::Value make_tensor(const Dtype& dtype, const std::vector<int64_t>& shape, By
   }
 }
 
-uint32_t field_number(TypedField field) {
-  switch (field) {
-    case TypedField::kFloat:
-      return tensor_field::kFloatData;
-    case TypedField::kDouble:
-      return tensor_field::kDoubleData;
-    case TypedField::kInt32:
-      return tensor_field::kInt32Data;
-    case TypedField::kInt64:
-      return tensor_field::kInt64Data;
-    case TypedField::kUint64:
-      return tensor_field::kUint64Data;
-    case TypedField::kNone:
-      break;
-  }
-  return 0;  // no field has this number
-}
-
 // Appends what `field`, the typed field of `dtype`, holds. As in protobuf, a field of another wire
 // type than its own is unknown, and unknown fields are skipped.
 void append_typed(Bytes file, const WireField& field, const Dtype& dtype,
