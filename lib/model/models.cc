@@ -1,14 +1,10 @@
 #include "wshare/models.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <map>
 #include <set>
-#include <utility>
 
+#include "util/mapped_file.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -32,17 +28,8 @@ std::vector<fs::path> models_in(const fs::path& folder) {
   return found;
 }
 
-// What links of both kinds to one file have in common.
-std::pair<dev_t, ino_t> file_of(const fs::path& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) {
-    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + std::strerror(errno));
-  }
-  return {status.st_dev, status.st_ino};
-}
-
 void require_unique(const std::vector<ModelInput>& models) {
-  std::map<std::pair<dev_t, ino_t>, fs::path> files;
+  std::map<FileId, fs::path> files;  // links of both kinds to one file have one id
   std::map<std::string, fs::path> names;
   for (const ModelInput& model : models) {
     if (!is_file_name(model.name)) {
@@ -51,7 +38,7 @@ void require_unique(const std::vector<ModelInput>& models) {
           in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
           "give it a name: NAME=" + model.path.string());
     }
-    const auto [same, is_new_file] = files.try_emplace(file_of(model.path), model.path);
+    const auto [same, is_new_file] = files.try_emplace(file_id(model.path), model.path);
     if (!is_new_file) {
       throw Error(
           ErrorCode::kInvalid,

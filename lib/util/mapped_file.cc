@@ -74,6 +74,14 @@ int64_t changed_ns(const struct stat& status) {
 
 }  // namespace
 
+FileId file_id(const std::filesystem::path& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + std::strerror(errno));
+  }
+  return {status.st_dev, status.st_ino};
+}
+
 MappedFile MappedFile::open(const std::filesystem::path& path) {
   MappedFile file(path);
   // O_NONBLOCK: a named pipe without a writer must not hang us; it is refused below.

@@ -16,6 +16,9 @@ struct FileId {
   auto operator<=>(const FileId&) const = default;
 };
 
+// Returns the id of the file that `path` leads to. Throws Error(kIo) if there is none.
+FileId file_id(const std::filesystem::path& path);
+
 // A whole file, mapped read-only; move-only.
 //
 // bytes() lives as long as the object. The file is expected to stay as it is: see
