@@ -1,8 +1,6 @@
-#include "cli.h"
+#include "support/cli_test.h"
 
 #include <algorithm>
-
-#include "support/bundle_test.h"
 
 namespace wshare {
 namespace {
@@ -17,17 +15,8 @@ using test::write_file;
 using Arguments = std::vector<std::string>;
 using Names = std::vector<std::string>;
 
-class Cli : public test::BundleTest {
+class Cli : public test::CliTest {
  protected:
-  int run(const Arguments& arguments) {
-    std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err);
-    out_ = out.str();
-    err_ = err.str();
-    return code;
-  }
-  std::string path(const std::string& name) const { return (temp_ / name).string(); }
-
   void add_two() {
     add("a.onnx",
         {raw("trunk", noise(128 << 10, 1)), raw("head", noise(2000, 2)), raw("bias", "abc")});
@@ -45,8 +34,6 @@ class Cli : public test::BundleTest {
     for (const auto& [key, value] : object.items()) result.push_back(key);
     return result;  // sorted
   }
-
-  std::string out_, err_;
 };
 
 TEST_F(Cli, AnswersMistakesWithTheExitCodesOfTheContract) {
