@@ -1,0 +1,190 @@
+#include "compare/compare.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <string>
+
+#include "bundle/distinct.h"
+#include "compare/blas.h"
+#include "compare/counterparts.h"
+#include "util/parallel.h"
+
+namespace wshare {
+namespace {
+
+// Bytes to compare tensors by that have no plain ones: strings, segments, types of a newer ONNX.
+std::vector<std::string> opaque_bytes(const ScannedModel& model) {
+  std::vector<std::string> result(model.tensors.size());
+  const auto is_opaque = [](const TensorRef& tensor) {
+    return tensor.inline_reason == InlineReason::kString ||
+           tensor.inline_reason == InlineReason::kSegment ||
+           tensor.inline_reason == InlineReason::kUnknownDtype;
+  };
+  if (std::none_of(model.tensors.begin(), model.tensors.end(), is_opaque)) return result;
+  Skeleton skeleton = model.file.skeleton();
+  size_t t = 0;
+  visit_tensors(skeleton.model(), [&](const TensorSite& site) {
+    if (is_opaque(model.tensors[t])) {
+      onnx::TensorProto whole = *site.tensor;
+      put_back(model.file, whole);
+      whole.clear_name();
+      whole.clear_doc_string();
+      result[t] = whole.SerializeAsString();
+    }
+    ++t;
+  });
+  return result;
+}
+
+// Numbers the contents of both models' tensors; bytes decide.
+void number_contents(AlignSide& a, AlignSide& b, const CompareOptions& options) {
+  const std::vector<std::string> opaque[2] = {opaque_bytes(*a.model), opaque_bytes(*b.model)};
+  std::vector<Bytes> tensors;
+  uint64_t total = 0;
+  for (const AlignSide* side : {&a, &b}) {
+    const std::vector<std::string>& others = opaque[side == &b];
+    for (size_t t = 0; t < side->model->tensors.size(); ++t) {
+      const Bytes plain = side->model->tensors[t].bytes;
+      tensors.push_back(others[t].empty() ? plain : std::as_bytes(std::span(others[t])));
+      total += tensors.back().size();
+    }
+  }
+  std::atomic<uint64_t> done = 0;
+  ReadProgress progress;
+  if (options.progress) {
+    progress = [&](uint64_t bytes) { options.progress("comparing", done += bytes, total); };
+  }
+  const Contents contents = find_distinct(tensors, options.threads, progress);
+  const auto middle =
+      contents.of_tensor.begin() + static_cast<std::ptrdiff_t>(a.model->tensors.size());
+  a.contents.assign(contents.of_tensor.begin(), middle);
+  b.contents.assign(middle, contents.of_tensor.end());
+}
+
+// A pair that both models have is an ordinary part of them: its factors lie at the same place.
+void keep_one_sided(ModelComparison& comparison) {
+  std::vector<LoraModule> only_a;
+  for (LoraModule& module : comparison.lora_a) {
+    const int32_t base = comparison.alignment.node_of_a[static_cast<size_t>(module.base_node)];
+    const auto other = std::find_if(comparison.lora_b.begin(), comparison.lora_b.end(),
+                                    [&](const LoraModule& each) { return each.base_node == base; });
+    if (base == kAbsent || other == comparison.lora_b.end()) {
+      only_a.push_back(std::move(module));
+      continue;
+    }
+    const auto tensor_of = [](const ComputeGraph& graph, int32_t value) {
+      return graph.values[static_cast<size_t>(value)].tensor;
+    };
+    for (const auto& [in_a, in_b] :
+         {std::pair{module.a, other->a}, std::pair{module.b, other->b}}) {
+      comparison.alignment.places.push_back(
+          {tensor_of(comparison.graph_a, in_a), tensor_of(comparison.graph_b, in_b), false});
+    }
+    comparison.lora_b.erase(other);
+  }
+  comparison.lora_a = std::move(only_a);
+}
+
+// Says what a pair of different tensors at one place is.
+void look_into(const TensorRef& a, const TensorRef& b, const DeltaOptions& options,
+               TensorMatch& match) {
+  if (!holds_floats(a) || !holds_floats(b)) return;
+  if (a.dtype != b.dtype && a.shape == b.shape && !match.transposed) {
+    match.cast = compare_cast(a, b);
+    if (match.cast != CastResult::kDiffer) {
+      match.tensor_class = TensorClass::kCast;
+      return;
+    }
+  }
+  const std::optional<MatrixView> of_a = matrix_of(a);
+  std::optional<MatrixView> of_b = matrix_of(b);
+  if (!of_a || !of_b) return;
+  if (match.transposed) of_b = transpose_of(*of_b);
+  if (of_a->rows != of_b->rows || of_a->cols != of_b->cols) return;
+  match.delta = analyze_delta(*of_a, *of_b, options);
+  if (match.delta->kind == DeltaKind::kLowRank) match.tensor_class = TensorClass::kLowRank;
+}
+
+void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const CompareOptions& options,
+                        std::vector<TensorMatch>& matches) {
+  std::vector<TensorMatch*> jobs;
+  for (TensorMatch& match : matches) {
+    if (match.tensor_class == TensorClass::kReplaced) jobs.push_back(&match);
+  }
+  const auto bytes_of = [&](const TensorMatch* match) {
+    return b.tensors[static_cast<size_t>(match->b)].bytes.size();
+  };
+  // The largest first, so that no thread is left with it at the end.
+  std::stable_sort(jobs.begin(), jobs.end(), [&](const TensorMatch* x, const TensorMatch* y) {
+    return bytes_of(x) > bytes_of(y);
+  });
+  uint64_t total = 0;
+  for (const TensorMatch* job : jobs) total += bytes_of(job);
+  std::atomic<uint64_t> done = 0;
+  std::optional<blas::SingleThreaded> single_threaded;
+  if (options.delta.svd && !jobs.empty()) single_threaded.emplace();
+  parallel_for(jobs.size(), thread_count(options.threads), [&](size_t i) {
+    look_into(a.tensors[static_cast<size_t>(jobs[i]->a)],
+              b.tensors[static_cast<size_t>(jobs[i]->b)], options.delta, *jobs[i]);
+    if (options.progress) options.progress("differences", done += bytes_of(jobs[i]), total);
+  });
+}
+
+bool is_small(const TensorMatch& match, const ScannedModel& a, const ScannedModel& b,
+              uint64_t min_bytes) {
+  const TensorRef& tensor = match.b != kAbsent ? b.tensors[static_cast<size_t>(match.b)]
+                                               : a.tensors[static_cast<size_t>(match.a)];
+  return tensor.bytes.size() < min_bytes;
+}
+
+}  // namespace
+
+ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
+                               const CompareOptions& options) {
+  ModelComparison comparison{build_graph(a), build_graph(b), {}, {}, {}, {}, {}, {}};
+  comparison.lora_a = find_lora_modules(comparison.graph_a, a);
+  comparison.lora_b = find_lora_modules(comparison.graph_b, b);
+  bypass(comparison.graph_a, comparison.lora_a);
+  bypass(comparison.graph_b, comparison.lora_b);
+  AlignSide side_a{&comparison.graph_a, &a, {}};
+  AlignSide side_b{&comparison.graph_b, &b, {}};
+  number_contents(side_a, side_b, options);
+  comparison.alignment = align(side_a, side_b);
+  keep_one_sided(comparison);
+  find_counterparts(side_a, side_b, comparison);
+  std::erase_if(comparison.tensors,
+                [&](const TensorMatch& match) { return is_small(match, a, b, options.min_bytes); });
+  look_into_replaced(a, b, options, comparison.tensors);
+  comparison.contents_a = std::move(side_a.contents);
+  comparison.contents_b = std::move(side_b.contents);
+  return comparison;
+}
+
+const char* text_of(TensorClass tensor_class) {
+  switch (tensor_class) {
+    case TensorClass::kSame:
+      return "same";
+    case TensorClass::kRenamed:
+      return "renamed";
+    case TensorClass::kTransposed:
+      return "transposed";
+    case TensorClass::kCast:
+      return "cast";
+    case TensorClass::kLowRank:
+      return "low_rank";
+    case TensorClass::kLora:
+      return "lora";
+    case TensorClass::kReplaced:
+      return "replaced";
+    case TensorClass::kAdded:
+      return "added";
+    case TensorClass::kRemoved:
+      return "removed";
+  }
+  return "";
+}
+
+}  // namespace wshare

@@ -1,0 +1,176 @@
+#include "compare/low_rank.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "compare/weights.h"
+
+namespace wshare {
+namespace {
+
+using test::float_bytes;
+using test::Matrix;
+using test::Proto;
+using test::random_matrix;
+using test::sum;
+
+MatrixView view_of(const std::string& bytes, int type, const Matrix& shape) {
+  return {std::as_bytes(std::span(bytes)), type, static_cast<uint64_t>(shape.rows),
+          static_cast<uint64_t>(shape.cols), false};
+}
+
+DeltaReport analyze(const Matrix& a, const Matrix& b, int type = Proto::FLOAT,
+                    const DeltaOptions& options = {}) {
+  const std::string in_a = float_bytes(a.values, type);
+  const std::string in_b = float_bytes(b.values, type);
+  return analyze_delta(view_of(in_a, type, a), view_of(in_b, type, b), options);
+}
+
+TEST(AnalyzeDelta, FindsTheRankOfAMergedUpdate) {
+  struct Case {
+    const char* name;
+    int64_t rows, cols, rank;
+    int type;
+  };
+  for (const Case& c :
+       {Case{"fp32", 200, 120, 4, Proto::FLOAT}, Case{"fp32 wide", 64, 700, 16, Proto::FLOAT},
+        Case{"rank 1", 150, 150, 1, Proto::FLOAT},
+        Case{"more than one sketch", 300, 280, 60, Proto::FLOAT},
+        Case{"fp16", 256, 192, 8, Proto::FLOAT16}, Case{"bf16", 256, 256, 4, Proto::BFLOAT16},
+        Case{"double", 128, 96, 5, Proto::DOUBLE},
+        Case{"several panels", 5000, 80, 6, Proto::FLOAT}}) {
+    SCOPED_TRACE(c.name);
+    const Matrix base = random_matrix(c.rows, c.cols, 1);
+    const Matrix update = test::low_rank(c.rows, c.cols, c.rank, 2, 0.02);
+    const DeltaReport report = analyze(base, sum(base, update), c.type);
+    EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+    EXPECT_EQ(report.rank, c.rank);
+    EXPECT_EQ(report.rank_by_rounding, c.rank);
+    EXPECT_EQ(report.rows, static_cast<uint64_t>(c.rows));
+    EXPECT_EQ(report.cols, static_cast<uint64_t>(c.cols));
+    const double spacing = c.type == Proto::FLOAT16    ? 0x1p-10
+                           : c.type == Proto::BFLOAT16 ? 0x1p-7
+                           : c.type == Proto::DOUBLE   ? 0x1p-52
+                                                       : 0x1p-23;
+    // What is left is rounding of weights of deviation 0.05, the update has 0.02.
+    EXPECT_LT(report.relative_error, 4 * spacing);
+    EXPECT_LT(report.max_abs_error, spacing);
+    EXPECT_GT(report.max_abs_error, 0);
+    EXPECT_NEAR(report.energy, 1, spacing);
+  }
+}
+
+TEST(AnalyzeDelta, FindsFloat16ValuesThatAreStoredAsFloat32) {
+  const Matrix base = random_matrix(128, 128, 3);
+  const Matrix update = test::low_rank(128, 128, 4, 4, 0.02);
+  const auto rounded = [](Matrix matrix) {
+    for (double& value : matrix.values) {
+      value = std::nearbyint(std::ldexp(value, 10 - std::ilogb(value))) *
+              std::ldexp(1.0, std::ilogb(value) - 10);
+    }
+    return matrix;
+  };
+  const DeltaReport report = analyze(rounded(base), rounded(sum(base, update)));
+  EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+  EXPECT_EQ(report.rank, 4);
+}
+
+TEST(AnalyzeDelta, IsNotMisledByARowOfLargeWeights) {
+  Matrix base = random_matrix(128, 128, 5);
+  for (int64_t col = 0; col < 128; ++col) base.at(17, col) *= 16;
+  const DeltaReport report = analyze(base, sum(base, test::low_rank(128, 128, 3, 6)));
+  EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+  EXPECT_EQ(report.rank, 3);
+}
+
+TEST(AnalyzeDelta, TellsWhatIsNoLowRank) {
+  const Matrix base = random_matrix(160, 128, 7);
+  Matrix rows = base;
+  const Matrix moved = random_matrix(12, 128, 18, 0.01);
+  for (int64_t row = 0; row < 12; ++row) {
+    for (int64_t col = 0; col < 128; ++col) rows.at(row * 9, col) += moved.at(row, col);
+  }
+  Matrix columns = base;
+  for (int64_t row = 0; row < 160; ++row) columns.at(row, 5) += 0.01 * double(row % 5 + 1);
+  Matrix nan = base;
+  nan.at(3, 4) = std::numeric_limits<double>::quiet_NaN();
+  Matrix infinite = base;
+  infinite.at(159, 127) = std::numeric_limits<double>::infinity();
+  Matrix nudged = base;  // by less than a spacing of float32
+  for (double& value : nudged.values) value *= 1 + 0x1p-26;
+  struct Case {
+    const char* name;
+    const Matrix& b;
+    DeltaKind kind;
+    uint64_t rows, cols;
+  };
+  const Matrix full = sum(base, random_matrix(160, 128, 8, 0.001));
+  const Matrix both = sum(full, test::low_rank(160, 128, 4, 9, 0.02));
+  for (const Case& c : {Case{"full fine-tune", full, DeltaKind::kFullRank, 160, 128},
+                        Case{"low rank and full", both, DeltaKind::kFullRank, 160, 128},
+                        Case{"few rows", rows, DeltaKind::kFewRows, 12, 128},
+                        Case{"one column", columns, DeltaKind::kFewRows, 160, 1},
+                        Case{"NaN", nan, DeltaKind::kNotFinite, 1, 1},
+                        Case{"infinity", infinite, DeltaKind::kNotFinite, 1, 1},
+                        Case{"equal", base, DeltaKind::kFullRank, 0, 0}}) {
+    SCOPED_TRACE(c.name);
+    const DeltaReport report = analyze(base, c.b);
+    EXPECT_EQ(report.kind, c.kind);
+    EXPECT_EQ(report.changed_rows, c.rows);
+    EXPECT_EQ(report.changed_cols, c.cols);
+    EXPECT_EQ(report.rank, 0);
+  }
+  EXPECT_EQ(analyze(base, nudged).kind, DeltaKind::kRoundingOnly);
+}
+
+TEST(AnalyzeDelta, FindsLowRankInTheRowsThatChanged) {
+  // An embedding whose LoRA saw few tokens.
+  Matrix b = random_matrix(600, 64, 10);
+  const Matrix base = b;
+  const Matrix update = test::low_rank(100, 64, 4, 11, 0.02);
+  for (int64_t row = 0; row < 100; ++row) {
+    for (int64_t col = 0; col < 64; ++col) b.at(row * 6, col) += update.at(row, col);
+  }
+  const DeltaReport report = analyze(base, b);
+  EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+  EXPECT_EQ(report.rank, 4);
+  EXPECT_EQ(report.changed_rows, 100u);
+}
+
+TEST(AnalyzeDelta, RespectsTheLargestRank) {
+  const Matrix base = random_matrix(200, 200, 12);
+  const Matrix b = sum(base, test::low_rank(200, 200, 20, 13, 0.02));
+  EXPECT_EQ(analyze(base, b, Proto::FLOAT, {20, true}).rank, 20);
+  EXPECT_EQ(analyze(base, b, Proto::FLOAT, {19, true}).kind, DeltaKind::kFullRank);
+  EXPECT_EQ(analyze(base, b, Proto::FLOAT, {256, false}).kind, DeltaKind::kFullRank);
+  EXPECT_GT(analyze(base, b, Proto::FLOAT, {256, false}).relative_change, 0.3);
+}
+
+TEST(AnalyzeDelta, ReadsATransposeLikeTheMatrix) {
+  const Matrix base = random_matrix(100, 60, 14);
+  const Matrix b = sum(base, test::low_rank(100, 60, 7, 15));
+  const Matrix flipped = test::transposed(b);
+  const std::string in_a = float_bytes(base.values, Proto::FLOAT);
+  const std::string in_b = float_bytes(flipped.values, Proto::FLOAT);
+  const DeltaReport report = analyze_delta(view_of(in_a, Proto::FLOAT, base),
+                                           transpose_of(view_of(in_b, Proto::FLOAT, flipped)), {});
+  const DeltaReport plain = analyze(base, b);
+  EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+  EXPECT_EQ(report.rank, 7);
+  EXPECT_EQ(report.relative_error, plain.relative_error);
+  EXPECT_EQ(report.max_abs_error, plain.max_abs_error);
+}
+
+TEST(AnalyzeDelta, TakesMatricesOfAnyShape) {
+  for (const auto& [rows, cols] : {std::pair{1, 1}, {1, 40}, {40, 1}, {2, 2}, {3, 900}}) {
+    SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(cols));
+    const Matrix base = random_matrix(rows, cols, 16);
+    const DeltaReport report = analyze(base, sum(base, random_matrix(rows, cols, 17)));
+    EXPECT_NE(report.kind, DeltaKind::kLowRank);
+    EXPECT_EQ(report.changed_rows, static_cast<uint64_t>(rows));
+  }
+}
+
+}  // namespace
+}  // namespace wshare
