@@ -94,11 +94,14 @@ TEST_F(Cli, AnswersMistakesWithTheExitCodesOfTheContract) {
 TEST_F(Cli, ShowsHelpForEachCommand) {
   EXPECT_EQ(run({"--help"}), 0);
   EXPECT_EQ(err_, "");
-  for (const char* command : {"dedupe", "restore", "verify"})
+  for (const char* command : {"dedupe", "diff", "restore", "verify"})
     EXPECT_NE(out_.find(command), std::string::npos);
   for (const auto& [command, options] : std::map<std::string, Names>{
            {"dedupe",
             {"--output", "--min-bytes", "--dry-run", "--force", "--explain", "--json", "--quiet",
+             "--threads"}},
+           {"diff",
+            {"--tensors", "--top", "--no-svd", "--max-rank", "--min-bytes", "--json", "--quiet",
              "--threads"}},
            {"restore", {"--output", "--dry-run", "--force", "--json", "--quiet", "--threads"}},
            {"verify", {"--json", "--quiet", "--threads"}}}) {

@@ -24,6 +24,7 @@ constexpr std::array kCommands = {
     Command{"restore", "Give the original files back", add_restore},
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
     Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
+    Command{"diff", "Say how two models differ, tensor by tensor", add_diff},
     Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
     Command{"run-side", "", add_run_side},  // a child process of run; hidden
 };

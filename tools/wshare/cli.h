@@ -30,6 +30,7 @@ using Action = std::function<int()>;
 // Each declares the options of one command on its own `app`, and sets `action` when that command
 // was chosen. Nothing is opened while parsing.
 void add_dedupe(CLI::App& app, Context& context, Action& action);
+void add_diff(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);

@@ -1,0 +1,178 @@
+#include "wshare/diff.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "compare/compare.h"
+#include "diff/graph_changes.h"
+#include "format/dtype.h"
+
+namespace wshare {
+namespace {
+
+DiffSide side_of(const TensorRef& tensor) {
+  const std::optional<Dtype> dtype = find_dtype(tensor.dtype);
+  return {tensor.scope, tensor.name,
+          dtype ? std::string(dtype->name) : "type " + std::to_string(tensor.dtype), tensor.shape,
+          tensor.bytes.size()};
+}
+
+DiffDelta delta_of(const DeltaReport& report) {
+  DiffDelta delta;
+  delta.relative_change = report.relative_change;
+  delta.rows = report.rows;
+  delta.cols = report.cols;
+  delta.changed_rows = report.changed_rows;
+  delta.changed_cols = report.changed_cols;
+  if (report.kind == DeltaKind::kLowRank) {
+    delta.rank = report.rank;
+    delta.relative_error = report.relative_error;
+    delta.max_abs_error = report.max_abs_error;
+    delta.energy = report.energy;
+  }
+  return delta;
+}
+
+std::string text_of(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t dim : shape) text += (text.empty() ? "" : ",") + std::to_string(dim);
+  return "[" + text + "]";
+}
+
+// What a report of a difference says beside its class.
+std::string delta_note(const DeltaReport& report) {
+  switch (report.kind) {
+    case DeltaKind::kNotFinite:
+      return "holds NaN or infinity";
+    case DeltaKind::kRoundingOnly:
+      return "differs by rounding only";
+    case DeltaKind::kLowRank:
+      if (std::abs(report.rank - report.rank_by_rounding) > 3) {
+        return "by roundings alone rank " + std::to_string(report.rank_by_rounding);
+      }
+      return "";
+    case DeltaKind::kFewRows:
+    case DeltaKind::kFullRank:
+      break;
+  }
+  if (report.changed_rows < report.rows) {
+    return std::to_string(report.changed_rows) + " of " + std::to_string(report.rows) +
+           " rows changed";
+  }
+  if (report.changed_cols < report.cols) {
+    return std::to_string(report.changed_cols) + " of " + std::to_string(report.cols) +
+           " columns changed";
+  }
+  return "";
+}
+
+std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& match) {
+  std::vector<std::string> notes;
+  if (match.ambiguous) notes.push_back("ambiguous: several fit equally well");
+  if (tensor.a && tensor.b) {
+    if (tensor.a->dtype != tensor.b->dtype) {
+      notes.push_back(tensor.a->dtype + " -> " + tensor.b->dtype);
+    }
+    if (tensor.a->shape != tensor.b->shape && match.tensor_class != TensorClass::kTransposed) {
+      notes.push_back(text_of(tensor.a->shape) + " -> " + text_of(tensor.b->shape));
+    }
+    if (match.transposed && match.delta) notes.push_back("transposed");
+  }
+  if (match.cast == CastResult::kClamped) notes.push_back("clamped to the range of float16");
+  if (match.delta) notes.push_back(delta_note(*match.delta));
+  std::erase(notes, "");
+  return notes;
+}
+
+DiffTensor tensor_of(const TensorMatch& match, const ScannedModel& a, const ScannedModel& b) {
+  DiffTensor tensor;
+  tensor.tensor_class = match.tensor_class;
+  if (match.a != kAbsent) tensor.a = side_of(a.tensors[static_cast<size_t>(match.a)]);
+  if (match.b != kAbsent) tensor.b = side_of(b.tensors[static_cast<size_t>(match.b)]);
+  if (match.delta) tensor.delta = delta_of(*match.delta);
+  tensor.notes = notes_of(tensor, match);
+  return tensor;
+}
+
+const DiffSide& shown_side(const DiffTensor& tensor) { return tensor.a ? *tensor.a : *tensor.b; }
+
+std::vector<DiffTensor> tensors_of(const ModelComparison& comparison, const ScannedModel& a,
+                                   const ScannedModel& b) {
+  std::vector<DiffTensor> tensors;
+  for (const TensorMatch& match : comparison.tensors) tensors.push_back(tensor_of(match, a, b));
+  const auto bytes_of = [](const DiffTensor& tensor) {
+    return tensor.b ? tensor.b->bytes : tensor.a->bytes;
+  };
+  std::stable_sort(tensors.begin(), tensors.end(), [&](const DiffTensor& x, const DiffTensor& y) {
+    return std::make_tuple(bytes_of(y), shown_side(x).scope, shown_side(x).name) <
+           std::make_tuple(bytes_of(x), shown_side(y).scope, shown_side(y).name);
+  });
+  return tensors;
+}
+
+// Finds in one model what belongs to the pairs of the other.
+void add_lora(const ModelComparison& comparison, bool in_b, const ScannedModel& a,
+              const ScannedModel& b, std::vector<DiffLora>& lora) {
+  const ComputeGraph& graph = in_b ? comparison.graph_b : comparison.graph_a;
+  const ScannedModel& model = in_b ? b : a;
+  const auto tensor_number = [&](int32_t value) {
+    return graph.values[static_cast<size_t>(value)].tensor;
+  };
+  const auto name_of = [&](int32_t value) {
+    return model.tensors[static_cast<size_t>(tensor_number(value))].name;
+  };
+  for (const LoraModule& module : in_b ? comparison.lora_b : comparison.lora_a) {
+    DiffLora entry;
+    entry.in_b = in_b;
+    (in_b ? entry.weight_b : entry.weight_a) = name_of(module.weight);
+    const int32_t weight = tensor_number(module.weight);
+    const auto match = std::find_if(
+        comparison.tensors.begin(), comparison.tensors.end(), [&](const TensorMatch& each) {
+          return (in_b ? each.b : each.a) == weight && each.a != kAbsent && each.b != kAbsent;
+        });
+    if (match != comparison.tensors.end()) {
+      entry.weight_a = a.tensors[static_cast<size_t>(match->a)].name;
+      entry.weight_b = b.tensors[static_cast<size_t>(match->b)].name;
+    }
+    entry.factor_a = name_of(module.a);
+    entry.factor_b = name_of(module.b);
+    entry.rank = module.rank;
+    entry.scaling = module.scaling;
+    lora.push_back(std::move(entry));
+  }
+}
+
+bool is_equal(const DiffReport& report) {
+  const bool same = std::all_of(
+      report.tensors.begin(), report.tensors.end(),
+      [](const DiffTensor& tensor) { return tensor.tensor_class == TensorClass::kSame; });
+  const DiffGraph& graph = report.graph;
+  return same && graph.operators.empty() && graph.inputs.empty() && graph.outputs.empty() &&
+         graph.opsets.empty() && graph.metadata.empty();
+}
+
+}  // namespace
+
+DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path& path_b,
+                const DiffOptions& options) {
+  const ScannedModel a = scan_model(path_a);
+  const ScannedModel b = scan_model(path_b);
+  const ModelComparison comparison = compare_models(
+      a, b,
+      {options.min_bytes, {options.max_rank, options.svd}, options.threads, options.progress});
+  DiffReport report;
+  report.nodes_a = comparison.graph_a.nodes.size() + comparison.graph_a.passed.size();
+  report.nodes_b = comparison.graph_b.nodes.size() + comparison.graph_b.passed.size();
+  report.tensors = tensors_of(comparison, a, b);
+  add_lora(comparison, false, a, b, report.lora);
+  add_lora(comparison, true, a, b, report.lora);
+  report.graph = count_graph_changes(a, b, comparison);
+  report.equal = is_equal(report);
+  for (const ScannedModel* model : {&a, &b}) {
+    model->file.file().check_unchanged();
+    for (const ExternalFile& external : model->external) external.file.check_unchanged();
+  }
+  return report;
+}
+
+}  // namespace wshare

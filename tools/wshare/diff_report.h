@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "cli.h"
+#include "wshare/diff.h"
+
+namespace wshare {
+
+// What of a DiffReport is shown.
+struct DiffView {
+  std::string a, b;          // the models as named on the command line
+  bool all_tensors = false;  // also those that are the same
+  uint64_t top = 0;          // at most so many tensors; 0: all
+};
+
+void print_diff(std::ostream& out, const DiffReport& report, const DiffView& view);
+
+nlohmann::ordered_json diff_json(const DiffReport& report, const DiffView& view);
+
+}  // namespace wshare
