@@ -6,6 +6,7 @@
 #include <atomic>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "bundle/distinct.h"
 #include "compare/blas.h"
@@ -88,24 +89,26 @@ void keep_one_sided(ModelComparison& comparison) {
   comparison.lora_a = std::move(only_a);
 }
 
-// Says what a pair of different tensors at one place is.
-void look_into(const TensorRef& a, const TensorRef& b, const DeltaOptions& options,
-               TensorMatch& match) {
-  if (!holds_floats(a) || !holds_floats(b)) return;
+// Says what a pair of different tensors at one place is. Returns the factors of a low rank.
+LowRankFactors look_into(const TensorRef& a, const TensorRef& b, const DeltaOptions& options,
+                         TensorMatch& match) {
+  if (!holds_floats(a) || !holds_floats(b)) return {};
   if (a.dtype != b.dtype && a.shape == b.shape && !match.transposed) {
     match.cast = compare_cast(a, b);
     if (match.cast != CastResult::kDiffer) {
       match.tensor_class = TensorClass::kCast;
-      return;
+      return {};
     }
   }
   const std::optional<MatrixView> of_a = matrix_of(a);
   std::optional<MatrixView> of_b = matrix_of(b);
-  if (!of_a || !of_b) return;
+  if (!of_a || !of_b) return {};
   if (match.transposed) of_b = transpose_of(*of_b);
-  if (of_a->rows != of_b->rows || of_a->cols != of_b->cols) return;
-  match.delta = analyze_delta(*of_a, *of_b, options);
-  if (match.delta->kind == DeltaKind::kLowRank) match.tensor_class = TensorClass::kLowRank;
+  if (of_a->rows != of_b->rows || of_a->cols != of_b->cols) return {};
+  DeltaAnalysis analysis = analyze_delta(*of_a, *of_b, options);
+  if (analysis.report.kind == DeltaKind::kLowRank) match.tensor_class = TensorClass::kLowRank;
+  match.delta = std::move(analysis.report);
+  return std::move(analysis.factors);
 }
 
 void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const CompareOptions& options,
@@ -127,8 +130,13 @@ void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const Comp
   std::optional<blas::SingleThreaded> single_threaded;
   if (options.delta.svd && !jobs.empty()) single_threaded.emplace();
   parallel_for(jobs.size(), thread_count(options.threads), [&](size_t i) {
-    look_into(a.tensors[static_cast<size_t>(jobs[i]->a)],
-              b.tensors[static_cast<size_t>(jobs[i]->b)], options.delta, *jobs[i]);
+    TensorMatch& match = *jobs[i];
+    LowRankFactors factors =
+        look_into(a.tensors[static_cast<size_t>(match.a)], b.tensors[static_cast<size_t>(match.b)],
+                  options.delta, match);
+    if (options.on_low_rank && match.tensor_class == TensorClass::kLowRank) {
+      options.on_low_rank(static_cast<size_t>(jobs[i] - matches.data()), match, std::move(factors));
+    }
     if (options.progress) options.progress("differences", done += bytes_of(jobs[i]), total);
   });
 }

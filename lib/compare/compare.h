@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -14,13 +16,6 @@
 
 namespace wshare {
 
-struct CompareOptions {
-  uint64_t min_bytes = 0;  // smaller tensors are left out of ModelComparison::tensors
-  DeltaOptions delta;
-  unsigned threads = 0;  // 0: all cores
-  ProgressFn progress;
-};
-
 // A tensor of one model and its counterpart in the other.
 struct TensorMatch {
   int32_t a = kAbsent, b = kAbsent;  // tensors; kAbsent in a: added, in b: removed
@@ -29,6 +24,19 @@ struct TensorMatch {
   bool ambiguous = false;            // added or removed, but several counterparts fit equally well
   std::optional<CastResult> cast;    // where the float types differ
   std::optional<DeltaReport> delta;  // of float matrices that differ
+};
+
+// Takes what one tensor of class kLowRank changed: its index in ModelComparison::tensors, the match
+// as it will stand there, and the factors of the difference as a matrix of tensor a
+// (matrix_of(a)), also where b is stored transposed.
+using OnLowRank = std::function<void(size_t, const TensorMatch&, LowRankFactors&&)>;
+
+struct CompareOptions {
+  uint64_t min_bytes = 0;  // smaller tensors are left out of ModelComparison::tensors
+  DeltaOptions delta;
+  unsigned threads = 0;  // 0: all cores
+  ProgressFn progress;
+  OnLowRank on_low_rank;  // once per tensor, on any thread, in any order; what it throws ends all
 };
 
 // How two models belong together. Tensor numbers are indices in ScannedModel::tensors.
@@ -42,7 +50,8 @@ struct ModelComparison {
 };
 
 // Compares two models; every byte of their weights is read once, those of tensors that differ more
-// often. Memory: see analyze_delta(), once per thread.
+// often. Memory: see analyze_delta(), once per thread. Of a tensor that is used at several places,
+// in whichever direction, there is one match.
 //
 // The result does not depend on the number of threads.
 ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,

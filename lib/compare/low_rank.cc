@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "compare/sketch.h"
@@ -18,7 +20,8 @@
 // columns (a few changed rows are a matrix of low rank by themselves).
 //
 // The leading values come from a randomized sketch (sketch.h) that grows until the rule is decided.
-// It stops early where no rank up to the largest allowed could explain ||b - a||.
+// It stops early where no rank up to the largest allowed could explain ||b - a||. A rank or a
+// tolerance from outside replaces the rule by its own, over the same sketch.
 //
 // Source of the rule: measured over exact spectra of merged tasks in fp32 and fp16; it found 100 %
 // of the ranks but for values below the noise. Edge of uneven noise: Bandeira, van Handel 2016,
@@ -44,27 +47,33 @@ class Analysis {
   Analysis(const MatrixView& a, const MatrixView& b, const DeltaOptions& options)
       : delta_(a, b), options_(options), survey_(delta_.survey()) {}
 
-  DeltaReport run() {
-    DeltaReport report;
+  DeltaAnalysis run() {
+    DeltaAnalysis analysis;
+    DeltaReport& report = analysis.report;
     report.rows = delta_.rows();
     report.cols = delta_.cols();
     report.changed_rows = survey_.changed_rows;
     report.changed_cols = survey_.changed_cols;
     if (!std::isfinite(survey_.square) || !std::isfinite(survey_.base_square)) {
       report.kind = DeltaKind::kNotFinite;
-      return report;
+      return analysis;
     }
     report.relative_change = std::sqrt(survey_.square / survey_.base_square);
     if (survey_.base_square == 0) report.relative_change = 0;
-    if (!options_.svd || survey_.square == 0) return report;
+    if (!options_.svd || survey_.square == 0) return analysis;
     // Doubles round, too, which shows where the tensors are doubles themselves.
     const double arithmetic = kArithmetic * kArithmetic * survey_.square / changed_area();
     survey_.noise_one += arithmetic;
     survey_.noise_both += arithmetic;
     edge_factor_ = std::max(kEdgeSlack, survey_.unevenness());
-    max_rank_ = std::min(options_.max_rank, worthwhile_rank());
-    decide(report);
-    return report;
+    const int64_t asked = options_.fixed_rank != 0 ? options_.fixed_rank : options_.max_rank;
+    max_rank_ = std::min(asked, worthwhile_rank());
+    if (max_rank_ < options_.fixed_rank) {
+      report.kind = kind_of_the_rest();
+    } else {
+      decide(analysis);
+    }
+    return analysis;
   }
 
  private:
@@ -92,16 +101,25 @@ class Analysis {
     return delta_.rest_after(sketch.basis(), sketch.width()).square;
   }
 
+  // What the first k values leave of ||b - a||^2, for each k up to their number.
+  static std::vector<double> rests(const std::vector<double>& values, double beyond) {
+    std::vector<double> rest(values.size() + 1, beyond);
+    for (size_t k = values.size(); k-- > 0;) rest[k] = rest[k + 1] + values[k] * values[k];
+    return rest;
+  }
+
+  // How many of the values of a sketch are good enough to end a search at.
+  size_t last_rank(const std::vector<double>& values) const {
+    return values.size() == delta_.cols() ? values.size() : values.size() - kOversampling;
+  }
+
   // Returns the smallest k after which only noise follows, or nothing if `values` do not reach so
   // far. `noise_of` maps the mean square of what the first k values leave to that of the noise.
   template <typename NoiseOf>
   std::optional<size_t> find_rank(const std::vector<double>& values, double beyond,
                                   const NoiseOf& noise_of) const {
-    const bool all = values.size() == delta_.cols();
-    const size_t last = all ? values.size() : values.size() - kOversampling;
-    std::vector<double> rest(values.size() + 1, beyond);
-    for (size_t k = values.size(); k-- > 0;) rest[k] = rest[k + 1] + values[k] * values[k];
-    for (size_t k = 0; k <= last; ++k) {
+    const std::vector<double> rest = rests(values, beyond);
+    for (size_t k = 0; k <= last_rank(values); ++k) {
       const double next = k < values.size() ? values[k] : 0;
       if (rest[k] <= largest_noise() && next <= edge(noise_of(rest[k] / changed_area()))) return k;
     }
@@ -113,11 +131,36 @@ class Analysis {
                      [&](double rest) { return std::max(rest, survey_.noise_one); });
   }
 
-  // True if no rank up to the largest one, with noise on top, leaves so much after `values`.
+  // The rank that the options ask for, or nothing if `values` do not reach so far.
+  std::optional<size_t> choose_rank(const std::vector<double>& values, double beyond) const {
+    const std::optional<size_t> by_rest = rank_by_rest(values, beyond);
+    if (!is_told() || by_rest == size_t{0}) return by_rest;
+    if (options_.fixed_rank != 0) {
+      const auto rank = static_cast<size_t>(options_.fixed_rank);
+      return rank <= last_rank(values) ? std::optional(rank) : std::nullopt;
+    }
+    const std::vector<double> rest = rests(values, beyond);
+    for (size_t k = 1; k <= last_rank(values); ++k) {
+      if (rest[k] <= most_left()) return k;
+    }
+    return std::nullopt;
+  }
+
+  // True if the options say what may be left, and not the roundings.
+  bool is_told() const { return options_.fixed_rank != 0 || options_.tolerance > 0; }
+
+  // The most that may be left of ||b - a||^2.
+  double most_left() const {
+    if (!is_told()) return largest_noise();
+    if (options_.tolerance == 0) return std::numeric_limits<double>::infinity();
+    return (1 + kCancellation) * options_.tolerance * options_.tolerance * survey_.square;
+  }
+
+  // True if no rank up to the largest one leaves as little as it should after `values`.
   bool is_hopeless(const std::vector<double>& values, double beyond) const {
     const double more =
         std::max<double>(0, static_cast<double>(max_rank_) - static_cast<double>(values.size()));
-    return beyond > largest_noise() + 2 * more * values.back() * values.back();
+    return beyond > most_left() + 2 * more * values.back() * values.back();
   }
 
   // The most that roundings add to ||b - a||^2.
@@ -137,19 +180,21 @@ class Analysis {
     return std::abs(values[rank] - before[rank]) <= kNoiseSettled * values[rank];
   }
 
-  void decide(DeltaReport& report) {
+  void decide(DeltaAnalysis& analysis) {
     const size_t widest =
         std::min<size_t>(delta_.cols(), static_cast<size_t>(max_rank_) + 2 * kOversampling);
-    Sketch sketch(delta_, std::min(kFirstWidth, widest));
+    const size_t first =
+        std::max(kFirstWidth, static_cast<size_t>(options_.fixed_rank) + kOversampling);
+    Sketch sketch(delta_, std::min(first, widest));
     std::vector<double> before;
     for (int sweeps = 1;; ++sweeps) {
       sketch.sweep();
       const std::vector<double>& values = sketch.values();
       const double beyond = this->beyond(sketch);
-      const std::optional<size_t> rank = rank_by_rest(values, beyond);
+      const std::optional<size_t> rank = choose_rank(values, beyond);
       const bool exact = sketch.width() == delta_.cols();
       if (rank && (exact || sweeps == kMostSweeps || settled(values, before, *rank))) {
-        accept(report, sketch, *rank, beyond);
+        accept(analysis, sketch, *rank, beyond);
         return;
       }
       if (!rank) {
@@ -159,7 +204,12 @@ class Analysis {
       }
       before = values;
     }
-    report.kind = looks_like_rows() ? DeltaKind::kFewRows : DeltaKind::kFullRank;
+    analysis.report.kind = kind_of_the_rest();
+  }
+
+  // What is neither low rank nor rounding.
+  DeltaKind kind_of_the_rest() const {
+    return looks_like_rows() ? DeltaKind::kFewRows : DeltaKind::kFullRank;
   }
 
   // Few enough rows (or columns) changed that they alone bound the rank.
@@ -167,20 +217,51 @@ class Analysis {
     return 2 * survey_.changed_rows <= delta_.rows() || 2 * survey_.changed_cols <= delta_.cols();
   }
 
-  void accept(DeltaReport& report, const Sketch& sketch, size_t rank, double beyond) {
-    const Rest rest = delta_.rest_after(sketch.right_vectors(rank), rank);
-    if (rest.square > largest_noise() || static_cast<int64_t>(rank) > max_rank_) {
-      report.kind = looks_like_rows() ? DeltaKind::kFewRows : DeltaKind::kFullRank;
+  bool is_acceptable(size_t rank, double left) const {
+    if (rank == 0) return left <= largest_noise();
+    if (static_cast<int64_t>(rank) > max_rank_ || left > most_left()) return false;
+    return options_.tolerance > 0 || left <= largest_noise() || !looks_like_rows();
+  }
+
+  void accept(DeltaAnalysis& analysis, const Sketch& sketch, size_t rank, double beyond) {
+    DeltaReport& report = analysis.report;
+    std::vector<double> right = sketch.right_vectors(rank);
+    Projection projection = delta_.project(right, rank);
+    const Rest& rest = projection.rest;
+    if (!is_acceptable(rank, rest.square)) {
+      report.kind = kind_of_the_rest();
       return;
     }
     report.kind = rank == 0 ? DeltaKind::kRoundingOnly : DeltaKind::kLowRank;
+    if (rank == 0) return;
     report.rank = static_cast<int64_t>(rank);
-    const auto by_rounding =
-        find_rank(sketch.values(), beyond, [&](double) { return survey_.noise_both; });
+    const std::vector<double>& values = sketch.values();
+    const auto by_rounding = find_rank(values, beyond, [&](double) { return survey_.noise_both; });
     report.rank_by_rounding = static_cast<int64_t>(by_rounding.value_or(sketch.width()));
     report.relative_error = std::sqrt(rest.square / survey_.square);
     report.max_abs_error = rest.max_abs;
     report.energy = std::max(0.0, 1 - rest.square / survey_.square);
+    report.noise_edge = edge(std::max(rest.square / changed_area(), survey_.noise_one));
+    report.singular_values = values;
+    report.singular_values.resize(std::min(values.size(), rank + kOversampling));
+    analysis.factors = {delta_.rows(),
+                        delta_.cols(),
+                        rank,
+                        std::move(projection.product),
+                        std::move(right),
+                        report.singular_values,
+                        report.noise_edge};
+    balance(analysis.factors, values);
+  }
+
+  // From D V and V^T to factors of equal size.
+  static void balance(LowRankFactors& factors, const std::vector<double>& values) {
+    for (size_t k = 0; k < factors.rank; ++k) {
+      const double root = std::sqrt(values[k]);
+      for (size_t col = 0; col < factors.cols; ++col) factors.right[k * factors.cols + col] *= root;
+      const double scale = root == 0 ? 0 : 1 / root;
+      for (size_t row = 0; row < factors.rows; ++row) factors.left[row * factors.rank + k] *= scale;
+    }
   }
 
   Delta delta_;
@@ -190,15 +271,30 @@ class Analysis {
   int64_t max_rank_ = 0;
 };
 
+// Returns `matrix` [rows, cols] as [cols, rows], both row-major.
+std::vector<double> flipped(const std::vector<double>& matrix, size_t rows, size_t cols) {
+  std::vector<double> result(matrix.size());
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t col = 0; col < cols; ++col) result[col * rows + row] = matrix[row * cols + col];
+  }
+  return result;
+}
+
 }  // namespace
 
-DeltaReport analyze_delta(const MatrixView& a, const MatrixView& b, const DeltaOptions& options) {
+DeltaAnalysis analyze_delta(const MatrixView& a, const MatrixView& b, const DeltaOptions& options) {
   // The sketch is as wide as the shorter side at most.
   if (a.rows >= a.cols) return Analysis(a, b, options).run();
-  DeltaReport report = Analysis(transpose_of(a), transpose_of(b), options).run();
-  std::swap(report.rows, report.cols);
-  std::swap(report.changed_rows, report.changed_cols);
-  return report;
+  DeltaAnalysis analysis = Analysis(transpose_of(a), transpose_of(b), options).run();
+  std::swap(analysis.report.rows, analysis.report.cols);
+  std::swap(analysis.report.changed_rows, analysis.report.changed_cols);
+  LowRankFactors& factors = analysis.factors;
+  if (factors.rank == 0) return analysis;
+  std::vector<double> left = flipped(factors.right, factors.rank, factors.cols);
+  factors.right = flipped(factors.left, factors.rows, factors.rank);
+  factors.left = std::move(left);
+  std::swap(factors.rows, factors.cols);
+  return analysis;
 }
 
 }  // namespace wshare

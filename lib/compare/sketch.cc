@@ -152,20 +152,34 @@ void Delta::multiply(const std::vector<double>& x, size_t width, std::vector<dou
   });
 }
 
-Rest Delta::rest_after(const std::vector<double>& v, size_t rank) {
+// Writes D V to `product`, where that is not null.
+Rest Delta::split(const std::vector<double>& v, size_t rank, double* product) {
   Rest rest;
   const size_t n = cols();
-  std::vector<double> product(panel_rows_ * std::max<size_t>(rank, 1));
+  std::vector<double> unkept(product == nullptr ? panel_rows_ * rank : 0);
+  double* rows = product == nullptr ? unkept.data() : product;
   for_each_panel([&](size_t count) {
     if (rank != 0) {
       blas::gemm(Op::kTransposed, Op::kPlain, rank, count, n, 1, v.data(), n, panel_.data(), n, 0,
-                 product.data(), rank);
-      blas::gemm(Op::kPlain, Op::kPlain, n, count, rank, -1, v.data(), n, product.data(), rank, 1,
+                 rows, rank);
+      blas::gemm(Op::kPlain, Op::kPlain, n, count, rank, -1, v.data(), n, rows, rank, 1,
                  panel_.data(), n);
+      if (product != nullptr) rows += count * rank;
     }
     add_to(rest, std::span(panel_).first(count * n));
   });
   return rest;
+}
+
+Projection Delta::project(const std::vector<double>& v, size_t rank) {
+  Projection projection;
+  projection.product.resize(rows() * rank);
+  projection.rest = split(v, rank, projection.product.data());
+  return projection;
+}
+
+Rest Delta::rest_after(const std::vector<double>& v, size_t rank) {
+  return split(v, rank, nullptr);
 }
 
 Sketch::Sketch(Delta& delta, size_t width) : delta_(delta), width_(width) {

@@ -29,6 +29,12 @@ struct Rest {
   double max_abs = 0;
 };
 
+// b - a as far as it lies in a space of few directions V, and what that leaves.
+struct Projection {
+  std::vector<double> product;  // D V [rows, rank], row by row
+  Rest rest;
+};
+
 // The matrix b - a [rows, cols], rows >= cols, formed some rows at a time from the mapped tensors
 // and never held as a whole.
 class Delta {
@@ -45,12 +51,16 @@ class Delta {
   void multiply(const std::vector<double>& x, size_t width, std::vector<double>& z,
                 std::vector<double>& triangle);
 
-  // Returns what D (I - V V^T) holds, for orthonormal `v` [cols, rank].
+  // Returns D V and what D (I - V V^T) holds, for orthonormal `v` [cols, rank], column-major.
+  Projection project(const std::vector<double>& v, size_t rank);
+
+  // The same without D V, which is as tall as the matrix.
   Rest rest_after(const std::vector<double>& v, size_t rank);
 
  private:
   struct NoiseSums;
   void add_row(size_t row, Survey& survey, NoiseSums& sums) const;
+  Rest split(const std::vector<double>& v, size_t rank, double* product);
   template <typename Use>
   void for_each_panel(const Use& use);
 

@@ -29,6 +29,8 @@ DiffDelta delta_of(const DeltaReport& report) {
     delta.relative_error = report.relative_error;
     delta.max_abs_error = report.max_abs_error;
     delta.energy = report.energy;
+    delta.singular_values = report.singular_values;
+    delta.noise_edge = report.noise_edge;
   }
   return delta;
 }
@@ -157,9 +159,13 @@ DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path
                 const DiffOptions& options) {
   const ScannedModel a = scan_model(path_a);
   const ScannedModel b = scan_model(path_b);
-  const ModelComparison comparison = compare_models(
-      a, b,
-      {options.min_bytes, {options.max_rank, options.svd}, options.threads, options.progress});
+  CompareOptions how;
+  how.min_bytes = options.min_bytes;
+  how.delta.max_rank = options.max_rank;
+  how.delta.svd = options.svd;
+  how.threads = options.threads;
+  how.progress = options.progress;
+  const ModelComparison comparison = compare_models(a, b, how);
   DiffReport report;
   report.nodes_a = comparison.graph_a.nodes.size() + comparison.graph_a.passed.size();
   report.nodes_b = comparison.graph_b.nodes.size() + comparison.graph_b.passed.size();

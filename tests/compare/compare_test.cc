@@ -1,6 +1,7 @@
 #include "compare/compare.h"
 
 #include <map>
+#include <mutex>
 
 #include "compare/compare_models.h"
 #include "compare/transformer.h"
@@ -165,6 +166,102 @@ TEST_F(CompareModels, FindsKnownWeightsAroundANewLayer) {
       EXPECT_EQ(said.at(name).tensor_class, "added");
     } else {
       EXPECT_EQ(said.at(name).counterpart, a.name_of.at(module));
+    }
+  }
+}
+
+// What on_low_rank was given, by the name of the tensor in b.
+std::map<std::string, LowRankFactors> factors_of(const test::fs::path& path_a,
+                                                 const test::fs::path& path_b, unsigned threads) {
+  const ScannedModel a = scan_model(path_a);
+  const ScannedModel b = scan_model(path_b);
+  std::map<std::string, LowRankFactors> factors;
+  std::map<size_t, int32_t> tensor_at;
+  std::mutex mutex;
+  CompareOptions options;
+  options.threads = threads;
+  options.on_low_rank = [&](size_t index, const TensorMatch& match, LowRankFactors&& found) {
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(match.tensor_class, TensorClass::kLowRank);
+    EXPECT_EQ(match.delta->rank, static_cast<int64_t>(found.rank));
+    EXPECT_TRUE(tensor_at.emplace(index, match.b).second) << "called twice";
+    factors[b.tensors[static_cast<size_t>(match.b)].name] = std::move(found);
+  };
+  const ModelComparison comparison = compare_models(a, b, options);
+  for (const auto& [index, tensor] : tensor_at) {
+    EXPECT_EQ(comparison.tensors.at(index).b, tensor);
+  }
+  return factors;
+}
+
+TEST_F(CompareModels, HandsOutTheFactorsOfEachLowRank) {
+  const Exported a = export_encoder(base_weights(), kLayers);
+  const Weights tuned = with_merged_lora(base_weights());
+  const Exported b =
+      export_encoder(tuned, kLayers, {.first_number = 107, .transposed = {"1.q", "2.v"}});
+  add("a.onnx", a.model);
+  add("b.onnx", b.model);
+  const auto one = factors_of(temp_ / "in/a.onnx", temp_ / "in/b.onnx", 1);
+  EXPECT_EQ(one.size(), 2u * kLayers);
+  for (int layer = 0; layer < kLayers; ++layer) {
+    for (const char* name : {".q", ".v"}) {
+      const std::string module = std::to_string(layer) + name;
+      SCOPED_TRACE(module);
+      ASSERT_EQ(one.count(b.name_of.at(module)), 1u);
+      const LowRankFactors& factors = one.at(b.name_of.at(module));
+      ASSERT_EQ(factors.rank, 4u);
+      // In the orientation of a, also where b is stored transposed.
+      const Matrix update = product(Matrix{48, 4, factors.left}, Matrix{4, 48, factors.right});
+      const Matrix& base = base_weights().at(module);
+      for (size_t i = 0; i < update.values.size(); ++i) {
+        ASSERT_NEAR(base.values[i] + update.values[i], tuned.at(module).values[i], 1e-6);
+      }
+    }
+  }
+  const auto four = factors_of(temp_ / "in/a.onnx", temp_ / "in/b.onnx", 4);
+  for (const auto& [name, factors] : one) {
+    EXPECT_EQ(factors.left, four.at(name).left);  // bit for bit
+    EXPECT_EQ(factors.right, four.at(name).right);
+    EXPECT_EQ(factors.values, four.at(name).values);
+  }
+}
+
+TEST_F(CompareModels, HandsOutATiedDeltaOnceForEachTensor) {
+  // One weight is embedding and head; another exporter writes the head on its own, transposed.
+  const Matrix base = test::random_matrix(90, 48, 950);
+  const auto tied = [](const Matrix& weight, bool written_twice) {
+    onnx::ModelProto model = test::empty_model();
+    onnx::GraphProto& graph = *model.mutable_graph();
+    graph.add_input()->set_name("ids");
+    *graph.add_initializer() = test::tensor("embed", weight);
+    if (written_twice) {
+      *graph.add_initializer() = test::tensor("head", test::transposed(weight));
+    } else {
+      test::add_node(graph, "Transpose", {"embed"}, {"head"});
+    }
+    test::add_node(graph, "Gather", {"embed", "ids"}, {"x"});
+    test::add_node(graph, "Relu", {"x"}, {"y"});
+    test::add_node(graph, "MatMul", {"y", "head"}, {"logits"});
+    graph.add_output()->set_name("logits");
+    return model;
+  };
+  const Matrix tuned = sum(base, test::low_rank(90, 48, 5, 951, 0.02));
+  add("a.onnx", tied(base, false));
+  struct Case {
+    const char* name;
+    bool written_twice;
+    size_t tensors;
+  };
+  for (const Case& c : {Case{"tied", false, 1}, Case{"written twice", true, 2}}) {
+    SCOPED_TRACE(c.name);
+    add("b.onnx", tied(tuned, c.written_twice));
+    const auto found = factors_of(temp_ / "in/a.onnx", temp_ / "in/b.onnx", 2);
+    EXPECT_EQ(found.size(), c.tensors);
+    for (const auto& [name, factors] : found) {
+      SCOPED_TRACE(name);
+      EXPECT_EQ(factors.rank, 5u);
+      EXPECT_EQ(factors.rows, 90u);  // as a stores it
+      EXPECT_EQ(factors.cols, 48u);
     }
   }
 }

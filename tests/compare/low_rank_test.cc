@@ -2,30 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
-#include "compare/weights.h"
+#include "compare/analyze.h"
 
 namespace wshare {
 namespace {
 
+using test::analyze;
 using test::float_bytes;
 using test::Matrix;
 using test::Proto;
 using test::random_matrix;
 using test::sum;
-
-MatrixView view_of(const std::string& bytes, int type, const Matrix& shape) {
-  return {std::as_bytes(std::span(bytes)), type, static_cast<uint64_t>(shape.rows),
-          static_cast<uint64_t>(shape.cols), false};
-}
-
-DeltaReport analyze(const Matrix& a, const Matrix& b, int type = Proto::FLOAT,
-                    const DeltaOptions& options = {}) {
-  const std::string in_a = float_bytes(a.values, type);
-  const std::string in_b = float_bytes(b.values, type);
-  return analyze_delta(view_of(in_a, type, a), view_of(in_b, type, b), options);
-}
+using test::view_of;
 
 TEST(AnalyzeDelta, FindsTheRankOfAMergedUpdate) {
   struct Case {
@@ -154,7 +145,8 @@ TEST(AnalyzeDelta, ReadsATransposeLikeTheMatrix) {
   const std::string in_a = float_bytes(base.values, Proto::FLOAT);
   const std::string in_b = float_bytes(flipped.values, Proto::FLOAT);
   const DeltaReport report = analyze_delta(view_of(in_a, Proto::FLOAT, base),
-                                           transpose_of(view_of(in_b, Proto::FLOAT, flipped)), {});
+                                           transpose_of(view_of(in_b, Proto::FLOAT, flipped)), {})
+                                 .report;
   const DeltaReport plain = analyze(base, b);
   EXPECT_EQ(report.kind, DeltaKind::kLowRank);
   EXPECT_EQ(report.rank, 7);

@@ -112,6 +112,10 @@ TEST_F(DiffCommand, PrintsOneObjectWithTheKeysOfTheContract) {
   EXPECT_LT(q.at("relative_error").get<double>(), 1e-6);
   EXPECT_GT(q.at("energy").get<double>(), 0.999);
   EXPECT_GT(q.at("max_abs_error").get<double>(), 0);
+  const auto values = q.at("singular_values").get<std::vector<double>>();
+  ASSERT_GT(values.size(), 3u);
+  EXPECT_GT(values[2], q.at("noise_edge").get<double>());
+  EXPECT_LT(values[3], q.at("noise_edge").get<double>());
   EXPECT_NEAR(q.at("relative_change").get<double>(), 0.4, 0.2);
   EXPECT_EQ(object.at("lora").size(), 0u);
   EXPECT_EQ(object.at("graph").at("nodes_a"), 30);

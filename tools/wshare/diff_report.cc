@@ -164,6 +164,8 @@ ordered_json tensor_json(const DiffTensor& tensor) {
       json["relative_error"] = delta.relative_error;
       json["max_abs_error"] = delta.max_abs_error;
       json["energy"] = delta.energy;
+      json["singular_values"] = delta.singular_values;
+      json["noise_edge"] = delta.noise_edge;
     }
   }
   if (!tensor.notes.empty()) json["notes"] = tensor.notes;

@@ -37,7 +37,9 @@ struct DiffDelta {
   std::optional<int64_t> rank;
   double relative_error = 0;  // ||rest|| / ||B - A||, Frobenius
   double max_abs_error = 0;
-  double energy = 0;  // share of ||B - A||^2 that it holds
+  double energy = 0;                    // share of ||B - A||^2 that it holds
+  std::vector<double> singular_values;  // the leading ones, falling: `rank` and a few more
+  double noise_edge = 0;                // roundings have no larger ones
 };
 
 struct DiffTensor {
