@@ -6,6 +6,8 @@
 #include <atomic>
 #include <numeric>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "bundle/distinct.h"
@@ -40,7 +42,35 @@ std::vector<std::string> opaque_bytes(const ScannedModel& model) {
   return result;
 }
 
-// Numbers the contents of both models' tensors; bytes decide.
+// Numbers the contents of `tensors`; bytes decide. Those that begin like no other are not read.
+std::vector<int64_t> number_contents(const std::vector<Bytes>& tensors, unsigned threads,
+                                     const ReadProgress& progress) {
+  const auto front_of = [](Bytes bytes) {
+    constexpr size_t kFront = 1024;
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()),
+                            std::min(kFront, bytes.size()));
+  };
+  std::unordered_map<std::string_view, size_t> count;
+  for (const Bytes& bytes : tensors) ++count[front_of(bytes)];
+  std::vector<int64_t> numbers(tensors.size(), -1);
+  std::vector<size_t> compared;
+  std::vector<Bytes> their_bytes;
+  int64_t next = 0;
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    if (count[front_of(tensors[t])] == 1) {
+      numbers[t] = next++;
+      progress(tensors[t].size());
+    } else {
+      compared.push_back(t);
+      their_bytes.push_back(tensors[t]);
+    }
+  }
+  const Contents contents = find_distinct(their_bytes, threads, progress);
+  for (size_t i = 0; i < compared.size(); ++i) numbers[compared[i]] = next + contents.of_tensor[i];
+  return numbers;
+}
+
+// Numbers the contents of both models' tensors.
 void number_contents(AlignSide& a, AlignSide& b, const CompareOptions& options) {
   const std::vector<std::string> opaque[2] = {opaque_bytes(*a.model), opaque_bytes(*b.model)};
   std::vector<Bytes> tensors;
@@ -54,15 +84,14 @@ void number_contents(AlignSide& a, AlignSide& b, const CompareOptions& options) 
     }
   }
   std::atomic<uint64_t> done = 0;
-  ReadProgress progress;
-  if (options.progress) {
-    progress = [&](uint64_t bytes) { options.progress("comparing", done += bytes, total); };
-  }
-  const Contents contents = find_distinct(tensors, options.threads, progress);
-  const auto middle =
-      contents.of_tensor.begin() + static_cast<std::ptrdiff_t>(a.model->tensors.size());
-  a.contents.assign(contents.of_tensor.begin(), middle);
-  b.contents.assign(middle, contents.of_tensor.end());
+  const auto progress = [&](uint64_t bytes) {
+    if (options.progress) options.progress("comparing", done += bytes, total);
+  };
+  const std::vector<int64_t> numbers =
+      number_contents(tensors, thread_count(options.threads), progress);
+  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(a.model->tensors.size());
+  a.contents.assign(numbers.begin(), middle);
+  b.contents.assign(middle, numbers.end());
 }
 
 // A pair that both models have is an ordinary part of them: its factors lie at the same place.
