@@ -94,13 +94,16 @@ void number_contents(AlignSide& a, AlignSide& b, const CompareOptions& options) 
   b.contents.assign(middle, numbers.end());
 }
 
-// A pair that both models have is an ordinary part of them: its factors lie at the same place.
+// A pair that both models have, with one scaling, is an ordinary part of them: its factors lie at
+// the same place.
 void keep_one_sided(ModelComparison& comparison) {
   std::vector<LoraModule> only_a;
   for (LoraModule& module : comparison.lora_a) {
     const int32_t base = comparison.alignment.node_of_a[static_cast<size_t>(module.base_node)];
-    const auto other = std::find_if(comparison.lora_b.begin(), comparison.lora_b.end(),
-                                    [&](const LoraModule& each) { return each.base_node == base; });
+    const auto other = std::find_if(
+        comparison.lora_b.begin(), comparison.lora_b.end(), [&](const LoraModule& each) {
+          return each.base_node == base && each.scaling == module.scaling;
+        });
     if (base == kAbsent || other == comparison.lora_b.end()) {
       only_a.push_back(std::move(module));
       continue;

@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kFirstWidth = 24;
 constexpr size_t kOversampling = RankRule::kOversampling;
-constexpr double kClearGap = 20;       // s[k] / s[k+1] that needs no second look
+constexpr double kClearGap = 20;        // s[k] / s[k+1] that needs no second look
 constexpr double kSettled = 0.001;      // relative change from sweep to sweep: of signal
 constexpr double kNoiseSettled = 0.05;  // of noise
 constexpr int kMostSweeps = 8;          // at one width

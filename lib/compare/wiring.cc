@@ -1,0 +1,106 @@
+#include "compare/wiring.h"
+
+#include <algorithm>
+
+#include "compare/signatures.h"
+
+namespace wshare {
+
+Wiring::Wiring(const ModelComparison& comparison, Wires wires)
+    : comparison_(comparison), wires_(wires) {
+  for (const TensorMatch& match : comparison.tensors) {
+    if (match.b != kAbsent) match_[match.b] = &match;
+  }
+}
+
+bool Wiring::same_inputs(const GraphNode& a, const GraphNode& b,
+                         std::vector<TensorPlace>* read) const {
+  const size_t count = a.inputs.size();
+  if (count != b.inputs.size()) return false;
+  const auto fits = [&](bool crosswise) {
+    std::vector<TensorPlace> found;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t j = crosswise ? count - 1 - i : i;
+      if (!same(a.inputs[i], a.input_paths[i], b.inputs[j], b.input_paths[j], &found)) return false;
+    }
+    if (read != nullptr) read->insert(read->end(), found.begin(), found.end());
+    return true;
+  };
+  return fits(false) || (is_commutative(a.op) && count == 2 && fits(true));
+}
+
+// The nodes of a path that make a difference.
+std::vector<int32_t> Wiring::significant(const ComputeGraph& graph,
+                                         const std::vector<int32_t>& path) const {
+  std::vector<int32_t> result;
+  for (const int32_t number : path) {
+    const GraphNode& node = graph.passed[static_cast<size_t>(number)];
+    // A Dropout that may be told to train is none. That stored transposes fit, same_tensor() sees.
+    const bool hands_on = node.op == "Identity" || node.op == "Transpose" ||
+                          (node.op == "Dropout" && node.inputs.size() < 3);
+    if (wires_ == Wires::kAsWritten || !hands_on) result.push_back(number);
+  }
+  return result;
+}
+
+bool Wiring::same(int32_t a, const std::vector<int32_t>& path_a, int32_t b,
+                  const std::vector<int32_t>& path_b, std::vector<TensorPlace>* read) const {
+  const std::vector<int32_t> way_a = significant(comparison_.graph_a, path_a);
+  const std::vector<int32_t> way_b = significant(comparison_.graph_b, path_b);
+  return same_value(a, b, read) &&
+         std::equal(way_a.begin(), way_a.end(), way_b.begin(), way_b.end(),
+                    [&](int32_t x, int32_t y) { return same_passed(x, y, read); });
+}
+
+bool Wiring::same_value(int32_t a, int32_t b, std::vector<TensorPlace>* read) const {
+  if (a == kAbsent || b == kAbsent) return a == b;
+  const GraphValue& in_a = comparison_.graph_a.values[static_cast<size_t>(a)];
+  const GraphValue& in_b = comparison_.graph_b.values[static_cast<size_t>(b)];
+  if (in_a.tensor == kAbsent || in_b.tensor == kAbsent) {
+    return in_a.tensor == in_b.tensor && same_source(a, b);
+  }
+  const TensorPlace place{in_a.tensor, in_b.tensor, in_a.transposed != in_b.transposed};
+  if (!same_tensor(place)) return false;
+  if (read != nullptr) read->push_back(place);
+  return true;
+}
+
+// Tensors that differ are reported as such; here it counts that it is these two that differ.
+bool Wiring::same_tensor(const TensorPlace& place) const {
+  // As written, the Transpose nodes are compared themselves.
+  const bool turned = wires_ == Wires::kAsMeant && place.transposed;
+  if (!turned && comparison_.contents_a[static_cast<size_t>(place.a)] ==
+                     comparison_.contents_b[static_cast<size_t>(place.b)]) {
+    return true;
+  }
+  const auto found = match_.find(place.b);
+  if (found == match_.end()) return !turned;  // too small to look at
+  if (found->second->a != place.a) return false;
+  return wires_ == Wires::kAsWritten || found->second->transposed == place.transposed;
+}
+
+// Values are one if matched nodes make them, or if they are one input.
+bool Wiring::same_source(int32_t a, int32_t b) const {
+  const GraphValue& in_a = comparison_.graph_a.values[static_cast<size_t>(a)];
+  const GraphValue& in_b = comparison_.graph_b.values[static_cast<size_t>(b)];
+  if (in_a.producer == kAbsent || in_b.producer == kAbsent) {
+    return in_a.producer == in_b.producer &&
+           comparison_.alignment.value_of_a[static_cast<size_t>(a)] == b;
+  }
+  return in_a.output == in_b.output &&
+         comparison_.alignment.node_of_a[static_cast<size_t>(in_a.producer)] == in_b.producer;
+}
+
+bool Wiring::same_passed(int32_t x, int32_t y, std::vector<TensorPlace>* read) const {
+  const GraphNode& a = comparison_.graph_a.passed[static_cast<size_t>(x)];
+  const GraphNode& b = comparison_.graph_b.passed[static_cast<size_t>(y)];
+  if (a.op != b.op || a.attributes != b.attributes || a.inputs.size() != b.inputs.size()) {
+    return false;
+  }
+  for (size_t i = 1; i < a.inputs.size(); ++i) {
+    if (!same_value(a.inputs[i], b.inputs[i], read)) return false;
+  }
+  return true;
+}
+
+}  // namespace wshare
