@@ -175,7 +175,11 @@ class Builder {
     }
     for (const auto& [name, bytes] : sorted) {
       node.attributes += bytes;
-      if (opset_dependent().count(name) == 0) node.traits += bytes;
+      if (opset_dependent().count(name) == 0) {
+        node.traits += bytes;
+      } else {
+        node.movable[name] = bytes;
+      }
     }
   }
 

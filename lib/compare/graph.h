@@ -39,7 +39,8 @@ struct GraphNode {
   std::string name;
   std::string attributes;  // serialized in the order of their names, without graphs and tensors
   std::string traits;      // of them, those that no change of opset moves or adds
-  std::vector<int32_t> inputs, outputs;  // values, kAbsent where omitted
+  std::map<std::string, std::string> movable;  // and the others, by name
+  std::vector<int32_t> inputs, outputs;        // values, kAbsent where omitted
   // Of each input: the nodes in ComputeGraph::passed between its value and this node, nearest
   // first.
   std::vector<std::vector<int32_t>> input_paths;

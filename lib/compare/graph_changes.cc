@@ -7,6 +7,7 @@
 #include <set>
 
 #include "compare/interfaces.h"
+#include "compare/opset_moves.h"
 #include "compare/wiring.h"
 #include "format/dtype.h"
 #include "util/text.h"
@@ -90,7 +91,7 @@ void add_reasons(const ByOperator& by_operator, const std::string& before, const
 class Comparer {
  public:
   Comparer(const ScannedModel& a, const ScannedModel& b, const ModelComparison& comparison)
-      : a_(a), b_(b), comparison_(comparison), wiring_(comparison, Wires::kAsMeant) {}
+      : a_(a), b_(b), comparison_(comparison), wiring_(a, b, comparison, Wires::kAsMeant) {}
 
   void run(std::vector<std::string>& reasons) {
     if (!comparison_.lora_a.empty()) {
@@ -152,7 +153,7 @@ class Comparer {
       return x.first == y.first && comparison_.contents_a[static_cast<size_t>(x.second)] ==
                                        comparison_.contents_b[static_cast<size_t>(y.second)];
     };
-    return a.attributes == b.attributes &&
+    return (a.attributes == b.attributes || same_attributes_but_moved(a, b)) &&
            std::equal(a.attribute_tensors.begin(), a.attribute_tensors.end(),
                       b.attribute_tensors.begin(), b.attribute_tensors.end(), same_content);
   }
@@ -192,24 +193,30 @@ class Comparer {
   // Each tensor of a gets the place of one content, in one type.
   void compare_tensors(std::vector<std::string>& reasons) const {
     std::map<int32_t, TensorPlace> of_a;
-    std::set<std::string> found;
+    std::map<std::string, std::vector<int32_t>> casts;  // tensors of b
+    std::set<std::string> split;
     for (const TensorPlace& place : read_) {
       const TensorRef& a = a_.tensors[static_cast<size_t>(place.a)];
       const TensorRef& b = b_.tensors[static_cast<size_t>(place.b)];
       if (a.dtype != b.dtype) {
-        found.insert("has tensor " + in_quotes(b.name) + " as " + dtype_text(b.dtype) +
-                     ", not as " + dtype_text(a.dtype));
+        casts[dtype_text(b.dtype) + ", not as " + dtype_text(a.dtype)].push_back(place.b);
       }
       const TensorPlace& first = of_a.emplace(place.a, place).first->second;
       if (comparison_.contents_b[static_cast<size_t>(first.b)] !=
               comparison_.contents_b[static_cast<size_t>(place.b)] ||
           first.transposed != place.transposed) {
         const TensorRef& one = b_.tensors[static_cast<size_t>(first.b)];
-        found.insert("has two tensors, " + in_quotes(one.name) + " and " + in_quotes(b.name) +
+        split.insert("has two tensors, " + in_quotes(one.name) + " and " + in_quotes(b.name) +
                      ", in place of " + in_quotes(a.name));
       }
     }
-    reasons.insert(reasons.end(), found.begin(), found.end());
+    for (const auto& [types, tensors] : casts) {
+      const std::set<int32_t> distinct(tensors.begin(), tensors.end());
+      const TensorRef& first = b_.tensors[static_cast<size_t>(tensors[0])];
+      reasons.push_back("has tensors as " + types + " (" + std::to_string(distinct.size()) +
+                        ", first: " + in_quotes(first.name) + ")");
+    }
+    reasons.insert(reasons.end(), split.begin(), split.end());
   }
 
   static std::string dtype_text(int32_t number) {

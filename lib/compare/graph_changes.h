@@ -10,6 +10,7 @@ namespace wshare {
 // How the graph of b, LoRA pairs bypassed, differs from the graph of a.
 struct GraphChanges {
   // Empty if a's graph with b's tensors in place of their counterparts computes what b computes.
+  // (Tensors that only b has are not needed then: axes that are an attribute in a.)
   // Each text goes on where a sentence begins with b: "has 2 Tanh more (first: 'tanh_3')".
   std::vector<std::string> reasons;
 

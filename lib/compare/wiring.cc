@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "compare/opset_moves.h"
 #include "compare/signatures.h"
 
 namespace wshare {
 
-Wiring::Wiring(const ModelComparison& comparison, Wires wires)
-    : comparison_(comparison), wires_(wires) {
+Wiring::Wiring(const ScannedModel& a, const ScannedModel& b, const ModelComparison& comparison,
+               Wires wires)
+    : model_a_(a), model_b_(b), comparison_(comparison), wires_(wires) {
   for (const TensorMatch& match : comparison.tensors) {
     if (match.b != kAbsent) match_[match.b] = &match;
   }
@@ -15,18 +17,41 @@ Wiring::Wiring(const ModelComparison& comparison, Wires wires)
 
 bool Wiring::same_inputs(const GraphNode& a, const GraphNode& b,
                          std::vector<TensorPlace>* read) const {
-  const size_t count = a.inputs.size();
-  if (count != b.inputs.size()) return false;
+  const size_t count = std::max(a.inputs.size(), b.inputs.size());
+  if (wires_ == Wires::kAsWritten && a.inputs.size() != b.inputs.size()) return false;
   const auto fits = [&](bool crosswise) {
     std::vector<TensorPlace> found;
     for (size_t i = 0; i < count; ++i) {
-      const size_t j = crosswise ? count - 1 - i : i;
-      if (!same(a.inputs[i], a.input_paths[i], b.inputs[j], b.input_paths[j], &found)) return false;
+      if (!same_input(a, i, b, crosswise ? count - 1 - i : i, &found)) return false;
     }
     if (read != nullptr) read->insert(read->end(), found.begin(), found.end());
     return true;
   };
   return fits(false) || (is_commutative(a.op) && count == 2 && fits(true));
+}
+
+bool Wiring::same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, size_t slot_b,
+                        std::vector<TensorPlace>* read) const {
+  const bool in_a = slot_a < a.inputs.size() && a.inputs[slot_a] != kAbsent;
+  const bool in_b = slot_b < b.inputs.size() && b.inputs[slot_b] != kAbsent;
+  if (in_a && in_b) {
+    return same(a.inputs[slot_a], a.input_paths[slot_a], b.inputs[slot_b], b.input_paths[slot_b],
+                read);
+  }
+  if (!in_a && !in_b) return true;
+  return wires_ == Wires::kAsMeant && slot_a == slot_b && is_moved(a, b, slot_a);
+}
+
+// True if one has as a constant input what the other has as an attribute.
+bool Wiring::is_moved(const GraphNode& a, const GraphNode& b, size_t slot) const {
+  const bool by_a = slot < a.inputs.size() && a.inputs[slot] != kAbsent;
+  const ComputeGraph& graph = by_a ? comparison_.graph_a : comparison_.graph_b;
+  const int32_t input = by_a ? a.inputs[slot] : b.inputs[slot];
+  const int32_t tensor = graph.values[static_cast<size_t>(input)].tensor;
+  const std::optional<std::vector<int64_t>> attribute = moved_integers(by_a ? b : a, slot);
+  return tensor != kAbsent && attribute &&
+         integers_of((by_a ? model_a_ : model_b_).tensors[static_cast<size_t>(tensor)]) ==
+             attribute;
 }
 
 // The nodes of a path that make a difference.

@@ -11,13 +11,14 @@ namespace wshare {
 // What counts as a difference between two operands.
 enum class Wires {
   kAsWritten,  // every node in between
-  kAsMeant,    // what is computed: Identity and stored transposes do not count
+  kAsMeant,    // what is computed: Identity, stored transposes and moves by opsets do not count
 };
 
 // What the operands of matched nodes of two compared models are to each other. Borrows.
 class Wiring {
  public:
-  Wiring(const ModelComparison& comparison, Wires wires);
+  Wiring(const ScannedModel& a, const ScannedModel& b, const ModelComparison& comparison,
+         Wires wires);
 
   // True if a node of a and its counterpart in b read the same. Tensors that differ are the same
   // here if they belong together; those that are read are added to `read`, if given.
@@ -28,6 +29,9 @@ class Wiring {
             const std::vector<int32_t>& path_b, std::vector<TensorPlace>* read) const;
 
  private:
+  bool same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, size_t slot_b,
+                  std::vector<TensorPlace>* read) const;
+  bool is_moved(const GraphNode& a, const GraphNode& b, size_t slot) const;
   bool same_value(int32_t a, int32_t b, std::vector<TensorPlace>* read) const;
   bool same_tensor(const TensorPlace& place) const;
   bool same_source(int32_t a, int32_t b) const;
@@ -35,6 +39,8 @@ class Wiring {
   std::vector<int32_t> significant(const ComputeGraph& graph,
                                    const std::vector<int32_t>& path) const;
 
+  const ScannedModel& model_a_;
+  const ScannedModel& model_b_;
   const ModelComparison& comparison_;
   Wires wires_;
   std::map<int32_t, const TensorMatch*> match_;  // of tensors of b

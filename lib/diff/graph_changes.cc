@@ -67,9 +67,8 @@ void count_passed(const ComputeGraph& a, const ComputeGraph& b,
   }
 }
 
-void count_nodes(const ModelComparison& comparison,
+void count_nodes(const ModelComparison& comparison, const Wiring& wiring,
                  std::map<std::string, DiffOperator>& operators) {
-  const Wiring wiring(comparison, Wires::kAsWritten);
   const std::vector<GraphNode>& nodes_b = comparison.graph_b.nodes;
   for (size_t n = 0; n < comparison.graph_a.nodes.size(); ++n) {
     const GraphNode& a = comparison.graph_a.nodes[n];
@@ -106,9 +105,9 @@ DiffGraph count_graph_changes(const ScannedModel& a, const ScannedModel& b,
                               const ModelComparison& comparison) {
   DiffGraph graph;
   count_passed(comparison.graph_a, comparison.graph_b, graph.operators);
-  count_nodes(comparison, graph.operators);
-  if (!same_sources(comparison.graph_a.main, comparison.graph_b.main,
-                    Wiring(comparison, Wires::kAsWritten))) {
+  const Wiring wiring(a, b, comparison, Wires::kAsWritten);
+  count_nodes(comparison, wiring, graph.operators);
+  if (!same_sources(comparison.graph_a.main, comparison.graph_b.main, wiring)) {
     ++graph.operators["(graph output)"].rewired;
   }
   Skeleton skeleton_a = a.file.skeleton();

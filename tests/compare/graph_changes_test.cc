@@ -189,7 +189,7 @@ TEST_F(GraphChangesTest, SaysWhatABaseCannotStandFor) {
             [](auto& m) {
               set_weight(m, 0, test::tensor("w", test::random_matrix(16, 16, 1), Proto::FLOAT16));
             },
-            {"has tensor 'w' as float16, not as float32"}}}) {
+            {"has tensors as float16, not as float32 (1, first: 'w')"}}}) {
     SCOPED_TRACE(c.name);
     onnx::ModelProto other = chain();
     c.change(other);
@@ -204,6 +204,40 @@ TEST_F(GraphChangesTest, NotesAnOpsetThatDiffersAlone) {
   EXPECT_EQ(found.reasons, Texts{});
   ASSERT_EQ(found.notes.size(), 1u);
   EXPECT_EQ(found.notes[0].rfind("imports opset 18 of ai.onnx, not ", 0), 0u) << found.notes[0];
+}
+
+TEST_F(GraphChangesTest, TakesAnAttributeForTheInputThatItBecame) {
+  const auto model = [](const std::function<void(onnx::NodeProto&, onnx::GraphProto&)>& say) {
+    onnx::ModelProto proto = chain();
+    onnx::NodeProto& node = *proto.mutable_graph()->mutable_node(1);
+    node.set_op_type("ReduceMean");
+    say(node, *proto.mutable_graph());
+    return proto;
+  };
+  const auto by_attribute = [&](int64_t axis) {
+    return model([&](onnx::NodeProto& node, onnx::GraphProto&) {
+      onnx::AttributeProto& axes = *node.add_attribute();
+      axes.set_name("axes");
+      axes.set_type(onnx::AttributeProto::INTS);
+      axes.add_ints(axis);
+      *node.add_attribute() = integer("keepdims", 1);  // the default
+    });
+  };
+  const auto by_input = [&](int64_t axis) {
+    return model([&](onnx::NodeProto& node, onnx::GraphProto& graph) {
+      const std::string bytes(reinterpret_cast<const char*>(&axis), sizeof(axis));
+      *graph.add_initializer() = test::raw("axes", bytes, Proto::INT64, {1});
+      node.add_input("axes");
+    });
+  };
+  EXPECT_EQ(changes(by_attribute(1), by_input(1)).reasons, Texts{});
+  EXPECT_EQ(changes(by_input(1), by_attribute(1)).reasons, Texts{});
+  EXPECT_EQ(changes(by_attribute(1), by_input(0)).reasons,
+            (Texts{"has other inputs of 1 ReduceMean (first: 'b')"}));
+  EXPECT_EQ(changes(by_attribute(1), by_attribute(0)).reasons,
+            (Texts{"has other attributes in 1 ReduceMean (first: 'b')"}));
+  EXPECT_EQ(changes(by_attribute(1), model([](auto&, auto&) {})).reasons,
+            (Texts{"has other attributes in 1 ReduceMean (first: 'b')"}));
 }
 
 // Exporters write equal tensors once. After training they may be two.
