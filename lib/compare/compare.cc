@@ -184,7 +184,9 @@ bool is_small(const TensorMatch& match, const ScannedModel& a, const ScannedMode
 
 ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
                                const CompareOptions& options) {
-  ModelComparison comparison{build_graph(a), build_graph(b), {}, {}, {}, {}, {}, {}};
+  ModelComparison comparison;
+  comparison.graph_a = build_graph(a);
+  comparison.graph_b = build_graph(b);
   comparison.lora_a = find_lora_modules(comparison.graph_a, a);
   comparison.lora_b = find_lora_modules(comparison.graph_b, b);
   bypass(comparison.graph_a, comparison.lora_a);
@@ -194,6 +196,10 @@ ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
   number_contents(side_a, side_b, options);
   comparison.alignment = align(side_a, side_b);
   keep_one_sided(comparison);
+  comparison.branches_a =
+      find_adapter_branches(comparison.graph_a, a, comparison.alignment.node_of_a);
+  comparison.branches_b =
+      find_adapter_branches(comparison.graph_b, b, comparison.alignment.node_of_b);
   find_counterparts(side_a, side_b, comparison);
   std::erase_if(comparison.tensors,
                 [&](const TensorMatch& match) { return is_small(match, a, b, options.min_bytes); });

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "compare/adapter_branches.h"
 #include "compare/align.h"
 #include "compare/lora_modules.h"
 #include "compare/low_rank.h"
@@ -44,7 +45,8 @@ struct ModelComparison {
   ComputeGraph graph_a, graph_b;                // LoRA pairs bypassed
   std::vector<int64_t> contents_a, contents_b;  // [tensor]: equal numbers, equal bytes
   Alignment alignment;
-  std::vector<LoraModule> lora_a, lora_b;  // pairs that the other model does not have
+  std::vector<LoraModule> lora_a, lora_b;             // pairs that the other model does not have
+  std::vector<AdapterBranch> branches_a, branches_b;  // other adapters that only one model has
   // Every tensor of b with its counterpart, in b's order; then those of a that b has nothing of.
   std::vector<TensorMatch> tensors;
 };

@@ -46,8 +46,9 @@ class Needed {
   void need(const std::vector<int32_t>& values, const std::vector<std::vector<int32_t>>& paths) {
     for (const int32_t value : values) need(value);
     for (const std::vector<int32_t>& path : paths) {
-      for (const int32_t passed : path) {
-        for (const int32_t value : graph_.passed[static_cast<size_t>(passed)].inputs) need(value);
+      for (const int32_t passed : path) {  // its first input is what it hands on: one of `values`
+        const std::vector<int32_t>& inputs = graph_.passed[static_cast<size_t>(passed)].inputs;
+        for (size_t i = 1; i < inputs.size(); ++i) need(inputs[i]);
       }
     }
   }
@@ -97,6 +98,7 @@ class Comparer {
     if (!comparison_.lora_a.empty()) {
       reasons.push_back("lacks " + std::to_string(comparison_.lora_a.size()) + " LoRA pairs");
     }
+    count_branches(reasons);
     compare_nodes(reasons);
     const ComputeGraph& graph_a = comparison_.graph_a;
     const ComputeGraph& graph_b = comparison_.graph_b;
@@ -114,6 +116,20 @@ class Comparer {
  private:
   const GraphNode& in_a(int32_t n) const {
     return comparison_.graph_a.nodes[static_cast<size_t>(n)];
+  }
+
+  void count_branches(std::vector<std::string>& reasons) const {
+    std::map<std::string, Counted> kinds;
+    for (const AdapterBranch& branch : comparison_.branches_b) {
+      Counted& counted = kinds[text_of(branch.kind)];
+      if (counted.count++ != 0) continue;
+      const GraphValue& weight = comparison_.graph_b.values[static_cast<size_t>(branch.weight)];
+      counted.first = b_.tensors[static_cast<size_t>(weight.tensor)].name;
+    }
+    for (const auto& [kind, counted] : kinds) {
+      reasons.push_back("has a " + kind + " beside " + std::to_string(counted.count) +
+                        " layers (first: " + in_quotes(counted.first) + ")");
+    }
   }
 
   void compare_nodes(std::vector<std::string>& reasons) {

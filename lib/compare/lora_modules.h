@@ -24,14 +24,12 @@ struct LoraModule {
 
 // Returns the LoRA pairs of `graph`, in the order of its nodes. No name is looked at: a pair is one
 // if it starts from the input of a layer, ends in the sum with that layer's output, its inner sizes
-// agree, its outer sizes are the layer's and its rank is smaller than both.
+// agree, its outer sizes are the layer's and its rank is smaller than both. A layer may have
+// several, each on the sum of the one before.
 std::vector<LoraModule> find_lora_modules(const ComputeGraph& graph, const ScannedModel& model);
 
 // Takes the pairs out of the way: uses of each sum become uses of the layer's output, and the nodes
 // of the pairs are marked.
 void bypass(ComputeGraph& graph, const std::vector<LoraModule>& modules);
-
-// True if `node` reads its weight (operand 1) as [out, in]: Gemm with transB, Conv.
-bool reads_out_in(const GraphNode& node);
 
 }  // namespace wshare

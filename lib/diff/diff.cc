@@ -86,13 +86,26 @@ std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& m
   return notes;
 }
 
-DiffTensor tensor_of(const TensorMatch& match, const ScannedModel& a, const ScannedModel& b) {
+// What stands beside the layer that reads a tensor.
+void add_branches(const std::vector<AdapterBranch>& branches, const ComputeGraph& graph,
+                  int32_t tensor, const char* model, std::vector<std::string>& notes) {
+  for (const AdapterBranch& branch : branches) {
+    if (graph.values[static_cast<size_t>(branch.weight)].tensor == tensor) {
+      notes.push_back(text_of(branch.kind) + std::string(" in ") + model);
+    }
+  }
+}
+
+DiffTensor tensor_of(const TensorMatch& match, const ModelComparison& comparison,
+                     const ScannedModel& a, const ScannedModel& b) {
   DiffTensor tensor;
   tensor.tensor_class = match.tensor_class;
   if (match.a != kAbsent) tensor.a = side_of(a.tensors[static_cast<size_t>(match.a)]);
   if (match.b != kAbsent) tensor.b = side_of(b.tensors[static_cast<size_t>(match.b)]);
   if (match.delta) tensor.delta = delta_of(*match.delta);
   tensor.notes = notes_of(tensor, match);
+  add_branches(comparison.branches_a, comparison.graph_a, match.a, "A", tensor.notes);
+  add_branches(comparison.branches_b, comparison.graph_b, match.b, "B", tensor.notes);
   return tensor;
 }
 
@@ -101,7 +114,9 @@ const DiffSide& shown_side(const DiffTensor& tensor) { return tensor.a ? *tensor
 std::vector<DiffTensor> tensors_of(const ModelComparison& comparison, const ScannedModel& a,
                                    const ScannedModel& b) {
   std::vector<DiffTensor> tensors;
-  for (const TensorMatch& match : comparison.tensors) tensors.push_back(tensor_of(match, a, b));
+  for (const TensorMatch& match : comparison.tensors) {
+    tensors.push_back(tensor_of(match, comparison, a, b));
+  }
   const auto bytes_of = [](const DiffTensor& tensor) {
     return tensor.b ? tensor.b->bytes : tensor.a->bytes;
   };

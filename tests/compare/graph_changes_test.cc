@@ -123,6 +123,18 @@ TEST_F(GraphChangesTest, FindsNoneWhereTheResultIsTheSame) {
                   add_node(graph, "Add", {"a", "update"}, {"sum"});
                   graph.mutable_node(1)->set_input(0, "sum");
                 }},
+           Case{"a pair whose sum is cast to an output",
+                [](auto& m) {
+                  onnx::GraphProto& graph = *m.mutable_graph();
+                  *graph.add_initializer() = test::tensor("A", test::random_matrix(16, 2, 8));
+                  *graph.add_initializer() = test::tensor("B", test::random_matrix(2, 16, 9));
+                  graph.mutable_node(3)->set_output(0, "d");
+                  add_node(graph, "MatMul", {"c", "A"}, {"low"});
+                  add_node(graph, "MatMul", {"low", "B"}, {"update"});
+                  add_node(graph, "Add", {"d", "update"}, {"sum"});
+                  *add_node(graph, "Cast", {"sum"}, {"y"}).add_attribute() =
+                      integer("to", Proto::FLOAT);
+                }},
            Case{"producer", [](auto& m) { m.set_producer_name("other"); }},
        }) {
     SCOPED_TRACE(c.name);

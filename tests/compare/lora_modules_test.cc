@@ -164,6 +164,44 @@ TEST_F(LoraModules, AreNotSeenInOtherSums) {
   }
 }
 
+TEST_F(LoraModules, AreFoundOnTheSumsOfOthers) {
+  build({.name = "first pair", .bias = true, .scale_at = 2});
+  const std::string first_sum = graph().node(graph().node_size() - 1).input(0);
+  for (const char* name : {"2", "3"}) {
+    *graph().add_initializer() = test::tensor(std::string("a") + name, random_matrix(kIn, 2, 70));
+    *graph().add_initializer() = test::tensor(std::string("b") + name, random_matrix(2, kOut, 71));
+  }
+  const auto add_pair = [&](const std::string& below, const std::string& name) {
+    const std::string low = node("MatMul", {node("MatMul", {"x", "a" + name}), "b" + name});
+    return node("Add", {below, low});
+  };
+  const std::string second_sum = add_pair(first_sum, "2");
+  add_node(graph(), "Tanh", {add_pair(second_sum, "3")}, {"z"});
+  graph().add_output()->set_name("z");
+  // What read the first sum is gone, as in a model with three active adapters.
+  for (int n = graph().node_size() - 1; n >= 0; --n) {
+    if (graph().node(n).op_type() == "Relu") graph().mutable_node()->DeleteSubrange(n, 1);
+  }
+  graph().mutable_output()->DeleteSubrange(0, 1);
+  // Converters do not keep nodes in order.
+  graph().mutable_node()->SwapElements(0, graph().node_size() - 1);
+
+  const std::vector<LoraModule> modules = find();
+  ASSERT_EQ(modules.size(), 3u);
+  std::map<std::string, std::pair<int64_t, double>> found;
+  for (const LoraModule& module : modules) {
+    EXPECT_EQ(tensor_name(module.weight), "w");
+    found[tensor_name(module.a)] = {module.rank, module.scaling};
+  }
+  EXPECT_EQ(found, (decltype(found){{"a", {4, 2.5}}, {"a2", {2, 1}}, {"a3", {2, 1}}}));
+  bypass(found_, modules);
+  const auto tanh = std::find_if(found_.nodes.begin(), found_.nodes.end(),
+                                 [](const GraphNode& each) { return each.op == "Tanh"; });
+  ASSERT_NE(tanh, found_.nodes.end());
+  const auto layer_sum = found_.values[static_cast<size_t>(tanh->inputs[0])].producer;
+  EXPECT_FALSE(found_.nodes[static_cast<size_t>(layer_sum)].in_lora);  // the Add of the bias
+}
+
 TEST_F(LoraModules, EndsWhereScalesGoInACircle) {
   build({.name = "plain", .scale_at = 2});
   const std::string first = node("Mul", {"circle", "scale"});
