@@ -143,8 +143,18 @@ LowRankFactors look_into(const TensorRef& a, const TensorRef& b, const DeltaOpti
   return std::move(analysis.factors);
 }
 
+void look_into_quantized(const ScannedModel& a, const ScannedModel& b,
+                         const ModelComparison& comparison, TensorMatch& match) {
+  const TensorRef& in_a = a.tensors[static_cast<size_t>(match.a)];
+  const TensorRef& in_b = b.tensors[static_cast<size_t>(match.b)];
+  if (in_a.shape != in_b.shape || match.transposed) return;
+  match.quantized =
+      compare_quantized({comparison.graph_a, a, match.a}, {comparison.graph_b, b, match.b});
+}
+
 void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const CompareOptions& options,
-                        std::vector<TensorMatch>& matches) {
+                        ModelComparison& comparison) {
+  std::vector<TensorMatch>& matches = comparison.tensors;
   std::vector<TensorMatch*> jobs;
   for (TensorMatch& match : matches) {
     if (match.tensor_class == TensorClass::kReplaced) jobs.push_back(&match);
@@ -166,6 +176,7 @@ void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const Comp
     LowRankFactors factors =
         look_into(a.tensors[static_cast<size_t>(match.a)], b.tensors[static_cast<size_t>(match.b)],
                   options.delta, match);
+    if (!match.delta) look_into_quantized(a, b, comparison, match);
     if (options.on_low_rank && match.tensor_class == TensorClass::kLowRank) {
       options.on_low_rank(static_cast<size_t>(jobs[i] - matches.data()), match, std::move(factors));
     }
@@ -203,7 +214,7 @@ ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
   find_counterparts(side_a, side_b, comparison);
   std::erase_if(comparison.tensors,
                 [&](const TensorMatch& match) { return is_small(match, a, b, options.min_bytes); });
-  look_into_replaced(a, b, options, comparison.tensors);
+  look_into_replaced(a, b, options, comparison);
   comparison.contents_a = std::move(side_a.contents);
   comparison.contents_b = std::move(side_b.contents);
   return comparison;

@@ -11,6 +11,7 @@
 #include "compare/lora_modules.h"
 #include "compare/low_rank.h"
 #include "compare/matrix.h"
+#include "compare/quantized.h"
 #include "model/tensors.h"
 #include "wshare/progress.h"
 #include "wshare/tensor_class.h"
@@ -25,6 +26,7 @@ struct TensorMatch {
   bool ambiguous = false;            // added or removed, but several counterparts fit equally well
   std::optional<CastResult> cast;    // where the float types differ
   std::optional<DeltaReport> delta;  // of float matrices that differ
+  std::optional<QuantizedChange> quantized;  // of weights that differ, one of them quantized
 };
 
 // Takes what one tensor of class kLowRank changed: its index in ModelComparison::tensors, the match

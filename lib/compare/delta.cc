@@ -74,6 +74,21 @@ void Delta::for_each_panel(const Use& use) {
   }
 }
 
+// Adds `index`, the next one after those in `runs`. One more than kMostRuns stays as a sign that
+// there are too many.
+void add_index(std::vector<IndexRun>& runs, uint64_t index) {
+  if (!runs.empty() && runs.back().last + 1 == index) {
+    runs.back().last = index;
+  } else if (runs.size() <= kMostRuns) {
+    runs.push_back({index, index});
+  }
+}
+
+// Leaves runs that say something: some of `count`, in few blocks.
+void keep_telling(std::vector<IndexRun>& runs, uint64_t count) {
+  if (runs.size() > kMostRuns || runs == std::vector<IndexRun>{{0, count - 1}}) runs.clear();
+}
+
 struct Delta::NoiseSums {
   NoiseAt at_a, at_b;
   RowNoise sum;
@@ -83,17 +98,18 @@ struct Delta::NoiseSums {
 };
 
 // Adds a row to `survey`, which does not know yet how many it will be.
-void Delta::add_row(const double* base, const double* delta, Survey& survey,
+void Delta::add_row(uint64_t row, const double* base, const double* delta, Survey& survey,
                     NoiseSums& sums) const {
   const double square = square_of(delta, cols());
   survey.base_square += square_of(base, cols());
   if (square == 0) return;  // NaN is not
   survey.square += square;
   ++survey.changed_rows;
-  const RowNoise row = add_noise(base, delta, cols(), sums.at_a, sums.at_b, sums.in_cols.data());
-  sums.sum.of_a += row.of_a;
-  sums.sum.of_b += row.of_b;
-  survey.largest_row_noise = std::max(survey.largest_row_noise, row.of_a + row.of_b);
+  add_index(survey.row_runs, row);
+  const RowNoise noise = add_noise(base, delta, cols(), sums.at_a, sums.at_b, sums.in_cols.data());
+  sums.sum.of_a += noise.of_a;
+  sums.sum.of_b += noise.of_b;
+  survey.largest_row_noise = std::max(survey.largest_row_noise, noise.of_a + noise.of_b);
   if (sums.all_changed) return;
   for (size_t col = 0; col < cols(); ++col) sums.changes[col] += delta[col] * delta[col];
   sums.all_changed = std::find(sums.changes.begin(), sums.changes.end(), 0.0) == sums.changes.end();
@@ -121,12 +137,17 @@ Survey Delta::survey() {
       read_elements(a_, first * cols(), count * cols(), base.data());
       subtract_elements(a_, b_, first * cols(), count * cols(), delta.data());
     }
-    for (size_t i = 0; i < count * cols(); i += cols()) {
-      add_row(base.data() + i, delta.data() + i, survey, sums);
+    for (size_t row = 0; row < count; ++row) {
+      add_row(first + row, base.data() + row * cols(), delta.data() + row * cols(), survey, sums);
     }
   }
   survey.changed_cols =
       cols() - static_cast<uint64_t>(std::count(sums.changes.begin(), sums.changes.end(), 0.0));
+  for (uint64_t col = 0; col < cols(); ++col) {
+    if (sums.changes[col] != 0) add_index(survey.col_runs, col);
+  }
+  keep_telling(survey.row_runs, rows());
+  keep_telling(survey.col_runs, cols());
   const double elements = static_cast<double>(survey.changed_rows) * static_cast<double>(cols());
   if (elements == 0) return survey;
   survey.noise_one = std::max(sums.sum.of_a, sums.sum.of_b) / elements;

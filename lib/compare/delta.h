@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "compare/elements.h"
+#include "compare/low_rank.h"
 #include "compare/matrix.h"
 
 namespace wshare {
@@ -14,6 +15,7 @@ struct Survey {
   double square = 0;       // ||b - a||^2, Frobenius
   double base_square = 0;  // ||a||^2
   uint64_t changed_rows = 0, changed_cols = 0;
+  std::vector<IndexRun> row_runs, col_runs;  // of those, if they are few; else empty
 
   // Mean squares of the roundings of the elements in changed rows, from the spacing of their type.
   double noise_one = 0;                                 // of the coarser of the two tensors
@@ -52,7 +54,8 @@ class Delta {
 
  private:
   struct NoiseSums;
-  void add_row(const double* base, const double* delta, Survey& survey, NoiseSums& sums) const;
+  void add_row(uint64_t row, const double* base, const double* delta, Survey& survey,
+               NoiseSums& sums) const;
   void read_panel(uint64_t first, uint64_t count);
   template <typename Use>
   void for_each_panel(const Use& use);

@@ -175,12 +175,9 @@ class Builder {
     }
     for (const auto& [name, bytes] : sorted) {
       node.attributes += bytes;
-      if (opset_dependent().count(name) == 0) {
-        node.traits += bytes;
-      } else {
-        node.movable[name] = bytes;
-      }
+      if (opset_dependent().count(name) == 0) node.traits += bytes;
     }
+    node.attribute_bytes = std::move(sorted);
   }
 
   void add_attribute_tensor(GraphNode& node, const std::string& name,
@@ -197,6 +194,14 @@ class Builder {
 ComputeGraph build_graph(const ScannedModel& model) {
   Skeleton skeleton = model.file.skeleton();
   return Builder(model).build(skeleton.model());
+}
+
+int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise) {
+  const auto found = node.attribute_bytes.find(name);
+  onnx::AttributeProto attribute;
+  const bool known =
+      found != node.attribute_bytes.end() && attribute.ParseFromString(found->second);
+  return known && attribute.has_i() ? attribute.i() : otherwise;
 }
 
 void replace_values(ComputeGraph& graph, const std::map<int32_t, int32_t>& replaced) {

@@ -39,8 +39,8 @@ struct GraphNode {
   std::string name;
   std::string attributes;  // serialized in the order of their names, without graphs and tensors
   std::string traits;      // of them, those that no change of opset moves or adds
-  std::map<std::string, std::string> movable;  // and the others, by name
-  std::vector<int32_t> inputs, outputs;        // values, kAbsent where omitted
+  std::map<std::string, std::string> attribute_bytes;  // each of them, by name
+  std::vector<int32_t> inputs, outputs;                // values, kAbsent where omitted
   // Of each input: the nodes in ComputeGraph::passed between its value and this node, nearest
   // first.
   std::vector<std::vector<int32_t>> input_paths;
@@ -66,6 +66,9 @@ struct ComputeGraph {
 
 // Returns the graph of `model`.
 ComputeGraph build_graph(const ScannedModel& model);
+
+// Returns the integer that a node has as attribute `name`, or `otherwise`.
+int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise);
 
 // Makes every use of the values in `replaced` a use of what they map to, and counts uses anew.
 void replace_values(ComputeGraph& graph, const std::map<int32_t, int32_t>& replaced);

@@ -174,6 +174,8 @@ DeltaAnalysis analyze_tall(const MatrixView& a, const MatrixView& b, const Delta
   report.cols = delta.cols();
   report.changed_rows = survey.changed_rows;
   report.changed_cols = survey.changed_cols;
+  report.row_runs = survey.row_runs;
+  report.col_runs = survey.col_runs;
   if (!std::isfinite(survey.square) || !std::isfinite(survey.base_square)) {
     report.kind = DeltaKind::kNotFinite;
     return analysis;
@@ -202,6 +204,7 @@ DeltaAnalysis analyze_delta(const MatrixView& a, const MatrixView& b, const Delt
   DeltaAnalysis analysis = analyze_tall(transpose_of(a), transpose_of(b), options);
   std::swap(analysis.report.rows, analysis.report.cols);
   std::swap(analysis.report.changed_rows, analysis.report.changed_cols);
+  std::swap(analysis.report.row_runs, analysis.report.col_runs);
   LowRankFactors& factors = analysis.factors;
   if (factors.rank == 0) return analysis;
   std::vector<double> left = flipped(factors.right, factors.rank, factors.cols);

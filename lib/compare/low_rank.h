@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,10 +17,19 @@ enum class DeltaKind {
   kNotFinite,     // one of the tensors holds NaN or infinity
 };
 
+// Rows or columns one after the other: first .. last.
+struct IndexRun {
+  uint64_t first = 0, last = 0;
+  bool operator==(const IndexRun&) const = default;
+};
+
 struct DeltaReport {
   DeltaKind kind = DeltaKind::kFullRank;
   uint64_t rows = 0, cols = 0;
   uint64_t changed_rows = 0, changed_cols = 0;
+  // The changed ones where they are some but not all, in at most kMostRuns blocks; else empty. Of a
+  // fused QKV weight of which Q and V were trained: two.
+  std::vector<IndexRun> row_runs, col_runs;
   double relative_change = 0;  // ||b - a|| / ||a||, Frobenius
 
   // Of kLowRank only: what is left when the best matrix of `rank` is taken from b - a.
@@ -41,6 +51,8 @@ struct LowRankFactors {
   std::vector<double> values;             // as DeltaReport::singular_values
   double edge = 0;                        // as DeltaReport::noise_edge
 };
+
+inline constexpr size_t kMostRuns = 4;
 
 struct DeltaAnalysis {
   DeltaReport report;

@@ -45,12 +45,12 @@ bool is_default(const std::string& attribute, const std::string& bytes) {
   return found != defaults.end() && parsed.ParseFromString(bytes) && parsed.i() == found->second;
 }
 
-// True if what only `node` has among its movable attributes says nothing, or is an input of the
+// True if what only `node` has among its attributes says nothing, or is an input of the
 // other one.
 bool others_are_moved(const GraphNode& node, const GraphNode& other) {
-  for (const auto& [name, bytes] : node.movable) {
-    const auto same = other.movable.find(name);
-    if (same != other.movable.end()) {
+  for (const auto& [name, bytes] : node.attribute_bytes) {
+    const auto same = other.attribute_bytes.find(name);
+    if (same != other.attribute_bytes.end()) {
       if (same->second != bytes) return false;
       continue;
     }
@@ -76,9 +76,9 @@ bool same_attributes_but_moved(const GraphNode& a, const GraphNode& b) {
 
 std::optional<std::vector<int64_t>> moved_integers(const GraphNode& node, size_t slot) {
   for (const Move& move : moves_of(node.op)) {
-    const auto found = node.movable.find(move.attribute);
+    const auto found = node.attribute_bytes.find(move.attribute);
     onnx::AttributeProto parsed;
-    if (move.slot != slot || found == node.movable.end()) continue;
+    if (move.slot != slot || found == node.attribute_bytes.end()) continue;
     if (!parsed.ParseFromString(found->second)) continue;
     return std::vector<int64_t>(parsed.ints().begin(), parsed.ints().end());
   }

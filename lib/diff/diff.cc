@@ -1,5 +1,7 @@
 #include "wshare/diff.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <tuple>
 
@@ -41,31 +43,48 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + text + "]";
 }
 
+// "12 of 2048 rows changed", with the blocks that they are if these are few.
+std::string changed_note(const char* what, uint64_t changed, uint64_t count,
+                         const std::vector<IndexRun>& runs) {
+  std::string note =
+      std::to_string(changed) + " of " + std::to_string(count) + " " + what + " changed";
+  for (const IndexRun& run : runs) {
+    note += &run == runs.data() ? " (" : ", ";
+    note += std::to_string(run.first);
+    if (run.last != run.first) note += " to " + std::to_string(run.last);
+  }
+  return runs.empty() ? note : note + ")";
+}
+
+std::string changed_note(const DeltaReport& report) {
+  if (report.changed_rows < report.rows) {
+    return changed_note("rows", report.changed_rows, report.rows, report.row_runs);
+  }
+  if (report.changed_cols < report.cols) {
+    return changed_note("columns", report.changed_cols, report.cols, report.col_runs);
+  }
+  return "";
+}
+
 // What a report of a difference says beside its class.
-std::string delta_note(const DeltaReport& report) {
+std::vector<std::string> delta_notes(const DeltaReport& report) {
   switch (report.kind) {
     case DeltaKind::kNotFinite:
-      return "holds NaN or infinity";
+      return {"holds NaN or infinity"};
     case DeltaKind::kRoundingOnly:
-      return "differs by rounding only";
+      return {"differs by rounding only"};
     case DeltaKind::kLowRank:
       if (std::abs(report.rank - report.rank_by_rounding) > 3) {
-        return "by roundings alone rank " + std::to_string(report.rank_by_rounding);
+        return {"by roundings alone rank " + std::to_string(report.rank_by_rounding),
+                changed_note(report)};
       }
-      return "";
+      return {changed_note(report)};
     case DeltaKind::kFewRows:
+      return {"few rows: " + changed_note(report)};
     case DeltaKind::kFullRank:
       break;
   }
-  if (report.changed_rows < report.rows) {
-    return std::to_string(report.changed_rows) + " of " + std::to_string(report.rows) +
-           " rows changed";
-  }
-  if (report.changed_cols < report.cols) {
-    return std::to_string(report.changed_cols) + " of " + std::to_string(report.cols) +
-           " columns changed";
-  }
-  return "";
+  return {changed_note(report)};
 }
 
 std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& match) {
@@ -81,7 +100,15 @@ std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& m
     if (match.transposed && match.delta) notes.push_back("transposed");
   }
   if (match.cast == CastResult::kClamped) notes.push_back("clamped to the range of float16");
-  if (match.delta) notes.push_back(delta_note(*match.delta));
+  if (match.quantized) {
+    notes.push_back(match.quantized->max_abs ? fmt::format("quantized: changed by at most {:.3g}",
+                                                           *match.quantized->max_abs)
+                                             : "quantized");
+  }
+  if (match.delta) {
+    const std::vector<std::string> of_delta = delta_notes(*match.delta);
+    notes.insert(notes.end(), of_delta.begin(), of_delta.end());
+  }
   std::erase(notes, "");
   return notes;
 }

@@ -10,6 +10,7 @@ namespace wshare {
 namespace {
 
 using test::analysis_of;
+using test::analyze;
 using test::float_bytes;
 using test::Matrix;
 using test::Proto;
@@ -76,6 +77,40 @@ TEST(AnalyzeDelta, GivesBalancedFactorsThatMakeTheUpdate) {
     EXPECT_LT(report.singular_values[6], report.noise_edge);
     EXPECT_EQ(factors.values, report.singular_values);
     EXPECT_EQ(factors.edge, report.noise_edge);
+  }
+}
+
+// Of a fused weight of which only some layers were trained.
+TEST(AnalyzeDelta, NamesTheBlocksThatChanged) {
+  const Matrix base = random_matrix(90, 40, 40);
+  const Matrix update = test::low_rank(30, 40, 3, 41, 0.02);
+  const auto with_update_at = [&](const std::vector<int64_t>& firsts, int64_t rows) {
+    Matrix matrix = base;
+    for (const int64_t first : firsts) {
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t col = 0; col < 40; ++col) matrix.at(first + row, col) += update.at(row, col);
+      }
+    }
+    return matrix;
+  };
+  using Runs = std::vector<IndexRun>;
+  struct Case {
+    const char* name;
+    Matrix b;
+    Runs runs;
+  };
+  for (const Case& c : {Case{"Q", with_update_at({0}, 30), {{0, 29}}},
+                        Case{"Q and V", with_update_at({0, 60}, 30), {{0, 29}, {60, 89}}},
+                        Case{"all", with_update_at({0, 30, 60}, 30), {}},
+                        Case{"too many blocks", with_update_at({0, 15, 30, 45, 60}, 10), {}}}) {
+    SCOPED_TRACE(c.name);
+    const DeltaReport by_rows = analyze(base, c.b);
+    EXPECT_EQ(by_rows.kind, DeltaKind::kLowRank);
+    EXPECT_EQ(by_rows.row_runs, c.runs);
+    EXPECT_EQ(by_rows.col_runs, Runs{});
+    const DeltaReport by_columns = analyze(test::transposed(base), test::transposed(c.b));
+    EXPECT_EQ(by_columns.row_runs, Runs{});
+    EXPECT_EQ(by_columns.col_runs, c.runs);
   }
 }
 

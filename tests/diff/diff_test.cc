@@ -213,7 +213,7 @@ TEST_F(Diff, SaysWhatTheClassDoesNot) {
     std::vector<std::string> notes;
   };
   for (const Case& c :
-       {Case{"rows", test::tensor("w", rows), TensorClass::kReplaced, {"1 of 40 rows changed"}},
+       {Case{"rows", test::tensor("w", rows), TensorClass::kReplaced, {"few rows: 1 of 40 rows changed (3)"}},
         Case{"NaN", test::tensor("w", nan), TensorClass::kReplaced, {"holds NaN or infinity"}},
         Case{"shape", test::tensor("w", wider), TensorClass::kReplaced, {"[40,8] -> [40,9]"}},
         Case{"dtype",
