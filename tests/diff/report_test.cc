@@ -80,6 +80,23 @@ TEST_F(DiffCommand, PrintsWhatDiffersWithinEightyColumns) {
   EXPECT_NE(out_.find("onnx::MatMul_100"), std::string::npos) << out_;
 }
 
+TEST_F(DiffCommand, WrapsLongNotes) {
+  const auto model = [](double first) {
+    test::Matrix matrix = test::random_matrix(4000, 4, 1);
+    for (const int64_t row : {1000, 1100, 2200, 3300}) {
+      for (int64_t step = 0; step < 12; ++step) matrix.at(row + step, step % 4) += first;
+    }
+    return test::model_of({test::tensor("weight", matrix)});
+  };
+  add("base.onnx", model(0));
+  add("task.onnx", model(1));
+  ASSERT_EQ(run({base(), task()}), 1);
+  EXPECT_NE(out_.find("few rows: 48 of 4000 rows changed\n"), std::string::npos) << out_;
+  EXPECT_NE(out_.find("3300 to 3311)\n"), std::string::npos) << out_;
+  std::istringstream lines(out_);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+}
+
 TEST_F(DiffCommand, KeepsLongAndStrangeNamesInShape) {
   const std::string front(150, 'm');
   add("base.onnx", test::model_of({test::raw(front + ".a\n\x1b[2J", "12345678")}));

@@ -57,6 +57,21 @@ std::vector<std::string> name_lines(const DiffTensor& tensor, size_t width) {
   return {cut_front(a, width), arrow + cut_front(b, width - arrow.size())};
 }
 
+// Breaks a text of words into lines of up to `width` columns; a longer word gets a line of its own.
+std::vector<std::string> wrapped(const std::string& text, size_t width) {
+  std::vector<std::string> lines(1);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) {
+      lines.emplace_back();
+    }
+    lines.back() += (lines.back().empty() ? "" : " ") + word;
+    begin = end + 1;
+  }
+  return lines;
+}
+
 std::string rank_of(const DiffTensor& tensor) {
   return tensor.delta && tensor.delta->rank ? std::to_string(*tensor.delta->rank) : "-";
 }
@@ -74,7 +89,11 @@ void print_tensors(std::ostream& out, const std::vector<const DiffTensor*>& tens
     rows.push_back({format_bytes(bytes_of(*tensor)), rank_of(*tensor), error_of(*tensor),
                     text_of(tensor->tensor_class), names[0]});
     if (names.size() > 1) rows.push_back({"", "", "", "", names[1]});
-    for (const std::string& note : tensor->notes) rows.push_back({"", "", "", "", "  " + note});
+    for (const std::string& note : tensor->notes) {
+      for (const std::string& line : wrapped(note, kNameColumns - 2)) {
+        rows.push_back({"", "", "", "", "  " + line});
+      }
+    }
   }
   print_table(out, rows, 3);
   out << '\n';
