@@ -1,35 +1,20 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 
+#include "format/matrix.h"
 #include "model/tensors.h"
 
 namespace wshare {
-
-// A float tensor read as a matrix: the first dimension against all others, so that the weight of a
-// convolution is [out, in x kernel]. Borrows the bytes of its tensor.
-struct MatrixView {
-  std::span<const std::byte> bytes;
-  int32_t dtype = 0;
-  uint64_t rows = 0, cols = 0;  // as seen, after the transpose
-  bool transposed = false;      // stored as [cols, rows]
-};
 
 // True if `tensor` holds float32, float16, bfloat16 or float64, the types that deltas are computed
 // of, and as many bytes as its shape needs.
 bool holds_floats(const TensorRef& tensor);
 
-// Returns `tensor` as a matrix, or nothing if it has fewer than two dimensions, no elements, or no
-// float type.
+// Returns `tensor` as a matrix, its first dimension against all others, or nothing if it has fewer
+// than two dimensions, no elements, or no float type.
 std::optional<MatrixView> matrix_of(const TensorRef& tensor);
-
-MatrixView transpose_of(MatrixView view);
-
-// Writes rows [first, first + count) of `view` to `out`, row by row; every value is exact.
-void read_rows(const MatrixView& view, uint64_t first, uint64_t count, double* out);
 
 // Returns element `index` of a float tensor. The index must be in range.
 double element_at(const TensorRef& tensor, uint64_t index);
