@@ -1,0 +1,265 @@
+#include "format/residual.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+
+#include "format/floats.h"
+#include "format/residual_block.h"
+#include "support/files.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+using test::bytes_as;
+using test::HeldMatrix;
+using test::kFloatTypes;
+using test::random_matrix;
+using test::values_of;
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+ByteSink append_to(std::string& out) {
+  return [&out](std::span<const std::byte> bytes) {
+    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+}
+
+struct Coded {
+  std::string bytes;
+  ResidualReport report;
+};
+
+Coded encode(const Prediction& prediction, const std::string& actual) {
+  Coded coded;
+  coded.report = encode_residual(prediction, bytes_of(actual), append_to(coded.bytes));
+  EXPECT_EQ(coded.report.coded_bytes, coded.bytes.size());
+  return coded;
+}
+
+std::string decode(const Prediction& prediction, const std::string& residual) {
+  std::string actual;
+  decode_residual(prediction, bytes_of(residual), append_to(actual));
+  return actual;
+}
+
+std::string predict(const Prediction& prediction) { return decode(prediction, ""); }
+
+// A base, a task that was merged with factors a little off those at hand, and the factors.
+struct Merge {
+  HeldMatrix base, left, right;
+  std::string task;
+  bool transposed = false;  // the base is
+
+  Prediction prediction() const {
+    const uint64_t rows = left.rows, cols = right.cols;
+    return {base.dtype,  rows,        cols, transposed ? transpose_of(base.view()) : base.view(), 1,
+            left.view(), right.view()};
+  }
+};
+
+Merge merge_of(uint64_t rows, uint64_t cols, uint64_t rank, int32_t dtype,
+               bool transposed = false) {
+  Merge merge;
+  merge.transposed = transposed;
+  merge.base = random_matrix(transposed ? cols : rows, transposed ? rows : cols, dtype, 1, 0.05);
+  merge.left = random_matrix(rows, rank, dtype == kFloat16 ? kFloat16 : kFloat32, 2, 0.02);
+  merge.right = random_matrix(rank, cols, dtype == kFloat16 ? kFloat16 : kFloat32, 3, 0.5);
+  Merge exact = merge;
+  exact.left = random_matrix(rows, rank, kFloat64, 2, 0.02);
+  exact.right = random_matrix(rank, cols, kFloat64, 3, 0.5);
+  merge.task = predict(exact.prediction());
+  return merge;
+}
+
+TEST(Residual, GivesMergedWeightsBackBitForBit) {
+  struct Case {
+    const char* name;
+    uint64_t rows, cols, rank;
+    bool transposed;
+  };
+  for (const Case& c :
+       {Case{"one element", 1, 1, 1, false}, Case{"one row", 1, 900, 2, false},
+        Case{"small", 37, 41, 3, false}, Case{"transposed", 37, 41, 3, true},
+        Case{"rank 0", 20, 30, 0, false}, Case{"blocks and a rest", 270, 1031, 2, false}}) {
+    for (const int32_t dtype : kFloatTypes) {
+      SCOPED_TRACE(testing::Message() << c.name << ", type " << dtype);
+      const Merge merge = merge_of(c.rows, c.cols, c.rank, dtype, c.transposed);
+      const Coded coded = encode(merge.prediction(), merge.task);
+      ASSERT_TRUE(decode(merge.prediction(), coded.bytes) == merge.task);
+      EXPECT_EQ(encode(merge.prediction(), merge.task).bytes, coded.bytes);
+      EXPECT_EQ(coded.bytes.empty(), predict(merge.prediction()) == merge.task);
+    }
+  }
+}
+
+TEST(Residual, IsSmallForMergedWeights) {
+  const Merge merge = merge_of(300, 1000, 16, kFloat32);
+  EXPECT_LT(encode(merge.prediction(), merge.task).bytes.size(), merge.task.size() / 25);
+}
+
+TEST(Residual, IsEmptyWherePredictionIsExact) {
+  const Merge merge = merge_of(30, 40, 4, kFloat16);
+  const Coded coded = encode(merge.prediction(), predict(merge.prediction()));
+  EXPECT_EQ(coded.bytes, "");
+  EXPECT_EQ(coded.report.differing_elements, 0u);
+  const Prediction empty{kFloat32, 0, 7, {}, 1, {}, {}};
+  EXPECT_EQ(encode(empty, "").bytes, "");
+  EXPECT_EQ(decode(empty, ""), "");
+}
+
+TEST(Residual, SkipsEqualBlocks) {
+  // Five blocks of 1 MiB; an element of the third differs.
+  const Prediction zeros{kFloat32, 5, 1 << 18, {}, 1, {}, {}};
+  std::string actual(size_t{5} << 20, '\0');
+  actual[(size_t{2} << 20) + 4] = 1;
+  const Coded coded = encode(zeros, actual);
+  EXPECT_EQ(coded.bytes.substr(0, 8), std::string(8, '\0'));
+  EXPECT_LT(coded.bytes.size(), 100u);
+  EXPECT_EQ(coded.report.differing_elements, 1u);
+  EXPECT_TRUE(decode(zeros, coded.bytes) == actual);
+}
+
+TEST(Residual, KeepsEverySpecialValueOnBothSides) {
+  for (const int32_t dtype : kFloatTypes) {
+    SCOPED_TRACE(dtype);
+    const double largest = dtype == kFloat16    ? 65504
+                           : dtype == kBfloat16 ? 0x1.fep127
+                           : dtype == kFloat32  ? 0x1.fffffep127
+                                                : 0x1.fffffffffffffp1023;
+    const double smallest =
+        std::ldexp(1.0, static_cast<int>(float_format(dtype)->smallest_exponent) -
+                            float_format(dtype)->significand_bits);
+    const std::vector<double> special = {NAN,      -NAN,      INFINITY, -INFINITY, 0.0,  -0.0,
+                                         smallest, -smallest, largest,  -largest,  1.25, -3};
+    std::vector<double> across, down;
+    for (const double a : special) {
+      for (const double b : special) {
+        across.push_back(a);
+        down.push_back(b);
+      }
+    }
+    const HeldMatrix base{bytes_as(across, dtype), dtype, 12, 12};
+    std::string task = bytes_as(down, dtype);
+    // A NaN with a payload and a sign, which no rounding makes.
+    task.replace(0, float_format(dtype)->size, std::string(float_format(dtype)->size, '\xff'));
+    const Prediction prediction{dtype, 12, 12, base.view(), 1, {}, {}};
+    EXPECT_EQ(decode(prediction, encode(prediction, task).bytes), task);
+  }
+}
+
+TEST(Residual, TakesTensorsThatHaveNothingInCommon) {
+  for (const int32_t dtype : kFloatTypes) {
+    std::string base = test::noise(70000, 1), task = test::noise(70000, 2);
+    const uint64_t count = base.size() / float_format(dtype)->size;
+    const Prediction prediction{
+        dtype, 1, count, MatrixView{bytes_of(base), dtype, 1, count, false}, 1, {}, {}};
+    const Coded coded = encode(prediction, task);
+    EXPECT_EQ(decode(prediction, coded.bytes), task);
+    EXPECT_LT(coded.bytes.size(), task.size() * 5 / 4);
+  }
+}
+
+TEST(Residual, ReportsTheErrorOfTheFactors) {
+  const HeldMatrix base{bytes_as({1, 2, 3}, kFloat32), kFloat32, 1, 3};
+  const HeldMatrix left{bytes_as({1}, kFloat32), kFloat32, 1, 1};
+  const HeldMatrix right{bytes_as({1, 1, 0x1p-40}, kFloat32), kFloat32, 1, 3};
+  const Prediction prediction{kFloat32, 1, 3, base.view(), 2, left.view(), right.view()};
+  const ResidualReport report = encode(prediction, bytes_as({3, 4.5, 6}, kFloat32)).report;
+  EXPECT_EQ(report.differing_elements, 1u);        // 4.5 is not 2 * 2 + 1
+  EXPECT_EQ(report.square_delta, 1 + 0.25);        // of 3 - 2, 4.5 - 4, 6 - 6
+  EXPECT_EQ(report.square_error, 0.25 + 0x1p-80);  // of 3 - 3, 4.5 - 5, 6 - (6 + 2^-40)
+  EXPECT_EQ(report.max_abs_error, 0.5);
+}
+
+TEST(Residual, ReportsNoErrorWhereInfinitiesAgree) {
+  const HeldMatrix base{bytes_as({INFINITY, 1}, kFloat32), kFloat32, 1, 2};
+  const Prediction prediction{kFloat32, 1, 2, base.view(), 1, {}, {}};
+  EXPECT_EQ(encode(prediction, base.bytes).report.square_error, 0);
+  const ResidualReport other = encode(prediction, bytes_as({NAN, 1}, kFloat32)).report;
+  EXPECT_TRUE(std::isnan(other.square_error));
+  EXPECT_TRUE(std::isnan(other.max_abs_error));
+}
+
+TEST(EncodeResidual, RefusesATensorOfAnotherSize) {
+  const Merge merge = merge_of(3, 4, 1, kFloat32);
+  std::string out;
+  EXPECT_THROW(encode_residual(merge.prediction(), bytes_of(merge.task).first(44), append_to(out)),
+               Error);
+  EXPECT_EQ(out, "");
+}
+
+TEST(DecodeResidual, RefusesEveryTruncationWithinABlock) {
+  const Merge merge = merge_of(20, 20, 2, kFloat32);
+  const std::string residual = encode(merge.prediction(), merge.task).bytes;
+  for (size_t size = 1; size < residual.size(); ++size) {
+    EXPECT_THROW(decode(merge.prediction(), residual.substr(0, size)), Error) << size;
+  }
+  // Between blocks it gives other bytes, which the hash of the tensor shows.
+  EXPECT_NE(decode(merge.prediction(), ""), merge.task);
+}
+
+TEST(DecodeResidual, SeesEveryBitFlipOrGivesOtherBytes) {
+  for (const int32_t dtype : kFloatTypes) {
+    Merge merge = merge_of(9, 20, 2, dtype);
+    for (size_t i = 0; i < merge.task.size(); i += 7) merge.task[i] ^= 0x21;
+    const std::string residual = encode(merge.prediction(), merge.task).bytes;
+    ASSERT_GT(residual.size(), 40u);
+    for (size_t bit = 0; bit < residual.size() * 8; ++bit) {
+      std::string bad = residual;
+      bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
+      try {
+        const std::string actual = decode(merge.prediction(), bad);
+        EXPECT_EQ(actual.size(), merge.task.size());
+        EXPECT_NE(actual, merge.task) << bit;
+      } catch (const Error&) {
+      }
+    }
+  }
+}
+
+TEST(DecodeResidual, RefusesHostileSizes) {
+  const Merge merge = merge_of(20, 20, 2, kFloat32);
+  const std::string residual = encode(merge.prediction(), merge.task).bytes;
+  struct Case {
+    const char* name;
+    size_t at;
+    std::string bytes;
+  };
+  for (const Case& c : {Case{"block larger than the residual", 0, "\xff\xff\xff\xff"},
+                        Case{"symbols larger than the block", 4, "\xff\xff\xff\xff"},
+                        Case{"exponent of infinity", 8, std::string("\xff\0", 2)},
+                        Case{"exponent beyond the type", 8, "\xff\xff"}}) {
+    SCOPED_TRACE(c.name);
+    std::string bad = residual;
+    bad.replace(c.at, c.bytes.size(), c.bytes);
+    EXPECT_THROW(decode(merge.prediction(), bad), Error);
+  }
+  EXPECT_THROW(decode(merge.prediction(), residual + residual), Error);
+  EXPECT_THROW(decode(merge.prediction(), residual + std::string(4, '\0')), Error);
+}
+
+// Made by testdata/make/derived.py, a second implementation of docs/bundle-format.md.
+TEST(Residual, IsThatOfTheFormatsDescription) {
+  for (const auto& [name, dtype] :
+       {std::pair("float32", kFloat32), std::pair("float16", kFloat16)}) {
+    SCOPED_TRACE(name);
+    const std::string stem = std::string(WSHARE_TESTDATA) + "/compat/derived_" + name + ".";
+    const HeldMatrix base{test::read_file(stem + "base"), dtype, 40, 30};  // transposed
+    const HeldMatrix left{test::read_file(stem + "left"), dtype, 30, 5};
+    const HeldMatrix right{test::read_file(stem + "right"), dtype, 5, 40};
+    const std::string residual = test::read_file(stem + "residual");
+    const std::string task = test::read_file(stem + "task");
+    ASSERT_EQ(task.size(), 1200 * float_format(dtype)->size);
+    const Prediction prediction{dtype, 30,          40,          transpose_of(base.view()),
+                                0.75,  left.view(), right.view()};
+    EXPECT_TRUE(decode(prediction, residual) == task);
+    EXPECT_TRUE(encode(prediction, task).bytes == residual);
+  }
+}
+
+}  // namespace
+}  // namespace wshare
