@@ -7,6 +7,7 @@ Every family is seeded and made from scratch: OUT/<family>/ is removed first. Se
 
 import sys
 
+import adapters
 import external
 import homes
 import lora
@@ -17,6 +18,7 @@ FAMILIES = {
     "t5-lora": lora.make_family,
     "homes": homes.make_family,
     "external": external.make_family,
+    "adapters": adapters.make_family,
 }
 
 

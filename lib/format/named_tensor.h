@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace wshare {
+
+// A tensor of an adapter file: one parameter of an .onnx_adapter, one tensor of a safetensors file.
+//
+// `bytes` are row-major and little-endian; they belong to the file, or to whoever made them.
+struct NamedTensor {
+  std::string name;
+  int32_t dtype = 0;  // TensorProto.DataType
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// Takes the bytes of a file being written, front to back.
+using ByteSink = std::function<void(std::span<const std::byte>)>;
+
+// No ONNX tensor has more dimensions.
+inline constexpr size_t kMaxDims = 1024;
+
+// Returns the bytes that the type and shape of `tensor` need; its bytes are not looked at.
+//
+// Throws Error(kInvalid) if the type is unknown or has no fixed size, a dimension is negative or
+// the product does not fit into 63 bits.
+uint64_t needed_bytes(const NamedTensor& tensor);
+
+// Throws Error(kInvalid) if `size` is not what needed_bytes() says.
+void check_size(const NamedTensor& tensor, uint64_t size);
+
+}  // namespace wshare
