@@ -1,0 +1,170 @@
+#include "lora/branches.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <map>
+#include <utility>
+
+#include "format/dtype.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+constexpr const char* kTransA = "transA";
+constexpr const char* kAlpha = "alpha";
+
+const onnx::AttributeProto* attribute_of(const onnx::NodeProto& node, const std::string& name) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() == name) return &attribute;
+  }
+  return nullptr;
+}
+
+class Inserter {
+ public:
+  explicit Inserter(onnx::ModelProto& model) : model_(model), names_(model) {}
+
+  void add(const Branch& branch) {
+    for (const std::string& name : {branch.a_name, branch.b_name}) {
+      if (!names_.is_free(name)) {
+        throw Error(ErrorCode::kInvalid, in_quotes(name) + ": the model has this name already");
+      }
+      names_.make(name);
+    }
+    add_operand(branch, branch.a, branch.a_name, branch.sites.a_shape);
+    add_operand(branch, branch.b, branch.b_name, branch.sites.b_shape);
+    for (const BranchSite& site : branch.sites.sites) add_site(branch, site);
+  }
+
+  // Moves the new nodes behind their layers.
+  void settle() {
+    for (const auto& [graph, after] : added_) {
+      std::vector<const onnx::NodeProto*> order;
+      for (int i = 0; i < count_before_.at(graph); ++i) {
+        order.push_back(&graph->node(i));
+        const auto found = after.find(order.back());
+        if (found == after.end()) continue;
+        order.insert(order.end(), found->second.begin(), found->second.end());
+      }
+      reorder_nodes(*graph, order);
+    }
+  }
+
+ private:
+  void add_operand(const Branch& branch, const onnx::TensorProto* constant, const std::string& name,
+                   std::vector<int64_t> shape) {
+    onnx::GraphProto& graph = *model_.mutable_graph();
+    onnx::TensorProto& tensor = *graph.add_initializer();
+    if (constant != nullptr) {
+      tensor = *constant;
+      tensor.set_name(name);
+      return;
+    }
+    onnx::ValueInfoProto& input = *graph.add_input();
+    input.set_name(name);
+    onnx::TypeProto::Tensor& type = *input.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(branch.sites.dtype);
+    for (int64_t& dim : shape) {
+      onnx::TensorShapeProto::Dimension& declared = *type.mutable_shape()->add_dim();
+      if (dim >= 0) {
+        declared.set_dim_value(dim);
+      } else {
+        declared.set_dim_param(branch.rank_name);
+        dim = branch.sites.default_rank;
+      }
+      tensor.add_dims(dim);
+    }
+    tensor.set_name(name);
+    tensor.set_data_type(branch.sites.dtype);
+    const std::optional<uint64_t> size = byte_size(*find_dtype(branch.sites.dtype), shape);
+    if (!size || *size > INT32_MAX) {
+      throw Error(ErrorCode::kInvalid, in_quotes(branch.sites.name) + ": has too large a shape");
+    }
+    tensor.set_raw_data(std::string(static_cast<size_t>(*size), '\0'));
+  }
+
+  void add_site(const Branch& branch, const BranchSite& site) {
+    count_before_.emplace(site.graph, site.graph->node_size());
+    site_ = &site;
+    label_ = site.last->output(0);
+    std::string a = branch.a_name, b = branch.b_name;
+    if (site.transposed != branch.sites.transposed) {
+      a = node("Transpose", {branch.b_name}, "lora_A_T").output(0);
+      b = node("Transpose", {branch.a_name}, "lora_B_T").output(0);
+    }
+    const std::string delta = add_layers(*site.layer, a, b);
+    const std::string y = label_;
+    const std::string before = names_.make(y + "_before_lora");
+    site.last->set_output(0, before);
+    if (site.exchanged != nullptr) site.exchanged->mutable_input()->SwapElements(0, 1);
+    node("Add", {before, delta}, "lora").set_output(0, y);
+  }
+
+  // Returns the name of (x · a) · b.
+  std::string add_layers(const onnx::NodeProto& layer, const std::string& a, const std::string& b) {
+    const std::string x = layer.input(0);
+    switch (site_->kind) {
+      case LayerKind::kGather: {
+        onnx::NodeProto& rows = node("Gather", {a, layer.input(1)}, "lora_A");
+        return node("MatMul", {rows.output(0), b}, "lora_B").output(0);
+      }
+      case LayerKind::kConv: {
+        onnx::NodeProto& down = node("Conv", {x, a}, "lora_A");
+        *down.mutable_attribute() = layer.attribute();
+        return node("Conv", {down.output(0), b}, "lora_B").output(0);
+      }
+      case LayerKind::kGemm:
+        return add_gemms(layer, a, b);
+      case LayerKind::kMatMul:
+        break;
+    }
+    onnx::NodeProto& down = node("MatMul", {x, a}, "lora_A");
+    return node("MatMul", {down.output(0), b}, "lora_B").output(0);
+  }
+
+  std::string add_gemms(const onnx::NodeProto& layer, const std::string& a, const std::string& b) {
+    const onnx::AttributeProto* turned = attribute_of(layer, kTransA);
+    const onnx::AttributeProto* alpha = attribute_of(layer, kAlpha);
+    const bool turns = turned != nullptr && turned->i() != 0;
+    onnx::NodeProto& down = node(turns ? "Gemm" : "MatMul", {layer.input(0), a}, "lora_A");
+    if (turns) *down.add_attribute() = *turned;
+    const bool scales = alpha != nullptr && alpha->f() != 1.0f;
+    onnx::NodeProto& up = node(scales ? "Gemm" : "MatMul", {down.output(0), b}, "lora_B");
+    if (scales) *up.add_attribute() = *alpha;
+    return up.output(0);
+  }
+
+  // Adds a node to the site's graph, with one output.
+  onnx::NodeProto& node(const std::string& op, const std::vector<std::string>& inputs,
+                        const std::string& what) {
+    onnx::NodeProto& node = *site_->graph->add_node();
+    node.set_op_type(op);
+    node.set_domain(site_->layer->domain());
+    node.set_name(
+        names_.make((site_->layer->name().empty() ? label_ : site_->layer->name()) + "/" + what));
+    for (const std::string& input : inputs) node.add_input(input);
+    node.add_output(what == "lora" ? "" : names_.make(label_ + "_" + what));
+    added_[site_->graph][site_->last].push_back(&node);
+    return node;
+  }
+
+  onnx::ModelProto& model_;
+  FreshNames names_;
+  const BranchSite* site_ = nullptr;
+  std::string label_;  // the value that the site's branch is added to
+  std::map<onnx::GraphProto*, int> count_before_;
+  std::map<onnx::GraphProto*, std::map<const onnx::NodeProto*, std::vector<onnx::NodeProto*>>>
+      added_;
+};
+
+}  // namespace
+
+void add_branches(onnx::ModelProto& model, const std::vector<Branch>& branches) {
+  Inserter inserter(model);
+  for (const Branch& branch : branches) inserter.add(branch);
+  inserter.settle();
+}
+
+}  // namespace wshare

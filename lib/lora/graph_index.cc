@@ -1,0 +1,194 @@
+#include "lora/graph_index.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <utility>
+
+namespace wshare {
+namespace {
+
+// Calls `take` with every name that stands in a graph, its nodes and the graphs inside them.
+class NameWalk {
+ public:
+  explicit NameWalk(std::unordered_set<std::string>& names) : names_(names) {}
+
+  void graph(const onnx::GraphProto& graph) {
+    for (const auto* values : {&graph.input(), &graph.output(), &graph.value_info()}) {
+      for (const onnx::ValueInfoProto& value : *values) {
+        names_.insert(value.name());
+        for (const auto& dim : value.type().tensor_type().shape().dim()) {
+          if (dim.has_dim_param()) names_.insert(dim.dim_param());
+        }
+      }
+    }
+    for (const onnx::TensorProto& tensor : graph.initializer()) names_.insert(tensor.name());
+    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) {
+      names_.insert(tensor.values().name());
+    }
+    for (const onnx::NodeProto& node : graph.node()) this->node(node);
+  }
+
+  void node(const onnx::NodeProto& node) {
+    names_.insert(node.name());
+    names_.insert(node.input().begin(), node.input().end());
+    names_.insert(node.output().begin(), node.output().end());
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_g()) graph(attribute.g());
+      for (const onnx::GraphProto& each : attribute.graphs()) graph(each);
+    }
+  }
+
+ private:
+  std::unordered_set<std::string>& names_;
+};
+
+}  // namespace
+
+GraphIndex::GraphIndex(onnx::ModelProto& model) { add(*model.mutable_graph(), "", -1); }
+
+void GraphIndex::add(onnx::GraphProto& proto, std::string scope, int32_t outer) {
+  const auto number = static_cast<int32_t>(graphs_.size());
+  graphs_.push_back({&proto, std::move(scope), outer, {}, {}, {}, {}, {}, {}});
+  IndexedGraph& graph = graphs_.back();
+  for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
+    ++graph.defined[tensor.name()];
+    graph.constants[tensor.name()] = &tensor;
+  }
+  for (const onnx::SparseTensorProto& tensor : proto.sparse_initializer()) {
+    ++graph.defined[tensor.values().name()];
+  }
+  for (const onnx::ValueInfoProto& input : proto.input()) {
+    graph.inputs.insert(input.name());
+    graph.defined.emplace(input.name(), 1);
+    graph.constants.erase(input.name());
+  }
+  for (const onnx::ValueInfoProto& output : proto.output()) {
+    graph.outputs.insert(output.name());
+    outputs_[output.name()].push_back(number);
+  }
+  for (const auto* values : {&proto.input(), &proto.output(), &proto.value_info()}) {
+    for (const onnx::ValueInfoProto& value : *values) {
+      if (!value.type().tensor_type().has_shape()) continue;
+      graph.shapes[value.name()] = &value.type().tensor_type().shape();
+    }
+  }
+  for (onnx::NodeProto& node : *proto.mutable_node()) {
+    for (const std::string& output : node.output()) {
+      if (output.empty()) continue;
+      ++graph.defined[output];
+      graph.producers[output] = &node;
+    }
+    if (node.op_type() == "Constant" && is_standard(node) && node.output_size() == 1 &&
+        node.attribute_size() == 1 && node.attribute(0).has_t()) {
+      graph.constants[node.output(0)] = node.mutable_attribute(0)->mutable_t();
+    }
+  }
+  int index = 0;
+  for (onnx::NodeProto& node : *proto.mutable_node()) add_node(node, index++, number);
+}
+
+void GraphIndex::add_node(onnx::NodeProto& node, int index, int32_t graph) {
+  for (int i = 0; i < node.input_size(); ++i) {
+    if (!node.input(i).empty()) readers_[node.input(i)].push_back({graph, &node, i});
+  }
+  const std::string outer = graphs_[static_cast<size_t>(graph)].scope;
+  for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+    const std::string inner = (outer.empty() ? "" : outer + "/") + node.op_type() + "#" +
+                              std::to_string(index) + "." + attribute.name();
+    if (attribute.has_g()) add(*attribute.mutable_g(), inner, graph);
+    int number = 0;
+    for (onnx::GraphProto& each : *attribute.mutable_graphs()) {
+      add(each, inner + "[" + std::to_string(number++) + "]", graph);
+    }
+  }
+}
+
+std::optional<int32_t> GraphIndex::find(const std::string& scope) const {
+  for (int32_t i = 0; i < size(); ++i) {
+    if (graph(i).scope == scope) return i;
+  }
+  return std::nullopt;
+}
+
+std::optional<int32_t> GraphIndex::owner(int32_t graph, const std::string& name) const {
+  for (; graph >= 0; graph = this->graph(graph).outer) {
+    if (this->graph(graph).defined.count(name) != 0) return graph;
+  }
+  return std::nullopt;
+}
+
+std::vector<Reader> GraphIndex::readers(int32_t graph, const std::string& name) const {
+  std::vector<Reader> result;
+  const auto found = readers_.find(name);
+  if (found == readers_.end()) return result;
+  for (const Reader& reader : found->second) {
+    if (owner(reader.graph, name) == graph) result.push_back(reader);
+  }
+  return result;
+}
+
+bool GraphIndex::is_output(int32_t graph, const std::string& name) const {
+  const auto found = outputs_.find(name);
+  if (found == outputs_.end()) return false;
+  for (const int32_t each : found->second) {
+    if (owner(each, name) == graph) return true;
+  }
+  return false;
+}
+
+const onnx::TensorProto* GraphIndex::constant(int32_t graph, const std::string& name) const {
+  const std::optional<int32_t> where = owner(graph, name);
+  if (!where) return nullptr;
+  const auto found = this->graph(*where).constants.find(name);
+  return found == this->graph(*where).constants.end() ? nullptr : found->second;
+}
+
+const onnx::TensorShapeProto* GraphIndex::shape(int32_t graph, const std::string& name) const {
+  const std::optional<int32_t> where = owner(graph, name);
+  if (!where) return nullptr;
+  const auto found = this->graph(*where).shapes.find(name);
+  return found == this->graph(*where).shapes.end() ? nullptr : found->second;
+}
+
+bool GraphIndex::has_fixed_inputs() const {
+  for (const onnx::ValueInfoProto& input : graph(0).proto->input()) {
+    if (!input.type().tensor_type().has_shape()) return false;
+    for (const auto& dim : input.type().tensor_type().shape().dim()) {
+      if (!dim.has_dim_value()) return false;
+    }
+  }
+  return true;
+}
+
+bool is_standard(const onnx::NodeProto& node) {
+  return node.domain().empty() || node.domain() == "ai.onnx";
+}
+
+void reorder_nodes(onnx::GraphProto& graph, const std::vector<const onnx::NodeProto*>& order) {
+  std::unordered_map<const onnx::NodeProto*, int> position;
+  for (int i = 0; i < graph.node_size(); ++i) position[&graph.node(i)] = i;
+  for (int i = 0; i < graph.node_size(); ++i) {
+    const int from = position.at(order[static_cast<size_t>(i)]);
+    if (from == i) continue;
+    position[&graph.node(i)] = from;
+    graph.mutable_node()->SwapElements(i, from);
+  }
+}
+
+FreshNames::FreshNames(const onnx::ModelProto& model) {
+  NameWalk walk(taken_);
+  walk.graph(model.graph());
+  for (const onnx::FunctionProto& function : model.functions()) {
+    for (const onnx::NodeProto& node : function.node()) walk.node(node);
+  }
+}
+
+std::string FreshNames::make(const std::string& wish) {
+  std::string name = wish;
+  for (int number = 2; !taken_.insert(name).second; ++number) {
+    name = wish + "_" + std::to_string(number);
+  }
+  return name;
+}
+
+}  // namespace wshare

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace onnx {
+class GraphProto;
+class ModelProto;
+class NodeProto;
+class TensorProto;
+class TensorShapeProto;
+}  // namespace onnx
+
+namespace wshare {
+
+// One graph of a model and what it defines.
+struct IndexedGraph {
+  onnx::GraphProto* proto = nullptr;
+  std::string scope;                             // as TensorSite::scope
+  int32_t outer = -1;                            // the graph around it; none for the main graph
+  std::unordered_map<std::string, int> defined;  // names, and how often
+  std::unordered_map<std::string, onnx::TensorProto*>
+      constants;  // initializers that are no inputs,
+                  // values of Constant nodes
+  std::unordered_map<std::string, onnx::NodeProto*> producers;
+  std::unordered_map<std::string, const onnx::TensorShapeProto*> shapes;  // as the model says
+  std::unordered_set<std::string> inputs, outputs;
+};
+
+// An operand of a node.
+struct Reader {
+  int32_t graph = 0;
+  onnx::NodeProto* node = nullptr;
+  int operand = 0;
+};
+
+// The main graph of a model and all graphs inside it (functions are left out), and who reads what.
+// Holds for the names as they were when it was made; nodes may move inside their graphs.
+class GraphIndex {
+ public:
+  explicit GraphIndex(onnx::ModelProto& model);
+
+  const IndexedGraph& graph(int32_t number) const { return graphs_[static_cast<size_t>(number)]; }
+  int32_t size() const { return static_cast<int32_t>(graphs_.size()); }
+
+  // The graph with this scope.
+  std::optional<int32_t> find(const std::string& scope) const;
+
+  // The graph that defines what `name` means in `graph`: itself or one around it.
+  std::optional<int32_t> owner(int32_t graph, const std::string& name) const;
+
+  // Who reads the value `name` of `graph`, there and in graphs inside it.
+  std::vector<Reader> readers(int32_t graph, const std::string& name) const;
+
+  // True if the value `name` of `graph` is an output of it or of a graph inside it.
+  bool is_output(int32_t graph, const std::string& name) const;
+
+  // The value of `name` in `graph` where it is known when the model is loaded, else null.
+  const onnx::TensorProto* constant(int32_t graph, const std::string& name) const;
+
+  // The shape that the model declares for the value `name` in `graph`, else null.
+  const onnx::TensorShapeProto* shape(int32_t graph, const std::string& name) const;
+
+  // True if the model says every dimension of all its inputs.
+  bool has_fixed_inputs() const;
+
+ private:
+  void add(onnx::GraphProto& proto, std::string scope, int32_t outer);
+  void add_node(onnx::NodeProto& node, int index, int32_t graph);
+
+  std::vector<IndexedGraph> graphs_;
+  std::unordered_map<std::string, std::vector<Reader>> readers_;
+  std::unordered_map<std::string, std::vector<int32_t>> outputs_;
+};
+
+// True for operators of ONNX itself, not of an extension.
+bool is_standard(const onnx::NodeProto& node);
+
+// Puts the nodes of `graph` into the order of `order`, which has each of them once. Every node
+// keeps its address.
+void reorder_nodes(onnx::GraphProto& graph, const std::vector<const onnx::NodeProto*>& order);
+
+// Gives names that no value, node or dimension of a model has yet, in any scope or function.
+class FreshNames {
+ public:
+  explicit FreshNames(const onnx::ModelProto& model);
+
+  bool is_free(const std::string& name) const { return taken_.count(name) == 0; }
+
+  // Returns `wish`, or `wish` with the lowest number from _2 that makes it new; taken from now on.
+  std::string make(const std::string& wish);
+
+ private:
+  std::unordered_set<std::string> taken_;
+};
+
+}  // namespace wshare

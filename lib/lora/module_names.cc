@@ -1,0 +1,114 @@
+#include "lora/module_names.h"
+
+#include <google/protobuf/unknown_field_set.h>
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace wshare {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kBaseLayer = ".base_layer";
+constexpr std::string_view kPeft = "base_model.model.";
+
+// NodeProto.metadata_props of IR 10, which the ONNX that this is built with may not know yet.
+// Source: onnx.proto3 of ONNX 1.16.
+constexpr int kMetadataProps = 9;
+constexpr const char* kNameScopes = "pkg.torch.onnx.name_scopes";
+
+std::string without_peft(std::string path) {
+  const size_t prefix = path.rfind(kPeft);
+  if (prefix == 0 || (prefix != std::string::npos && path[prefix - 1] == '.')) {
+    path.erase(0, prefix + kPeft.size());
+  }
+  if (path.ends_with(kBaseLayer)) path.resize(path.size() - kBaseLayer.size());
+  return path;
+}
+
+std::string from_weight(const std::string& name) {
+  const bool is_path = name.ends_with(kWeight) && name.size() > kWeight.size() &&
+                       name.find_first_of("/: ") == std::string::npos;
+  return is_path ? name.substr(0, name.size() - kWeight.size()) : "";
+}
+
+// "/encoder/q/MatMul_1" of a MatMul: "encoder.q".
+std::string from_node_name(const onnx::NodeProto& node) {
+  const std::string& name = node.name();
+  const size_t slash = name.rfind('/');
+  if (!name.starts_with('/') || slash == 0) return "";
+  std::string_view last = std::string_view(name).substr(slash + 1);
+  if (!last.starts_with(node.op_type())) return "";
+  last.remove_prefix(node.op_type().size());
+  const bool numbered = last.size() > 1 && last[0] == '_' &&
+                        last.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  if (!last.empty() && !numbered) return "";
+  std::string path = name.substr(1, slash - 1);
+  std::replace(path.begin(), path.end(), '/', '.');
+  return path;
+}
+
+std::string name_scopes_of(const onnx::NodeProto& node) {
+  const google::protobuf::UnknownFieldSet& fields = node.GetReflection()->GetUnknownFields(node);
+  for (int i = 0; i < fields.field_count(); ++i) {
+    const google::protobuf::UnknownField& field = fields.field(i);
+    if (field.number() != kMetadataProps ||
+        field.type() != google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) {
+      continue;
+    }
+    onnx::StringStringEntryProto entry;
+    if (entry.ParseFromString(field.length_delimited()) && entry.key() == kNameScopes) {
+      return entry.value();
+    }
+  }
+  return "";
+}
+
+// "['', 'model', 'model.q', 'linear_3']" has the modules from the outermost inwards, then the call:
+// "model.q".
+std::string from_metadata(const onnx::NodeProto& node) {
+  const std::string scopes = name_scopes_of(node);
+  std::vector<std::string> names;
+  for (size_t at = scopes.find('\''); at != std::string::npos;) {
+    const size_t end = scopes.find('\'', at + 1);
+    if (end == std::string::npos) break;
+    names.push_back(scopes.substr(at + 1, end - at - 1));
+    at = scopes.find('\'', end + 1);
+  }
+  return names.size() < 2 ? "" : names[names.size() - 2];
+}
+
+}  // namespace
+
+std::string module_path(const WeightSites& weight) {
+  const onnx::NodeProto& layer = *weight.sites.front().layer;
+  for (const std::string& path :
+       {from_weight(weight.name), from_node_name(layer), from_metadata(layer)}) {
+    const std::string bare = without_peft(path);
+    if (!bare.empty()) return bare;
+  }
+  return weight.name;
+}
+
+std::vector<BranchNames> name_branches(const onnx::ModelProto& model,
+                                       const std::vector<WeightSites>& weights) {
+  FreshNames names(model);
+  std::vector<BranchNames> result;
+  for (const WeightSites& weight : weights) {
+    const std::string wish = module_path(weight);
+    for (int number = 1;; ++number) {
+      const std::string path = number == 1 ? wish : wish + "_" + std::to_string(number);
+      BranchNames each{path, path + ".lora_A.weight", path + ".lora_B.weight", path + ".lora_r"};
+      if (!names.is_free(each.a) || !names.is_free(each.b) || !names.is_free(each.rank_name)) {
+        continue;
+      }
+      for (const std::string* name : {&each.a, &each.b, &each.rank_name}) names.make(*name);
+      result.push_back(std::move(each));
+      break;
+    }
+  }
+  return result;
+}
+
+}  // namespace wshare

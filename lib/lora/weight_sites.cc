@@ -1,0 +1,283 @@
+#include "lora/weight_sites.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "util/text.h"
+
+// Readers are followed from the weight outwards:
+//
+//   W ── Identity ── Cast ── Transpose ── MatMul operand 1
+//    └── Gather operand 0
+//
+// What lies between changes the element type or turns the matrix; the rest of the state is the name
+// of the value and the graph that it belongs to.
+
+namespace wshare {
+namespace {
+
+constexpr int64_t kFreeInitializers = 4;  // the first IR version with constant initializers
+constexpr int64_t kBroadcasting = 7;      // the first opset whose Add broadcasts like MatMul does
+constexpr int64_t kGemmWithoutBias = 11;  // the first opset where Gemm's operand 2 is optional
+
+bool is_float(int32_t dtype) {
+  return dtype == onnx::TensorProto::FLOAT || dtype == onnx::TensorProto::FLOAT16 ||
+         dtype == onnx::TensorProto::BFLOAT16 || dtype == onnx::TensorProto::DOUBLE;
+}
+
+const onnx::AttributeProto* attribute_of(const onnx::NodeProto& node, const std::string& name) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() == name) return &attribute;
+  }
+  return nullptr;
+}
+
+int64_t int_of(const onnx::NodeProto& node, const std::string& name, int64_t otherwise) {
+  const onnx::AttributeProto* attribute = attribute_of(node, name);
+  return attribute == nullptr ? otherwise : attribute->i();
+}
+
+std::string text_of(const onnx::NodeProto& node) {
+  const std::string op = is_standard(node) ? node.op_type() : node.domain() + ":" + node.op_type();
+  return node.name().empty() ? op : op + " " + in_quotes(node.name());
+}
+
+// A value that is the weight.
+struct View {
+  int32_t graph;
+  std::string name;
+  bool transposed;
+  int32_t dtype;
+};
+
+class Search {
+ public:
+  Search(const GraphIndex& index, int64_t opset, const onnx::TensorProto& weight)
+      : index_(index), opset_(opset), shape_(weight.dims().begin(), weight.dims().end()) {}
+
+  FoundSites run(View weight) {
+    result_.name = weight.name;
+    std::set<std::pair<int32_t, std::string>> seen;
+    views_.push_back(std::move(weight));
+    for (size_t i = 0; i < views_.size() && reason_.empty(); ++i) {
+      const View view = views_[i];
+      if (!seen.emplace(view.graph, view.name).second) continue;
+      if (index_.is_output(view.graph, view.name)) {
+        reason_ = "is an output of a graph";
+        break;
+      }
+      for (const Reader& reader : index_.readers(view.graph, view.name)) read(view, reader);
+    }
+    if (reason_.empty() && result_.sites.empty()) reason_ = "is read by no layer";
+    if (!reason_.empty()) return {std::nullopt, reason_};
+    orient();
+    return {std::move(result_), {}};
+  }
+
+ private:
+  void refuse(const std::string& reason) {
+    if (reason_.empty()) reason_ = reason;
+  }
+
+  void read(const View& view, const Reader& reader) {
+    const onnx::NodeProto& node = *reader.node;
+    const std::string& op = node.op_type();
+    if (!is_standard(node)) return refuse("is read by " + text_of(node));
+    if (reader.operand == 0 && (op == "Identity" || op == "Cast" || op == "Transpose")) {
+      return pass(view, reader);
+    }
+    std::string problem =
+        "is read by " + text_of(node) + " as operand " + std::to_string(reader.operand);
+    if (op == "MatMul" && reader.operand == 1) {
+      problem = shape_.size() == 2 ? "" : problem + " and has no two dimensions";
+      return add_site(LayerKind::kMatMul, view, reader, problem);
+    }
+    if (op == "Gemm" && reader.operand == 1) {
+      return add_site(LayerKind::kGemm, view, reader, problem_of_gemm(node));
+    }
+    if (op == "Conv" && reader.operand == 1) {
+      return add_site(LayerKind::kConv, view, reader, problem_of_conv(node));
+    }
+    if (op == "Gather" && reader.operand == 0) {
+      problem = shape_.size() != 2             ? "is gathered from and has no two dimensions"
+                : int_of(node, "axis", 0) != 0 ? text_of(node) + " gathers along its columns"
+                                               : "";
+      return add_site(LayerKind::kGather, view, reader, problem);
+    }
+    refuse(problem);
+  }
+
+  void pass(View view, const Reader& reader) {
+    const onnx::NodeProto& node = *reader.node;
+    if (node.output_size() != 1) return refuse("is read by " + text_of(node));
+    if (node.op_type() == "Cast") {
+      view.dtype = static_cast<int32_t>(int_of(node, "to", 0));
+      if (!is_float(view.dtype)) return refuse(text_of(node) + " makes it no float type");
+    }
+    if (node.op_type() == "Transpose") {
+      const onnx::AttributeProto* perm = attribute_of(node, "perm");
+      if (shape_.size() != 2) return refuse("is transposed and has no two dimensions");
+      if (perm == nullptr || (perm->ints_size() == 2 && perm->ints(0) == 1)) {
+        view.transposed = !view.transposed;
+      }
+    }
+    view.graph = reader.graph;
+    view.name = node.output(0);
+    views_.push_back(std::move(view));
+  }
+
+  std::string problem_of_gemm(const onnx::NodeProto& node) const {
+    if (shape_.size() != 2) return "is read by " + text_of(node) + " and has no two dimensions";
+    const onnx::AttributeProto* alpha = attribute_of(node, "alpha");
+    const bool plain = int_of(node, "transA", 0) == 0 && (alpha == nullptr || alpha->f() == 1.0f);
+    if (plain || opset_ >= kGemmWithoutBias) return "";
+    return text_of(node) + " has alpha or transA, which needs opset 11, not " +
+           std::to_string(opset_);
+  }
+
+  std::string problem_of_conv(const onnx::NodeProto& node) const {
+    if (shape_.size() < 3) return "is read by " + text_of(node) + " and has no kernel";
+    const int64_t group = int_of(node, "group", 1);
+    return group == 1 ? "" : text_of(node) + " has " + std::to_string(group) + " groups";
+  }
+
+  void add_site(LayerKind kind, const View& view, const Reader& reader,
+                const std::string& problem) {
+    if (!problem.empty()) return refuse(problem);
+    if (reader.node->output_size() != 1) return refuse("is read by " + text_of(*reader.node));
+    if (!is_float(view.dtype)) return refuse("has no float type");
+    if (result_.sites.empty()) result_.dtype = view.dtype;
+    if (result_.dtype != view.dtype) return refuse("is read with two element types");
+    const bool is_conv = kind == LayerKind::kConv;
+    if (!result_.sites.empty() && is_conv != (result_.sites[0].kind == LayerKind::kConv)) {
+      return refuse("is read by Conv and by another operator");
+    }
+    const bool flips = kind == LayerKind::kGemm && int_of(*reader.node, "transB", 0) != 0;
+    onnx::NodeProto* last = last_of(kind, reader.graph, reader.node);
+    result_.sites.push_back({kind, index_.graph(reader.graph).proto, reader.node, last,
+                             bias_before_norm(reader.graph, *last), view.transposed != flips});
+  }
+
+  // The node that the branch follows. ONNX Runtime makes a Gemm of MatMul and bias where it knows
+  // the whole shape of x or that it is a matrix, and folds a constant into Conv: there it is the
+  // bias. Elsewhere the layer itself, since the bias is fused with what follows it (Gelu,
+  // LayerNormalization). Measured: docs/lora.md.
+  onnx::NodeProto* last_of(LayerKind kind, int32_t graph, onnx::NodeProto* layer) const {
+    if (kind == LayerKind::kConv || (kind == LayerKind::kMatMul && becomes_gemm(graph, *layer))) {
+      onnx::NodeProto* bias = only_reader(graph, layer->output(0), "Add");
+      if (bias != nullptr && adds_constant(graph, *bias)) return bias;
+    }
+    return layer;
+  }
+
+  // The Add(bias, y) of Add(bias, y) -> Add -> LayerNormalization.
+  onnx::NodeProto* bias_before_norm(int32_t graph, const onnx::NodeProto& layer) const {
+    onnx::NodeProto* bias = only_reader(graph, layer.output(0), "Add");
+    if (bias == nullptr || !adds_constant(graph, *bias) ||
+        index_.constant(graph, bias->input(0)) == nullptr) {
+      return nullptr;
+    }
+    const onnx::NodeProto* skip = only_reader(graph, bias->output(0), "Add");
+    if (skip == nullptr) return nullptr;
+    for (const Reader& reader : index_.readers(graph, skip->output(0))) {
+      if (reader.node->op_type() == "LayerNormalization") return bias;
+    }
+    return nullptr;
+  }
+
+  // The only reader of a value, if it is such an operator of two operands in the same graph.
+  onnx::NodeProto* only_reader(int32_t graph, const std::string& name, const char* op) const {
+    const std::vector<Reader> readers = index_.readers(graph, name);
+    if (readers.size() != 1 || readers[0].graph != graph || index_.is_output(graph, name)) {
+      return nullptr;
+    }
+    onnx::NodeProto* node = readers[0].node;
+    return node->op_type() == op && is_standard(*node) && node->output_size() == 1 ? node : nullptr;
+  }
+
+  bool adds_constant(int32_t graph, const onnx::NodeProto& add) const {
+    return add.input_size() == 2 && (index_.constant(graph, add.input(0)) != nullptr) !=
+                                        (index_.constant(graph, add.input(1)) != nullptr);
+  }
+
+  bool becomes_gemm(int32_t graph, const onnx::NodeProto& layer) const {
+    const onnx::TensorShapeProto* shape = index_.shape(graph, layer.input(0));
+    if (shape == nullptr) return index_.has_fixed_inputs();
+    return shape->dim_size() == 2 ||
+           std::all_of(shape->dim().begin(), shape->dim().end(),
+                       [](const auto& dim) { return dim.has_dim_value(); });
+  }
+
+  // Chooses which way round A · B is, and the shapes.
+  void orient() {
+    const auto linear =
+        std::find_if(result_.sites.begin(), result_.sites.end(), [](const BranchSite& site) {
+          return site.kind == LayerKind::kMatMul || site.kind == LayerKind::kGemm;
+        });
+    const BranchSite& first = linear == result_.sites.end() ? result_.sites[0] : *linear;
+    if (first.kind == LayerKind::kConv) {
+      result_.default_rank = 1;
+      result_.a_shape = shape_;
+      result_.a_shape[0] = -1;
+      result_.b_shape.assign(shape_.size(), 1);
+      result_.b_shape[0] = shape_[0];
+      result_.b_shape[1] = -1;
+      return;
+    }
+    result_.transposed = first.transposed;
+    result_.a_shape = {shape_[first.transposed ? 1 : 0], -1};
+    result_.b_shape = {-1, shape_[first.transposed ? 0 : 1]};
+  }
+
+  const GraphIndex& index_;
+  const int64_t opset_;
+  const std::vector<int64_t> shape_;
+  std::vector<View> views_;
+  WeightSites result_;
+  std::string reason_;
+};
+
+}  // namespace
+
+SiteFinder::SiteFinder(onnx::ModelProto& model)
+    : model_(model), index_(model), opset_(standard_opset(model)) {}
+
+FoundSites SiteFinder::find(const std::string& scope, const std::string& name) const {
+  const auto refused = [](std::string reason) {
+    return FoundSites{std::nullopt, std::move(reason)};
+  };
+  if (model_.ir_version() < kFreeInitializers) {
+    return refused("the model has IR version " + std::to_string(model_.ir_version()) +
+                   ", a branch needs 4");
+  }
+  if (opset_ < kBroadcasting) {
+    return refused("the model has opset " + std::to_string(opset_) + ", a branch needs 7");
+  }
+  if (scope.starts_with("function:")) return refused("stands in a model-local function");
+  const std::optional<int32_t> graph = index_.find(scope);
+  if (!graph) return refused("the model has no scope " + in_quotes(scope));
+  const IndexedGraph& place = index_.graph(*graph);
+  if (place.inputs.count(name) != 0) return refused("can be overridden: it is a graph input, too");
+  const auto weight = place.constants.find(name);
+  if (weight == place.constants.end()) return refused("is no initializer and no Constant");
+  if (place.defined.at(name) != 1) return refused("has a name that is defined twice");
+  const onnx::TensorProto& tensor = *weight->second;
+  if (std::any_of(tensor.dims().begin(), tensor.dims().end(), [](int64_t d) { return d <= 0; })) {
+    return refused("has no elements");
+  }
+  FoundSites found = Search(index_, opset_, tensor).run({*graph, name, false, tensor.data_type()});
+  if (found.sites) found.sites->scope = scope;
+  return found;
+}
+
+int64_t standard_opset(const onnx::ModelProto& model) {
+  for (const onnx::OperatorSetIdProto& opset : model.opset_import()) {
+    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
+  }
+  return 0;
+}
+
+}  // namespace wshare
