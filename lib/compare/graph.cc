@@ -124,6 +124,7 @@ class Builder {
 
   void add_node(const onnx::NodeProto& proto, Scope& scope) {
     GraphNode node;
+    node.number = next_node_++;
     node.op = op_of(proto);
     node.name = proto.name();
     for (const std::string& input : proto.input()) {
@@ -187,6 +188,7 @@ class Builder {
 
   ComputeGraph graph_;
   std::unordered_map<const onnx::TensorProto*, int32_t> number_;
+  int32_t next_node_ = 0;
 };
 
 }  // namespace

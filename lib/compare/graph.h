@@ -35,6 +35,9 @@ struct GraphBorder {
 };
 
 struct GraphNode {
+  // Of all nodes in the order of the file: graphs before functions and training graphs, a node
+  // before those of its subgraphs. Says which NodeProto it is.
+  int32_t number = 0;
   std::string op;  // "MatMul", "com.microsoft:MatMulNBits"
   std::string name;
   std::string attributes;  // serialized in the order of their names, without graphs and tensors

@@ -27,6 +27,10 @@ class Inserter {
   explicit Inserter(onnx::ModelProto& model) : model_(model), names_(model) {}
 
   void add(const Branch& branch) {
+    if (branch.a == nullptr && !branch.sites.no_inputs.empty()) {
+      throw Error(ErrorCode::kUnsupported,
+                  in_quotes(branch.sites.name) + ": " + branch.sites.no_inputs);
+    }
     for (const std::string& name : {branch.a_name, branch.b_name}) {
       if (!names_.is_free(name)) {
         throw Error(ErrorCode::kInvalid, in_quotes(name) + ": the model has this name already");

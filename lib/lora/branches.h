@@ -40,7 +40,8 @@ struct Branch {
 //
 // With the defaults the sum is y + 0: the same bits but for -0, which becomes +0, and for Conv,
 // where 0 · x is NaN if x is infinite.
-// Throws Error(kInvalid) if a name is taken.
+// Throws Error(kInvalid) if a name is taken, Error(kUnsupported) if `sites.no_inputs` speaks
+// against inputs.
 void add_branches(onnx::ModelProto& model, const std::vector<Branch>& branches);
 
 }  // namespace wshare

@@ -33,9 +33,11 @@ struct WeightSites {
   // always the stored weight, as the matrix B · A [out, in x kernel].
   bool transposed = false;
   std::vector<int64_t> a_shape, b_shape;  // -1 stands for the rank
-  // ONNX Runtime (1.29, 1.32) computes Conv over zero channels from memory that nobody wrote, or
-  // crashes: there the default is rank 1 of zeros. Elsewhere 0.
+  // ONNX Runtime 1.29 does not write the result of a Conv over zero channels: there the
+  // default is rank 1 of zeros. Elsewhere 0.
   int64_t default_rank = 0;
+  // Why A and B can be constants but no inputs, or empty.
+  std::string no_inputs;
   std::vector<BranchSite> sites;
 };
 
