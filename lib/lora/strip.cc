@@ -66,10 +66,10 @@ void keep_if(Messages& messages, const Keep& keep) {
   messages.DeleteSubrange(kept, messages.size() - kept);
 }
 
-// A sum that goes, and the value that takes its place.
+// A sum that goes: its output, the value that takes its place, and the pair's.
 struct Sum {
   Place place;
-  Key output, base;
+  Key output, base, low;
 };
 
 class Stripper {
@@ -81,7 +81,6 @@ class Stripper {
 
   void run(const std::vector<LoraModule>& modules) {
     for (const LoraModule& module : modules) sums_.push_back(sum_of(module));
-    for (const Sum& sum : sums_) base_of_[sum.output] = sum.base;
     for (const Sum& sum : sums_) redirect(sum);
     for (const Sum& sum : sums_) keep_output_name(sum);
     sweep();
@@ -96,29 +95,19 @@ class Stripper {
     }
     const Place place = places_[static_cast<size_t>(add.number)];
     const int slot = add.inputs[0] == module.base_output ? 0 : 1;
-    return {
-        place, {place.graph, place.node->output(0)}, key_of(place.graph, place.node->input(slot))};
+    return {place,
+            {place.graph, place.node->output(0)},
+            key_of(place.graph, place.node->input(slot)),
+            key_of(place.graph, place.node->input(1 - slot))};
   }
 
   Key key_of(int32_t graph, const std::string& name) const {
     return {index_.owner(graph, name).value_or(graph), name};
   }
 
-  // The base of a sum that is itself no sum: several adapters may be stacked.
-  Key bottom_of(const Key& output) const {
-    Key key = base_of_.at(output);
-    for (size_t steps = 0; steps < sums_.size(); ++steps) {
-      const auto next = base_of_.find(key);
-      if (next == base_of_.end()) break;
-      key = next->second;
-    }
-    return key;
-  }
-
   void redirect(const Sum& sum) {
-    const std::string& name = bottom_of(sum.output).second;
     for (const Reader& reader : index_.readers(sum.output.first, sum.output.second)) {
-      reader.node->set_input(reader.operand, name);
+      reader.node->set_input(reader.operand, sum.base.second);
     }
   }
 
@@ -127,7 +116,7 @@ class Stripper {
   void keep_output_name(const Sum& sum) {
     const auto& [graph, name] = sum.output;
     if (!index_.is_output(graph, name)) return;
-    const Key base = bottom_of(sum.output);
+    const Key& base = sum.base;
     const auto producer = index_.graph(base.first).producers.find(base.second);
     const bool is_free = base.first == graph && renamed_.count(base) == 0 &&
                          producer != index_.graph(graph).producers.end() &&
@@ -167,8 +156,9 @@ class Stripper {
       }
     };
     for (const Sum& sum : sums_) {
-      // The pair's other operands go; the layer stays, whoever reads it.
+      // The layer stays, whoever reads it.
       bases.insert(sum.base);
+      dropped.push_back(sum.low);
       if (stays_.count(sum.place.node) == 0) release(*sum.place.node);
     }
     while (!dropped.empty()) {
@@ -230,7 +220,6 @@ class Stripper {
   const GraphIndex index_;
   const std::vector<Place> places_;
   std::vector<Sum> sums_;
-  std::map<Key, Key> base_of_;
   std::map<Key, std::string> renamed_;
   std::set<const onnx::NodeProto*> stays_, gone_;
   std::unordered_map<const onnx::NodeProto*, int32_t> graph_of_;
