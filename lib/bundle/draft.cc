@@ -11,6 +11,46 @@
 namespace wshare {
 namespace {
 
+std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes) {
+  if (tensor.inline_reason) return tensor.inline_reason;
+  if (tensor.bytes.size() < std::max<uint64_t>(min_bytes, 1)) return InlineReason::kBelowMinBytes;
+  return std::nullopt;
+}
+
+// The tensors that move, with the bytes that they have in the bundle.
+struct Movable {
+  std::vector<Bytes> tensors;
+  uint64_t total = 0;
+
+  void add(PlanModel& planned, Bytes bytes, std::optional<InlineReason> reason) {
+    planned.tensors.push_back({bytes.size(), static_cast<uint32_t>(tensors.size()), reason});
+    if (reason) return;
+    tensors.push_back(bytes);
+    total += bytes.size();
+  }
+};
+
+Movable find_movable(Draft& draft, uint64_t min_bytes) {
+  Movable movable;
+  for (size_t m = 0; m < draft.models.size(); ++m) {
+    PlanModel& planned = draft.planned.emplace_back(PlanModel{draft.inputs[m].name, {}});
+    const auto edit = draft.edits.find(m);
+    const std::vector<TensorRef>& tensors = draft.models[m].tensors;
+    for (size_t t = 0; t < tensors.size(); ++t) {
+      Bytes bytes = tensors[t].bytes;
+      if (edit != draft.edits.end() && edit->second.substitutes.count(t) != 0) {
+        bytes = edit->second.substitutes.at(t);
+      }
+      movable.add(planned, bytes, reason_to_stay(tensors[t], min_bytes));
+    }
+    if (edit == draft.edits.end()) continue;
+    for (const TensorRef& added : edit->second.added) movable.add(planned, added.bytes, {});
+  }
+  return movable;
+}
+
+}  // namespace
+
 std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsigned threads) {
   std::vector<std::optional<ScannedModel>> scanned(inputs.size());
   parallel_for(inputs.size(), threads,
@@ -21,38 +61,13 @@ std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsign
   return models;
 }
 
-std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes) {
-  if (tensor.inline_reason) return tensor.inline_reason;
-  if (tensor.bytes.size() < std::max<uint64_t>(min_bytes, 1)) return InlineReason::kBelowMinBytes;
-  return std::nullopt;
-}
-
-}  // namespace
-
-Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {
-  Draft draft;
-  draft.inputs = std::move(inputs);
-  const unsigned threads = thread_count(options.threads);
-  draft.models = scan_all(draft.inputs, threads);
-
-  std::vector<Bytes> movable;
-  uint64_t total = 0;
-  for (size_t m = 0; m < draft.models.size(); ++m) {
-    PlanModel& planned = draft.planned.emplace_back(PlanModel{draft.inputs[m].name, {}});
-    for (const TensorRef& tensor : draft.models[m].tensors) {
-      const auto number = static_cast<uint32_t>(movable.size());
-      const auto reason = reason_to_stay(tensor, options.min_bytes);
-      planned.tensors.push_back({tensor.bytes.size(), number, reason});
-      if (reason) continue;
-      movable.push_back(tensor.bytes);
-      total += tensor.bytes.size();
-    }
-  }
+void place_tensors(Draft& draft, const DraftOptions& options) {
+  const Movable movable = find_movable(draft, options.min_bytes);
   std::atomic<uint64_t> done{0};
-  draft.contents = find_distinct(movable, threads, [&](uint64_t bytes) {
-    if (options.progress) options.progress("comparing", done += bytes, total);
-  });
-
+  draft.contents =
+      find_distinct(movable.tensors, thread_count(options.threads), [&](uint64_t bytes) {
+        if (options.progress) options.progress("comparing", done += bytes, movable.total);
+      });
   for (PlanModel& model : draft.planned) {
     for (PlanTensor& tensor : model.tensors) {
       if (!tensor.reason) tensor.content = draft.contents.of_tensor[tensor.content];
@@ -62,7 +77,16 @@ Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {
   for (const Content& content : draft.contents.contents) {
     contents.push_back({content.bytes.size(), content.host});
   }
-  draft.plan = make_plan(draft.planned, contents);
+  std::vector<std::string> tasks;
+  for (const DraftTask& task : draft.tasks) tasks.push_back(task.input.name);
+  draft.plan = make_plan(draft.planned, contents, tasks);
+}
+
+Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {
+  Draft draft;
+  draft.inputs = std::move(inputs);
+  draft.models = scan_all(draft.inputs, thread_count(options.threads));
+  place_tensors(draft, options);
   return draft;
 }
 

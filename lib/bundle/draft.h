@@ -2,11 +2,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "bundle/distinct.h"
 #include "bundle/plan.h"
+#include "bundle/task.h"
+#include "model/externalize.h"
 #include "model/tensors.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
@@ -19,20 +25,39 @@ struct DraftOptions {
   ProgressFn progress;
 };
 
+// What changes in a model on its way into a bundle beside the places of its tensors.
+struct ModelEdit {
+  std::map<size_t, Bytes> substitutes;  // [tensor]: what takes the place of its bytes; same size
+  std::vector<TensorRef> added;         // come with the edit; all go into a blob
+  // Called on the graph before it is written, with the places of `added`.
+  std::function<void(onnx::ModelProto&, std::span<const ExternalPlace>)> apply;
+  bool is_original = true;  // false: nothing of the model itself is to be restored
+};
+
 // Models on their way into a bundle: read, compared, every tensor with its place. Nothing is
 // written yet. Spans in it point into the maps of `models`.
 struct Draft {
   std::vector<ModelInput> inputs;
   std::vector<ScannedModel> models;  // parallel to inputs
   Contents contents;                 // of the tensors that leave their models
-  std::vector<PlanModel> planned;    // [m].tensors[t] belongs to models[m].tensors[t]
+  std::vector<PlanModel> planned;    // [m].tensors[t] belongs to models[m].tensors[t], those of
+                                     // edits[m].added follow
   Plan plan;
+  std::map<size_t, ModelEdit> edits;  // [model]
+  std::vector<DraftTask> tasks;
 };
 
 // Reads `inputs` and finds a place for each tensor; every byte of the weights is read once.
 //
 // Throws what scan_model() throws.
 Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options);
+
+// Reads `inputs` on up to `threads` threads.
+std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsigned threads);
+
+// Finds a place for each tensor of draft.models, which have been read, and of draft.edits, and
+// names for the files of draft.tasks.
+void place_tensors(Draft& draft, const DraftOptions& options);
 
 // Returns the models that use each content, in order: users_of(draft)[content].
 std::vector<std::vector<uint32_t>> users_of(const Draft& draft);

@@ -83,22 +83,21 @@ void read_literal(const ScannedModel& model, const Places& places, RestoreRecord
 
 }  // namespace
 
-ExternalRest find_external_rest(const std::vector<ScannedModel>& models,
-                                const std::vector<Places>& places) {
+ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals) {
   ExternalRest result;
   std::vector<FileId> order;  // of first use, so that gaps are always numbered alike
   std::map<FileId, SourceFile> sources;
-  for (size_t m = 0; m < models.size(); ++m) {
-    for (const ExternalFile& external : models[m].external) {
+  for (const auto& [model, places] : originals) {
+    for (const ExternalFile& external : model->external) {
       const auto [at, is_new] =
           sources.try_emplace(external.file.id(), SourceFile{external.file.bytes(), {}});
       if (is_new) order.push_back(at->first);
     }
-    for (size_t t = 0; t < models[m].tensors.size(); ++t) {
-      const TensorRef& tensor = models[m].tensors[t];
-      if (tensor.external_file < 0 || !places[m][t]) continue;
+    for (size_t t = 0; t < model->tensors.size(); ++t) {
+      const TensorRef& tensor = model->tensors[t];
+      if (tensor.external_file < 0 || !places[t]) continue;
       const auto file = static_cast<size_t>(tensor.external_file);
-      sources.at(models[m].external[file].file.id())
+      sources.at(model->external[file].file.id())
           .covered.push_back(
               {tensor.external_offset, tensor.external_offset + tensor.bytes.size()});
     }

@@ -23,8 +23,13 @@ struct ExternalRest {
   std::map<FileId, std::vector<ExternalPiece>> pieces;  // gaps and zeros of each file
 };
 
-ExternalRest find_external_rest(const std::vector<ScannedModel>& models,
-                                const std::vector<Places>& places);
+// A model that restore gives back, and which of its tensors lie in blobs; [tensor].
+struct OriginalPlaces {
+  const ScannedModel* model;
+  Places places;  // may be longer
+};
+
+ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals);
 
 // Returns what gives `model` back. Tensors are named by their number among those with a place.
 RestoreRecord describe_original(const ScannedModel& model, const Places& places,

@@ -45,7 +45,8 @@ void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
 
 }  // namespace
 
-Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents) {
+Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
+               const std::vector<std::string>& tasks) {
   // Who uses each holder: one model, or kShared.
   std::vector<std::optional<uint32_t>> owner(contents.size());
   std::vector<uint32_t> first_use;
@@ -71,6 +72,10 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   std::set<std::string> taken = {kManifestName};
   for (const PlanModel& model : models)
     plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
+  for (const std::string& task : tasks) {
+    plan.adapter_files.push_back(unused_name(task, ".onnx_adapter", taken));
+    plan.residual_files.push_back(unused_name(task, ".residual", taken));
+  }
   std::vector<Extent> place(contents.size());
   const auto add_blob = [&](bool shared_by_models, const std::string& stem,
                             const std::vector<uint32_t>& members) {

@@ -46,13 +46,15 @@ struct Plan {
   std::vector<PlanBlob>
       blobs;  // the shared one first, then by model; blobs without bytes are left out
   std::vector<std::string> model_files;
+  std::vector<std::string> adapter_files, residual_files;   // [task]
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
 };
 
 // Returns the plan for `models`: contents that two models use go into the shared blob, others into
 // the blob of their model; a content with a host lies inside its host. Each blob holds its large
 // contents first, on pages, then the small ones, on cache lines, both by first use, so that padding
-// stays under one percent.
-Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents);
+// stays under one percent. Files of `tasks`, which are names, get names here, too.
+Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
+               const std::vector<std::string>& tasks = {});
 
 }  // namespace wshare

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bundle/originals.h"
+#include "bundle/task_record.h"
 #include "format/dtype.h"
 #include "format/layout.h"
 #include "model/externalize.h"
@@ -22,12 +23,12 @@ namespace wshare {
 namespace {
 
 // The folder names that keep originals apart on restore: none when all come from one folder.
-std::vector<std::string> source_folders(const std::vector<ModelInput>& inputs) {
+std::vector<std::string> source_folders(const std::vector<fs::path>& paths) {
   std::map<fs::path, std::string> name_of;
   std::set<std::string> taken;
   std::vector<std::string> result;
-  for (const ModelInput& input : inputs) {
-    auto [at, is_new] = name_of.try_emplace(fs::absolute(input.path).parent_path());
+  for (const fs::path& path : paths) {
+    auto [at, is_new] = name_of.try_emplace(fs::absolute(path).parent_path());
     if (is_new) {
       const std::string last = fs::canonical(at->first).filename().string();
       const std::string stem = is_file_name(last) ? last : "folder";
@@ -51,6 +52,14 @@ std::string restore_blob_name(const Plan& plan) {
   }
 }
 
+// A model that restore gives back.
+struct Source {
+  OriginalPlaces original;
+  fs::path path;
+  SourceRecord record;
+  std::string packed;  // restore record
+};
+
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
 class Writer {
  public:
@@ -60,12 +69,11 @@ class Writer {
   BundleFiles run() {
     const Plan& plan = draft_.plan;
     const size_t models = draft_.models.size();
-    for (const PlanBlob& blob : plan.blobs) manifest_.blobs.push_back({blob.file, blob.size});
-    manifest_.blobs.push_back({restore_blob_name(plan), 0});
+    name_blobs();
     manifest_.models.resize(models);
-    rest_ = find_external_rest(draft_.models, plan.extents);
-    folders_ = source_folders(draft_.inputs);
-    records_.resize(models);
+    manifest_.tasks.resize(draft_.tasks.size());
+    model_files_.resize(models);
+    list_sources();
     // The shared blob is the longest job and the first one, so it starts at once. After it models,
     // which are mostly thinking, alternate with blobs, which mostly wait for the folder's lock.
     std::vector<std::function<void()>> jobs;
@@ -75,6 +83,7 @@ class Writer {
     }
     try {
       parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
+      for (size_t t = 0; t < draft_.tasks.size(); ++t) write_task(t);
     } catch (const Error&) {
       check_inputs();  // an input that shrinks looks like a failed write: name the input instead
       throw;
@@ -90,6 +99,56 @@ class Writer {
   }
 
  private:
+  // Blobs of tensors first, then the files of tasks, last what restore needs.
+  void name_blobs() {
+    std::vector<BlobRecord>& blobs = manifest_.blobs;
+    for (const PlanBlob& blob : draft_.plan.blobs) blobs.push_back({blob.file, blob.size});
+    for (size_t t = 0; t < draft_.tasks.size(); ++t) {
+      const DraftTask& task = draft_.tasks[t];
+      TaskBlobs& of_task = task_blobs_.emplace_back();
+      if (!task.adapter.empty()) {
+        of_task.adapter = static_cast<uint32_t>(blobs.size());
+        blobs.push_back({draft_.plan.adapter_files[t], task.adapter.size()});
+      }
+      if (!task.residual.empty()) {
+        of_task.residual = static_cast<uint32_t>(blobs.size());
+        blobs.push_back({draft_.plan.residual_files[t], 0});
+      }
+    }
+    blobs.push_back({restore_blob_name(draft_.plan), 0});
+  }
+
+  // The originals: models as they came, then those of tasks that need another record.
+  void list_sources() {
+    source_of_model_.resize(draft_.models.size());
+    for (size_t m = 0; m < draft_.models.size(); ++m) {
+      const auto edit = draft_.edits.find(m);
+      if (edit != draft_.edits.end() && !edit->second.is_original) continue;
+      source_of_model_[m] = sources_.size();
+      sources_.push_back(
+          {{&draft_.models[m], draft_.plan.extents[m]}, draft_.inputs[m].path, {}, {}});
+    }
+    source_of_task_.resize(draft_.tasks.size());
+    for (size_t t = 0; t < draft_.tasks.size(); ++t) {
+      const DraftTask& task = draft_.tasks[t];
+      if (task.tensors.empty()) continue;
+      source_of_task_[t] = sources_.size();
+      sources_.push_back({{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t])},
+                          task.input.path,
+                          {},
+                          {}});
+    }
+    std::vector<OriginalPlaces> originals;
+    std::vector<fs::path> paths;
+    for (const Source& source : sources_) {
+      originals.push_back(source.original);
+      paths.push_back(source.path);
+    }
+    rest_ = find_external_rest(originals);
+    const std::vector<std::string> folders = source_folders(paths);
+    for (size_t s = 0; s < sources_.size(); ++s) sources_[s].record.folder = folders[s];
+  }
+
   void write_file(const std::string& name, const std::string& bytes) const {
     if (!folder_) return;
     OutputFile file(*folder_ / name);
@@ -107,49 +166,107 @@ class Writer {
     file.close();
   }
 
-  void write_model(size_t m) {
+  ExternalPlace external_place(const Extent& extent) const {
+    return {draft_.plan.blobs[extent.blob].file, extent.offset, extent.size};
+  }
+
+  // The bytes of model `m` as it stands in the bundle.
+  std::string make_model(size_t m) const {
     const ScannedModel& model = draft_.models[m];
     const Places& places = draft_.plan.extents[m];
-    const std::string bytes = externalize(model, [&](size_t t) -> std::optional<ExternalPlace> {
-      const std::optional<Extent>& extent = places[t];
-      if (!extent) return std::nullopt;
-      return ExternalPlace{draft_.plan.blobs[extent->blob].file, extent->offset, extent->size};
-    });
-    const MappedFile& original = model.file.file();
-    RestoreRecord restore = describe_original(model, places, rest_);
+    const auto edit = draft_.edits.find(m);
+    std::function<void(onnx::ModelProto&)> apply;
+    if (edit != draft_.edits.end() && edit->second.apply) {
+      apply = [&](onnx::ModelProto& proto) {
+        std::vector<ExternalPlace> added;
+        for (size_t i = model.tensors.size(); i < places.size(); ++i)
+          added.push_back(external_place(*places[i]));
+        edit->second.apply(proto, added);
+      };
+    }
+    return externalize(
+        model,
+        [&](size_t t) -> std::optional<ExternalPlace> {
+          if (!places[t]) return std::nullopt;
+          return external_place(*places[t]);
+        },
+        apply);
+  }
+
+  void write_model(size_t m) {
+    std::string bytes = make_model(m);
     ModelRecord& record = manifest_.models[m];
     record.name = draft_.inputs[m].name;
     record.file = draft_.plan.model_files[m];
     record.size = bytes.size();
     record.hash = content_hash(std::as_bytes(std::span(bytes)));
-    record.source.folder = folders_[m];
-    record.source.file = original.path().filename().string();
-    record.source.size = original.bytes().size();
-    record.source.graph_hash = content_hash(std::as_bytes(std::span(restore.literal)));
-    for (size_t t = 0; t < model.tensors.size(); ++t) {
-      if (!places[t]) continue;
-      const TensorRef& tensor = model.tensors[t];
-      const Content& content = draft_.contents.contents[draft_.planned[m].tensors[t].content];
-      record.tensors.push_back({tensor.scope, tensor.name,
-                                std::string(find_dtype(tensor.dtype)->name), tensor.shape,
-                                *places[t], content.hash, tensor.folded});
+    const ScannedModel& model = draft_.models[m];
+    for (size_t t = 0; t < model.tensors.size(); ++t) add_tensor(record, m, t, model.tensors[t]);
+    if (const auto edit = draft_.edits.find(m); edit != draft_.edits.end()) {
+      const std::vector<TensorRef>& added = edit->second.added;
+      for (size_t i = 0; i < added.size(); ++i)
+        add_tensor(record, m, model.tensors.size() + i, added[i]);
     }
-    records_[m] = pack_record(std::move(restore), bytes);
+    if (source_of_model_[m]) describe(sources_[*source_of_model_[m]], bytes);
     write_file(record.file, bytes);
+    if (!draft_.tasks.empty()) model_files_[m] = std::move(bytes);
   }
 
-  // Writes the blob that only restore reads: a compressed record per model, then the gaps.
+  void add_tensor(ModelRecord& record, size_t m, size_t t, const TensorRef& tensor) const {
+    const std::optional<Extent>& place = draft_.plan.extents[m][t];
+    if (!place) return;
+    const Content& content = draft_.contents.contents[draft_.planned[m].tensors[t].content];
+    record.tensors.push_back({tensor.scope, tensor.name,
+                              std::string(find_dtype(tensor.dtype)->name), tensor.shape, *place,
+                              content.hash, tensor.folded});
+  }
+
+  // Fills in all of `source` but where its record will lie.
+  void describe(Source& source, const std::string& model_file) const {
+    const MappedFile& file = source.original.model->file.file();
+    RestoreRecord restore =
+        describe_original(*source.original.model, source.original.places, rest_);
+    source.record.file = file.path().filename().string();
+    source.record.size = file.bytes().size();
+    source.record.graph_hash = content_hash(std::as_bytes(std::span(restore.literal)));
+    source.packed = pack_record(std::move(restore), model_file);
+  }
+
+  void write_task(size_t t) {
+    const DraftTask& task = draft_.tasks[t];
+    const TaskBlobs& blobs = task_blobs_[t];
+    if (blobs.adapter) write_whole(manifest_.blobs[*blobs.adapter], {&task.adapter, 1});
+    if (blobs.residual) write_whole(manifest_.blobs[*blobs.residual], task.residual);
+    manifest_.tasks[t] = make_task_record(draft_, task, blobs, threads_);
+    if (!source_of_task_[t]) return;
+    describe(sources_[*source_of_task_[t]], model_files_[task.model ? *task.model : task.base]);
+  }
+
+  void write_whole(BlobRecord& record, std::span<const Bytes> pieces) const {
+    std::optional<OutputFile> file;
+    if (folder_) file.emplace(*folder_ / record.file);
+    ContentHasher hasher;
+    record.size = 0;
+    for (const Bytes piece : pieces) {
+      hasher.update(piece);
+      record.size += piece.size();
+      if (file) file->write(piece);
+    }
+    record.hash = hasher.digest();
+    if (file) file->close();
+  }
+
+  // Writes the blob that only restore reads: a compressed record per original, then the gaps.
   void write_restore_blob() {
     const auto blob = static_cast<uint32_t>(manifest_.blobs.size() - 1);
     BlobRecord& record = manifest_.blobs.back();
     std::optional<OutputFile> file;
     if (folder_) file.emplace(*folder_ / record.file);
-    for (size_t m = 0; m < records_.size(); ++m) {
-      SourceRecord& source = manifest_.models[m].source;
-      source.record = {blob, record.size, records_[m].size()};
-      source.record_hash = content_hash(std::as_bytes(std::span(records_[m])));
-      if (file) file->write(records_[m]);
-      record.size += records_[m].size();
+    for (Source& source : sources_) {
+      source.record.record = {blob, record.size, source.packed.size()};
+      source.record.record_hash = content_hash(std::as_bytes(std::span(source.packed)));
+      if (file) file->write(source.packed);
+      record.size += source.packed.size();
     }
     for (const Bytes gap : rest_.gaps) {
       const uint64_t offset = align_up(record.size, kLineBytes);
@@ -159,21 +276,31 @@ class Writer {
       record.size = offset + gap.size();
     }
     if (file) file->close();
+    for (size_t m = 0; m < source_of_model_.size(); ++m) {
+      if (source_of_model_[m]) manifest_.models[m].source = sources_[*source_of_model_[m]].record;
+    }
+    for (size_t t = 0; t < source_of_task_.size(); ++t) {
+      if (source_of_task_[t]) manifest_.tasks[t].source = sources_[*source_of_task_[t]].record;
+    }
   }
 
   void check_inputs() const {
-    for (const ScannedModel& model : draft_.models) {
+    const auto check = [](const ScannedModel& model) {
       model.file.file().check_unchanged();
       for (const ExternalFile& external : model.external) external.file.check_unchanged();
-    }
+    };
+    for (const ScannedModel& model : draft_.models) check(model);
+    for (const DraftTask& task : draft_.tasks) check(original_of(draft_, task));
   }
 
   const Draft& draft_;
   std::optional<fs::path> folder_;
   unsigned threads_;
   ExternalRest rest_;
-  std::vector<std::string> folders_;  // SourceRecord::folder of each model
-  std::vector<std::string> records_;  // packed, of each model
+  std::vector<Source> sources_;
+  std::vector<std::optional<size_t>> source_of_model_, source_of_task_;  // in sources_
+  std::vector<TaskBlobs> task_blobs_;
+  std::vector<std::string> model_files_;  // what records of tasks are compressed against
   Manifest manifest_;
 };
 

@@ -14,7 +14,6 @@ constexpr size_t kPanelBytes = size_t{1} << 20;  // about what a core has as cac
 constexpr uint64_t kFewestPanelRows = 64;
 constexpr uint64_t kPieceElements = 4096;  // that are converted while the nearest cache has them
 constexpr uint64_t kTransposedRows = 32;   // at once: what lies together in a transposed matrix
-constexpr int32_t kFloat32 = 1;
 
 // As used_significand_bits(), but looks no further than to the first values that use all bits.
 int used_bits(const MatrixView& view) {

@@ -97,9 +97,6 @@ void subtract(const std::byte* a, const std::byte* b, size_t count, double* out)
       });
 }
 
-constexpr int32_t kFloat32 = 1;
-constexpr int32_t kFloat16 = 10;
-constexpr int32_t kBfloat16 = 16;
 
 }  // namespace
 

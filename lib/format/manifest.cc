@@ -1,5 +1,6 @@
 #include "format/manifest.h"
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -108,10 +109,106 @@ ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std:
   model.file = read_file_name(json.at("file"), taken);
   model.size = read_number(json.at("size"));
   model.hash = parse_hash(json.at("hash").get<std::string>());
-  model.source = read_source(json.at("source"), manifest);
+  if (json.contains("source")) model.source = read_source(json.at("source"), manifest);
   for (const Json& tensor : read_list(json, "tensors"))
     model.tensors.push_back(read_tensor(tensor, manifest));
   return model;
+}
+
+std::string read_dtype(const Json& json) {
+  std::string name = json.at("dtype").get<std::string>();
+  if (!find_dtype(std::string_view(name)))
+    throw Error(ErrorCode::kInvalid, "unknown dtype " + in_quotes(name));
+  return name;
+}
+
+std::optional<MatrixRecord> read_matrix(const Json& json, const char* key,
+                                        const Manifest& manifest) {
+  if (!json.contains(key)) return std::nullopt;
+  const Json& matrix = json.at(key);
+  return MatrixRecord{read_extent(matrix.at("extent"), manifest), read_dtype(matrix),
+                      matrix.value("transposed", false)};
+}
+
+DerivationRecord read_derivation(const Json& json, const Manifest& manifest) {
+  DerivationRecord derivation;
+  derivation.base = read_matrix(json, "base", manifest);
+  derivation.multiplier = json.value("multiplier", 1.0);
+  if (json.contains("rank")) derivation.rank = read_number(json.at("rank"), UINT32_MAX);
+  derivation.left = read_matrix(json, "left", manifest);
+  derivation.right = read_matrix(json, "right", manifest);
+  const bool has_factors = derivation.left && derivation.right;
+  if (has_factors != (derivation.rank > 0) || derivation.left.has_value() != has_factors ||
+      (!derivation.base && !has_factors)) {
+    throw Error(ErrorCode::kInvalid, "a derived tensor has parts that do not fit together");
+  }
+  if (json.contains("residual")) derivation.residual = read_extent(json.at("residual"), manifest);
+  derivation.exact = json.value("exact", true);
+  derivation.relative_error = json.value("relative_error", 0.0);
+  derivation.max_abs_error = json.value("max_abs_error", 0.0);
+  return derivation;
+}
+
+OriginalTensor read_original(const Json& json, const Manifest& manifest) {
+  OriginalTensor tensor;
+  tensor.scope = json.value("scope", std::string());
+  tensor.name = json.at("name").get<std::string>();
+  tensor.dtype = read_dtype(json);
+  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  tensor.hash = parse_hash(json.at("hash").get<std::string>());
+  const std::optional<uint64_t> size =
+      byte_size(*find_dtype(std::string_view(tensor.dtype)), tensor.shape);
+  if (json.contains("extent")) tensor.extent = read_extent(json.at("extent"), manifest);
+  if (json.contains("derived")) {
+    tensor.derivation = read_derivation(json.at("derived"), manifest);
+  }
+  if (tensor.extent.has_value() == tensor.derivation.has_value() || !size ||
+      (tensor.extent && tensor.extent->size != *size)) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(tensor.name) + ": its place contradicts its shape and dtype");
+  }
+  return tensor;
+}
+
+bool has_model(const Manifest& manifest, const std::string& name) {
+  return std::any_of(manifest.models.begin(), manifest.models.end(),
+                     [&](const ModelRecord& model) { return model.name == name; });
+}
+
+TaskRecord read_task(const Json& json, const Manifest& manifest) {
+  TaskRecord task;
+  task.name = json.at("name").get<std::string>();
+  if (!is_file_name(task.name) || find_task(manifest, task.name) != nullptr) {
+    throw Error(ErrorCode::kInvalid, in_quotes(task.name) + ": cannot be the name of a task");
+  }
+  task.base = json.at("base").get<std::string>();
+  task.model = json.value("model", std::string());
+  for (const std::string& name : {task.base, task.model.empty() ? task.base : task.model}) {
+    if (has_model(manifest, name)) continue;
+    throw Error(ErrorCode::kInvalid, "task " + in_quotes(task.name) + " needs the model " +
+                                         in_quotes(name) + ", which the bundle does not have");
+  }
+  if (json.contains("adapter")) {
+    task.adapter = static_cast<uint32_t>(read_number(json.at("adapter"), UINT32_MAX));
+    if (*task.adapter >= manifest.blobs.size() || !manifest.blobs[*task.adapter].hash) {
+      throw Error(ErrorCode::kInvalid,
+                  "task " + in_quotes(task.name) + ": its adapter is no file of the bundle");
+    }
+  }
+  for (const Json& parameter : read_list(json, "parameters")) {
+    task.parameters.push_back({parameter.at("name").get<std::string>(), read_dtype(parameter),
+                               parameter.at("shape").get<std::vector<int64_t>>()});
+  }
+  if (json.contains("source")) task.source = read_source(json.at("source"), manifest);
+  for (const Json& tensor : read_list(json, "tensors"))
+    task.tensors.push_back(read_original(tensor, manifest));
+  return task;
+}
+
+BlobRecord read_blob(const Json& json, std::set<std::string>& taken) {
+  BlobRecord blob{read_file_name(json.at("file"), taken), read_number(json.at("size"))};
+  if (json.contains("hash")) blob.hash = parse_hash(json.at("hash").get<std::string>());
+  return blob;
 }
 
 Manifest read_manifest(const Json& json) {
@@ -130,12 +227,14 @@ Manifest read_manifest(const Json& json) {
   }
   Manifest manifest;
   std::set<std::string> taken = {kManifestName};
-  for (const Json& blob : read_list(json, "blobs")) {
-    manifest.blobs.push_back(
-        {read_file_name(blob.at("file"), taken), read_number(blob.at("size"))});
-  }
+  for (const Json& blob : read_list(json, "blobs"))
+    manifest.blobs.push_back(read_blob(blob, taken));
   for (const Json& model : read_list(json, "models"))
     manifest.models.push_back(read_model(model, manifest, taken));
+  if (json.contains("tasks")) {
+    for (const Json& task : read_list(json, "tasks"))
+      manifest.tasks.push_back(read_task(task, manifest));
+  }
   for (const Json& gap : read_list(json, "gaps")) {
     manifest.gaps.push_back(
         {read_extent(gap.at("extent"), manifest), parse_hash(gap.at("hash").get<std::string>())});
@@ -191,6 +290,13 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
   }
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               "it has " + names);
+}
+
+const TaskRecord* find_task(const Manifest& manifest, std::string_view name) {
+  for (const TaskRecord& task : manifest.tasks) {
+    if (task.name == name) return &task;
+  }
+  return nullptr;
 }
 
 }  // namespace wshare

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,7 +12,7 @@
 
 namespace wshare {
 
-inline constexpr int kFormatVersion = 1;
+inline constexpr int kFormatVersion = 2;  // 1 where there are no tasks
 inline constexpr char kManifestName[] = "manifest.json";
 
 // A range of bytes of one blob.
@@ -26,6 +27,8 @@ struct Extent {
 struct BlobRecord {
   std::string file;
   uint64_t size = 0;
+  // Of the whole file, where its bytes are not all extents: adapters, residuals.
+  std::optional<ContentHash> hash = std::nullopt;
 };
 
 // A tensor whose bytes lie in a blob.
@@ -57,8 +60,58 @@ struct ModelRecord {
   std::string file;
   uint64_t size = 0;
   ContentHash hash;
-  SourceRecord source;
+  // None where a task's record gives the original back, or there was no original.
+  std::optional<SourceRecord> source;
   std::vector<TensorRecord> tensors;
+};
+
+// A stored matrix that a derived tensor is computed from.
+struct MatrixRecord {
+  Extent extent;
+  std::string dtype;
+  bool transposed = false;  // stored as [columns, rows] of what it stands for
+};
+
+// How a tensor of an original is computed: docs/bundle-format.md, "Derived tensors".
+struct DerivationRecord {
+  std::optional<MatrixRecord> base;
+  double multiplier = 1;
+  uint64_t rank = 0;  // of left and right, which are there unless it is 0
+  std::optional<MatrixRecord> left, right;
+  Extent residual;  // empty: the prediction is exact, or `exact` is false
+  bool exact = true;
+  double relative_error =
+      0;  // of the stored factors: ||what they miss|| / ||difference||, Frobenius
+  double max_abs_error = 0;
+};
+
+// A tensor of an original whose bytes are not literal in its restore record: at `extent`, or
+// derived.
+struct OriginalTensor {
+  std::string scope, name, dtype;
+  std::vector<int64_t> shape;
+  ContentHash hash;
+  std::optional<Extent> extent;
+  std::optional<DerivationRecord> derivation;
+};
+
+// A value that an adapter feeds.
+struct ParameterRecord {
+  std::string name, dtype;
+  std::vector<int64_t> shape;
+};
+
+// One task of an extracted bundle: an adapter over the session of `base`, or a model of its own.
+struct TaskRecord {
+  std::string name;
+  std::string base;                         // a model of the bundle
+  std::string model;                        // a model of the bundle, or empty
+  std::optional<uint32_t> adapter;          // index in Manifest::blobs
+  std::vector<ParameterRecord> parameters;  // of the adapter
+  // None where `model` has it. Its record is compressed against the .onnx of `model`, else of
+  // `base`, and counts `tensors`.
+  std::optional<SourceRecord> source;
+  std::vector<OriginalTensor> tensors;
 };
 
 // A range of a blob that no tensor uses and restore needs: bytes between the tensors of an external
@@ -72,6 +125,7 @@ struct GapRecord {
 struct Manifest {
   std::vector<BlobRecord> blobs;
   std::vector<ModelRecord> models;
+  std::vector<TaskRecord> tasks;
   std::vector<GapRecord> gaps;
 };
 
@@ -99,5 +153,8 @@ std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& 
 //
 // Throws Error(kInvalid) that lists the names if there is no such model.
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
+
+// Returns the task called `name`, or nothing.
+const TaskRecord* find_task(const Manifest& manifest, std::string_view name);
 
 }  // namespace wshare

@@ -37,6 +37,38 @@ std::string text_of(const Extent& extent) {
          std::to_string(extent.size) + ']';
 }
 
+Json matrix_json(const MatrixRecord& matrix) {
+  Json json{{"extent", extent_json(matrix.extent)}, {"dtype", matrix.dtype}};
+  if (matrix.transposed) json["transposed"] = true;
+  return json;
+}
+
+Json derivation_json(const DerivationRecord& derivation) {
+  Json json = Json::object();
+  if (derivation.base) json["base"] = matrix_json(*derivation.base);
+  if (derivation.multiplier != 1) json["multiplier"] = derivation.multiplier;
+  if (derivation.rank > 0) json["rank"] = derivation.rank;
+  if (derivation.left) json["left"] = matrix_json(*derivation.left);
+  if (derivation.right) json["right"] = matrix_json(*derivation.right);
+  if (derivation.residual.size > 0) json["residual"] = extent_json(derivation.residual);
+  if (!derivation.exact) json["exact"] = false;
+  if (derivation.relative_error != 0) json["relative_error"] = derivation.relative_error;
+  if (derivation.max_abs_error != 0) json["max_abs_error"] = derivation.max_abs_error;
+  return json;
+}
+
+Json original_json(const OriginalTensor& tensor) {
+  Json json;
+  if (!tensor.scope.empty()) json["scope"] = tensor.scope;
+  json["name"] = tensor.name;
+  json["dtype"] = tensor.dtype;
+  json["shape"] = tensor.shape;
+  if (tensor.extent) json["extent"] = extent_json(*tensor.extent);
+  if (tensor.derivation) json["derived"] = derivation_json(*tensor.derivation);
+  json["hash"] = to_hex(tensor.hash);
+  return json;
+}
+
 // There may be a hundred thousand of these: a tree of JSON values for each took longer than all
 // else that a bundle of many small models needs.
 std::string tensor_text(const TensorRecord& tensor) {
@@ -68,6 +100,23 @@ void append_lines(std::string& out, std::string_view indent, std::string_view ke
   out += ']';
 }
 
+std::string task_text(const TaskRecord& task) {
+  std::vector<std::string> parameters, tensors;
+  for (const ParameterRecord& parameter : task.parameters) {
+    parameters.push_back(dump(
+        Json{{"name", parameter.name}, {"dtype", parameter.dtype}, {"shape", parameter.shape}}));
+  }
+  for (const OriginalTensor& tensor : task.tensors) tensors.push_back(dump(original_json(tensor)));
+  std::string out = "{\"name\": " + dump(task.name) + ",\n  \"base\": " + dump(task.base) + ",\n";
+  if (!task.model.empty()) out += "  \"model\": " + dump(task.model) + ",\n";
+  if (task.adapter) out += "  \"adapter\": " + std::to_string(*task.adapter) + ",\n";
+  if (task.source) out += "  \"source\": " + dump(source_json(*task.source)) + ",\n";
+  append_lines(out, "  ", "parameters", parameters);
+  out += ",\n";
+  append_lines(out, "  ", "tensors", tensors);
+  return out + "}";
+}
+
 std::string model_text(const ModelRecord& model) {
   std::vector<std::string> tensors;
   for (const TensorRecord& tensor : model.tensors) tensors.push_back(tensor_text(tensor));
@@ -75,8 +124,8 @@ std::string model_text(const ModelRecord& model) {
   for (const TensorRecord& tensor : model.tensors) blobs.insert(tensor.extent.blob);
   std::string out = "{\"name\": " + dump(model.name) + ",\n  \"file\": " + dump(model.file) +
                     ",\n  \"size\": " + std::to_string(model.size) + ",\n  \"hash\": \"" +
-                    to_hex(model.hash) + "\",\n  \"blobs\": " + dump(Json(blobs)) +
-                    ",\n  \"source\": " + dump(source_json(model.source)) + ",\n";
+                    to_hex(model.hash) + "\",\n  \"blobs\": " + dump(Json(blobs)) + ",\n";
+  if (model.source) out += "  \"source\": " + dump(source_json(*model.source)) + ",\n";
   append_lines(out, "  ", "tensors", tensors);
   return out + "}";
 }
@@ -86,7 +135,9 @@ std::string model_text(const ModelRecord& model) {
 std::string to_json(const Manifest& manifest, unsigned threads) {
   std::vector<std::string> blobs;
   for (const BlobRecord& blob : manifest.blobs) {
-    blobs.push_back(dump(Json{{"file", blob.file}, {"size", blob.size}}));
+    Json json{{"file", blob.file}, {"size", blob.size}};
+    if (blob.hash) json["hash"] = to_hex(*blob.hash);
+    blobs.push_back(dump(json));
   }
   std::vector<std::string> models(manifest.models.size());
   parallel_for(models.size(), threads,
@@ -95,12 +146,20 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   for (const GapRecord& gap : manifest.gaps) {
     gaps.push_back(dump(Json{{"extent", extent_json(gap.extent)}, {"hash", to_hex(gap.hash)}}));
   }
+  std::vector<std::string> tasks;
+  for (const TaskRecord& task : manifest.tasks) tasks.push_back(task_text(task));
+  // A reader of version 1 would take a bundle with tasks for a damaged one.
+  const int version = tasks.empty() ? 1 : kFormatVersion;
   std::string out =
-      "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(kFormatVersion) + ",\n";
+      "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
   append_lines(out, "", "blobs", blobs);
   out += ",\n";
   append_lines(out, "", "models", models);
   out += ",\n";
+  if (!tasks.empty()) {
+    append_lines(out, "", "tasks", tasks);
+    out += ",\n";
+  }
   append_lines(out, "", "gaps", gaps);
   out += ",\n\"manifest_hash\": \"" + std::string(kSealDigits, '0');
   out += kSealTail;

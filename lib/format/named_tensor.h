@@ -2,10 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "format/byte_sink.h"
 
 namespace wshare {
 
@@ -18,9 +19,6 @@ struct NamedTensor {
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
 };
-
-// Takes the bytes of a file being written, front to back.
-using ByteSink = std::function<void(std::span<const std::byte>)>;
 
 // No ONNX tensor has more dimensions.
 inline constexpr size_t kMaxDims = 1024;

@@ -2,14 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 
+#include "format/byte_sink.h"
 #include "format/prediction.h"
 
 namespace wshare {
-
-using ByteSink = std::function<void(std::span<const std::byte>)>;
 
 // How far a prediction is from the tensor that it stands for. Sums over all elements, in double;
 // NaN where a NaN or an infinity on one side makes them so. sqrt(square_error / square_delta) is

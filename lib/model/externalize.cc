@@ -16,19 +16,6 @@ namespace {
 // The first IR version with initializers that are no graph inputs.
 constexpr int64_t kFreeInitializers = 4;
 
-void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
-  clear_cut_marks(tensor);
-  tensor.clear_external_data();
-  tensor.set_data_location(onnx::TensorProto::EXTERNAL);
-  for (const auto& [key, value] : {std::pair<const char*, std::string>{"location", place.file},
-                                   {"offset", std::to_string(place.offset)},
-                                   {"length", std::to_string(place.size)}}) {
-    onnx::StringStringEntryProto* entry = tensor.add_external_data();
-    entry->set_key(key);
-    entry->set_value(value);
-  }
-}
-
 void set_inline(const ScannedModel& model, const TensorRef& ref, onnx::TensorProto& tensor) {
   if (ref.external_file < 0) {
     put_back(model.file, tensor);
@@ -64,8 +51,22 @@ std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
 
 }  // namespace
 
+void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
+  clear_cut_marks(tensor);
+  tensor.clear_external_data();
+  tensor.set_data_location(onnx::TensorProto::EXTERNAL);
+  for (const auto& [key, value] : {std::pair<const char*, std::string>{"location", place.file},
+                                   {"offset", std::to_string(place.offset)},
+                                   {"length", std::to_string(place.size)}}) {
+    onnx::StringStringEntryProto* entry = tensor.add_external_data();
+    entry->set_key(key);
+    entry->set_value(value);
+  }
+}
+
 std::string externalize(const ScannedModel& model,
-                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of) {
+                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of,
+                        const std::function<void(onnx::ModelProto&)>& edit) {
   Skeleton skeleton = model.file.skeleton();
   onnx::ModelProto& proto = skeleton.model();
   std::vector<TensorSite> constants;
@@ -83,6 +84,7 @@ std::string externalize(const ScannedModel& model,
       constants.push_back(site);
     }
   });
+  if (edit) edit(proto);
   std::set<const onnx::NodeProto*> gone;
   std::set<onnx::GraphProto*> graphs;
   for (const TensorSite& site : constants) {

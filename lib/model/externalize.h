@@ -7,6 +7,11 @@
 
 #include "model/tensors.h"
 
+namespace onnx {
+class ModelProto;
+class TensorProto;
+}  // namespace onnx
+
 namespace wshare {
 
 // Where a tensor's bytes lie from now on.
@@ -22,8 +27,13 @@ struct ExternalPlace {
 // Constant nodes so placed become initializers of their graph under the same name. In functions,
 // which have none, and up to IR 3, where they must be inputs, the nodes stay and their values refer
 // to the place. Tensors without a place keep their bytes inline; external ones among them are read
-// into the model. Everything else stays as it is.
+// into the model. Everything else stays as it is, but for what `edit` does to the graph, while its Constant
+// nodes still stand where they were.
 std::string externalize(const ScannedModel& model,
-                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of);
+                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of,
+                        const std::function<void(onnx::ModelProto&)>& edit = {});
+
+// Makes `tensor` refer to its bytes as external data, whatever it held.
+void set_external(onnx::TensorProto& tensor, const ExternalPlace& place);
 
 }  // namespace wshare

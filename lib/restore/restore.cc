@@ -7,10 +7,13 @@
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
+#include "restore/derived_tensor.h"
+#include "restore/original.h"
 #include "restore/target_file.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
+#include "util/scratch.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -50,23 +53,22 @@ class Restorer {
       throw Error(ErrorCode::kIo,
                   in_quotes(output.string()) + ": is the bundle itself or lies in it");
     }
-    for (const BlobRecord& blob : manifest_.blobs) {
-      blobs_.push_back(open_checked(blob.file, blob.size));
-    }
+    blobs_.resize(manifest_.blobs.size());
   }
 
   std::vector<RestoredModel> run(const std::vector<std::string>& names) {
-    std::vector<const ModelRecord*> models;
-    for (const std::string& name : names) models.push_back(&find_model(manifest_, name));
+    const std::vector<Original> originals = originals_of(manifest_);
+    std::vector<const Original*> models;
+    for (const std::string& name : names) models.push_back(&find_original(originals, name));
     if (names.empty()) {
-      for (const ModelRecord& model : manifest_.models) models.push_back(&model);
+      for (const Original& original : originals) models.push_back(&original);
     }
     std::vector<RestoredModel> result;
     std::vector<std::vector<fs::path>> external_of;
     std::vector<TargetFile> files;
-    for (const ModelRecord* model : models) {
-      const fs::path folder = output_ / model->source.folder;
-      const fs::path path = folder / model->source.file;
+    for (const Original* model : models) {
+      const fs::path folder = output_ / model->source->folder;
+      const fs::path path = folder / model->source->file;
       result.push_back({model->name, path, false});
       const RestoreRecord record = read_record(*model);
       external_of.emplace_back();
@@ -84,8 +86,9 @@ class Restorer {
     }
     folders_.keep();
     for (size_t i = 0; i < result.size(); ++i) {
-      result[i].identical = std::all_of(external_of[i].begin(), external_of[i].end(),
-                                        [&](const fs::path& path) { return complete[path]; });
+      result[i].identical =
+          models[i]->exact && std::all_of(external_of[i].begin(), external_of[i].end(),
+                                          [&](const fs::path& path) { return complete[path]; });
     }
     return result;
   }
@@ -102,8 +105,16 @@ class Restorer {
     return file;
   }
 
-  Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) const {
-    const Bytes bytes = slice(blobs_[extent.blob].bytes(), extent);
+  // Opens blobs as they are needed: a part of a bundle gives back what it holds.
+  Bytes bytes_of(const Extent& extent) {
+    std::optional<MappedFile>& blob = blobs_[extent.blob];
+    const BlobRecord& record = manifest_.blobs[extent.blob];
+    if (!blob) blob.emplace(open_checked(record.file, record.size));
+    return slice(blob->bytes(), extent);
+  }
+
+  Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) {
+    const Bytes bytes = bytes_of(extent);
     if (content_hash(bytes, thread_count(options_.threads)) != hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
@@ -113,33 +124,35 @@ class Restorer {
     return bytes;
   }
 
-  RestoreRecord read_record(const ModelRecord& model) const {
-    const Bytes bytes = checked(model.source.record, model.source.record_hash,
-                                "the record of " + in_quotes(model.name));
+  RestoreRecord read_record(const Original& original) {
+    const SourceRecord& source = *original.source;
+    const ModelRecord& model = *original.model;
+    const Bytes bytes =
+        checked(source.record, source.record_hash, "the record of " + in_quotes(original.name));
     const MappedFile file = open_checked(model.file, model.size);
     if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
                   "'wshare verify' lists all damage");
     }
-    RestoreRecord record = unpack(model, as_text(bytes), as_text(file.bytes()));
-    if (content_hash(std::as_bytes(std::span(record.literal))) != model.source.graph_hash) {
+    RestoreRecord record = unpack(original, as_text(bytes), as_text(file.bytes()));
+    if (content_hash(std::as_bytes(std::span(record.literal))) != source.graph_hash) {
       throw Error(ErrorCode::kInvalid,
-                  in_quotes(model.name) + ": its restore record does not fit the manifest");
+                  in_quotes(original.name) + ": its restore record does not fit the manifest");
     }
     return record;
   }
 
-  static RestoreRecord unpack(const ModelRecord& model, std::string_view bytes,
+  static RestoreRecord unpack(const Original& model, std::string_view bytes,
                               std::string_view file) {
     try {
-      return unpack_record(bytes, file, model.source.size);
+      return unpack_record(bytes, file, model.source->size);
     } catch (const Error& error) {
       throw Error(error.code(), in_quotes(model.name) + ": " + error.what(), error.hint());
     }
   }
 
-  const TensorRecord& tensor(const ModelRecord& model, uint64_t index) const {
+  const OriginalTensor& tensor(const Original& model, uint64_t index) const {
     if (index >= model.tensors.size()) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.name) +
                                            ": its restore record names tensor " +
@@ -156,11 +169,10 @@ class Restorer {
     }
   }
 
-  TargetFile write_model(const ModelRecord& model, const RestoreRecord& record,
-                         const fs::path& path) {
+  TargetFile write_model(const Original& model, const RestoreRecord& record, const fs::path& path) {
     claim(path);
     folders_.make(path.parent_path());
-    TargetFile target(path, model.source.size, options_.force);
+    TargetFile target(path, model.source->size, options_.force);
     Bytes literal = std::as_bytes(std::span(record.literal));
     for (const LiteralRun& run : record.runs) {
       if (run.literal_size > literal.size()) {
@@ -168,20 +180,18 @@ class Restorer {
       }
       target.file().write(literal.first(static_cast<size_t>(run.literal_size)));
       literal = literal.subspan(static_cast<size_t>(run.literal_size));
-      const TensorRecord& record_tensor = tensor(model, run.tensor);
-      target.file().write(checked(record_tensor.extent, record_tensor.hash,
-                                  "tensor " + in_quotes(record_tensor.name)));
+      target.file().write(tensor_bytes(model, run.tensor));
     }
     target.file().write(literal);
-    if (target.file().offset() != model.source.size) {
+    if (target.file().offset() != model.source->size) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.name) + ": gives " + std::to_string(target.file().offset()) +
-                      " bytes back, the original had " + std::to_string(model.source.size));
+                      " bytes back, the original had " + std::to_string(model.source->size));
     }
     return target;
   }
 
-  fs::path write_external(const ModelRecord& model, const ExternalRecord& record,
+  fs::path write_external(const Original& model, const ExternalRecord& record,
                           const fs::path& folder) {
     const fs::path path = join_inside(folder, record.location).lexically_normal();
     auto at = externals_.find(path);
@@ -213,11 +223,26 @@ class Restorer {
     return path;
   }
 
-  Bytes piece_bytes(const ModelRecord& model, const ExternalPiece& piece) const {
-    if (piece.kind == ExternalPiece::Kind::kTensor) {
-      const TensorRecord& record = tensor(model, piece.value);
-      return checked(record.extent, record.hash, "tensor " + in_quotes(record.name));
+  // The bytes live until the next call.
+  Bytes tensor_bytes(const Original& model, uint64_t index) {
+    const OriginalTensor& record = tensor(model, index);
+    if (record.extent)
+      return checked(*record.extent, record.hash, "tensor " + in_quotes(record.name));
+    derived_ = Scratch();
+    const Bytes bytes = derive_tensor(
+        record, [&](const Extent& at) { return bytes_of(at); }, derived_);
+    if (record.derivation->exact &&
+        content_hash(bytes, thread_count(options_.threads)) != record.hash) {
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(model.name) + ": tensor " + in_quotes(record.name) +
+                      " does not come back as it was: what it is computed from is damaged",
+                  "'wshare verify' lists all damage");
     }
+    return bytes;
+  }
+
+  Bytes piece_bytes(const Original& model, const ExternalPiece& piece) {
+    if (piece.kind == ExternalPiece::Kind::kTensor) return tensor_bytes(model, piece.value);
     if (piece.value >= manifest_.gaps.size()) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names gap " +
                                            std::to_string(piece.value) + ", there are " +
@@ -227,7 +252,7 @@ class Restorer {
     return checked(gap.extent, gap.hash, "gap " + std::to_string(piece.value));
   }
 
-  static void require_inside(const ModelRecord& model, const External& external, uint64_t offset,
+  static void require_inside(const Original& model, const External& external, uint64_t offset,
                              uint64_t size) {
     if (offset > external.size || size > external.size - offset) {
       throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record puts " +
@@ -241,7 +266,8 @@ class Restorer {
   fs::path output_;
   RestoreOptions options_;
   Manifest manifest_;
-  std::vector<MappedFile> blobs_;
+  std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest
+  Scratch derived_;
   std::set<fs::path> claimed_;
   MadeFolders folders_;  // before the files in them, so that it is destroyed after these
   std::map<fs::path, External> externals_;

@@ -69,15 +69,20 @@ class Verifier {
     return std::nullopt;
   }
 
+  static void add_source(std::vector<std::vector<Claim>>& claims,
+                         const std::optional<SourceRecord>& source, const std::string& name) {
+    if (source) claims[source->record.blob].push_back({source->record, source->record_hash, name});
+  }
+
   static std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
     std::vector<std::vector<Claim>> claims(manifest.blobs.size());
     for (const ModelRecord& model : manifest.models) {
       for (const TensorRecord& tensor : model.tensors) {
         claims[tensor.extent.blob].push_back({tensor.extent, tensor.hash, tensor.name});
       }
-      claims[model.source.record.blob].push_back(
-          {model.source.record, model.source.record_hash, model.name});
+      add_source(claims, model.source, model.name);
     }
+    for (const TaskRecord& task : manifest.tasks) add_source(claims, task.source, task.name);
     for (const GapRecord& gap : manifest.gaps)
       claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
     for (std::vector<Claim>& list : claims) {
@@ -102,6 +107,10 @@ class Verifier {
       const std::optional<MappedFile> file = open(name, manifest.blobs[b].size);
       if (!file) continue;
       const Bytes bytes = file->bytes();
+      const std::optional<ContentHash>& whole = manifest.blobs[b].hash;
+      if (whole && content_hash(bytes, threads_) != *whole) {
+        add("hash", name, "", "does not have the manifest's hash");
+      }
       parallel_for(claims[b].size(), threads_, [&](size_t i) {
         const Claim& claim = claims[b][i];
         if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
@@ -109,7 +118,7 @@ class Verifier {
             std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
                 " do not have the manifest's hash");
       });
-      check_padding(name, bytes, claims[b]);
+      if (!whole) check_padding(name, bytes, claims[b]);
       try {
         file->check_unchanged();
       } catch (const Error& error) {

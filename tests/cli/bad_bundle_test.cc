@@ -42,16 +42,16 @@ class BadBundle : public CliTest {
     write_file(temp_ / "bundle/manifest.json", manifest_);
     Manifest manifest = load_manifest(temp_ / "bundle");
     ModelRecord& model = manifest.models.at(1);
-    Extent& extent = model.source.record;
+    Extent& extent = model.source->record;
     BlobRecord& blob = manifest.blobs.at(extent.blob);
     std::string bytes = read_file(temp_ / "bundle" / blob.file).substr(0, blob.size);
     const std::string onnx = read_file(temp_ / "bundle" / model.file);
     RestoreRecord record = unpack_record(std::string_view(bytes).substr(extent.offset, extent.size),
-                                         onnx, model.source.size);
+                                         onnx, model.source->size);
     change(record);
     const std::string packed = pack_record(record, onnx);
     extent = {extent.blob, bytes.size(), packed.size()};
-    model.source.record_hash = content_hash(std::as_bytes(std::span(packed)));
+    model.source->record_hash = content_hash(std::as_bytes(std::span(packed)));
     bytes += packed;
     blob.size = bytes.size();
     write_file(temp_ / "bundle" / blob.file, bytes);

@@ -23,7 +23,7 @@ Manifest small_manifest() {
   model.file = "a.onnx";
   model.size = 77;
   model.hash = hash_of("a.onnx");
-  model.source = {"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
+  model.source = SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
   model.tensors = {{"", "w", "float32", {2, 3}, {0, 64, 24}, hash_of("w"), false},
                    {"If#3.then_branch", "s'\n", "int4", {3}, {0, 128, 2}, hash_of("s"), true},
                    {"", "", "float32", {0}, {0, 8192, 0}, hash_of(""), false}};
@@ -68,9 +68,9 @@ TEST(ToJson, RoundTrips) {
   EXPECT_EQ(model.name, "a");
   EXPECT_EQ(model.size, 77U);
   EXPECT_EQ(model.hash, manifest.models[0].hash);
-  EXPECT_EQ(model.source.folder, "first");
-  EXPECT_EQ(model.source.record, (Extent{1, 0, 20}));
-  EXPECT_EQ(model.source.record_hash, hash_of("record"));
+  EXPECT_EQ(model.source->folder, "first");
+  EXPECT_EQ(model.source->record, (Extent{1, 0, 20}));
+  EXPECT_EQ(model.source->record_hash, hash_of("record"));
   ASSERT_EQ(model.tensors.size(), 3U);
   EXPECT_EQ(model.tensors[1].scope, "If#3.then_branch");
   EXPECT_EQ(model.tensors[1].name, "s'\n");

@@ -1,0 +1,51 @@
+#include "restore/original.h"
+
+#include <algorithm>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+std::vector<OriginalTensor> tensors_of(const ModelRecord& model) {
+  std::vector<OriginalTensor> tensors;
+  for (const TensorRecord& tensor : model.tensors) {
+    tensors.push_back({tensor.scope, tensor.name, tensor.dtype, tensor.shape, tensor.hash,
+                       tensor.extent, std::nullopt});
+  }
+  return tensors;
+}
+
+bool is_exact(const TaskRecord& task) {
+  return std::none_of(task.tensors.begin(), task.tensors.end(), [](const OriginalTensor& tensor) {
+    return tensor.derivation && !tensor.derivation->exact;
+  });
+}
+
+}  // namespace
+
+std::vector<Original> originals_of(const Manifest& manifest) {
+  std::vector<Original> originals;
+  for (const ModelRecord& model : manifest.models) {
+    if (model.source) originals.push_back({model.name, &*model.source, &model, tensors_of(model)});
+  }
+  for (const TaskRecord& task : manifest.tasks) {
+    if (!task.source) continue;
+    const ModelRecord& model = find_model(manifest, task.model.empty() ? task.base : task.model);
+    originals.push_back({task.name, &*task.source, &model, task.tensors, is_exact(task)});
+  }
+  return originals;
+}
+
+const Original& find_original(const std::vector<Original>& originals, const std::string& name) {
+  std::string names;
+  for (const Original& original : originals) {
+    if (original.name == name) return original;
+    names += (names.empty() ? "" : ", ") + in_quotes(original.name);
+  }
+  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
+              "it has " + names);
+}
+
+}  // namespace wshare

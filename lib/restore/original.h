@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "format/manifest.h"
+
+namespace wshare {
+
+// A model that the bundle gives back, from its models or from its tasks.
+struct Original {
+  std::string name;
+  const SourceRecord* source;
+  const ModelRecord* model;  // whose .onnx the restore record is compressed against
+  std::vector<OriginalTensor> tensors;
+  bool exact = true;  // false: some tensor is only approximated
+};
+
+// Returns all originals of the bundle: its models in order, then tasks that none of these gives
+// back. Pointers lead into `manifest`.
+std::vector<Original> originals_of(const Manifest& manifest);
+
+// Returns the one called `name`. Throws Error(kInvalid) that lists the names if there is none.
+const Original& find_original(const std::vector<Original>& originals, const std::string& name);
+
+}  // namespace wshare
