@@ -1,12 +1,12 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <optional>
 
 #include "format/dtype.h"
 #include "format/manifest.h"
+#include "runtime/bundle_state.h"
 #include "runtime/handover.h"
 #include "runtime/ort_errors.h"
 #include "util/mapped_file.h"
@@ -21,16 +21,6 @@
 // page cache.
 
 namespace wshare {
-
-struct Bundle::State {
-  std::filesystem::path folder;
-  Manifest manifest;
-  std::vector<std::optional<MappedFile>> blobs;  // as in the manifest; only those that are needed
-  Ort::PrepackedWeightsContainer packed{};       // thread-safe; must outlive the sessions
-  mutable std::mutex mutex;
-  std::map<std::string, ModelReport> reports;  // guarded by mutex
-};
-
 namespace {
 
 // What a session points into, in the order of destruction: values first, maps last.
@@ -38,16 +28,6 @@ struct KeepAlive {
   std::shared_ptr<const void> bundle;
   std::vector<Ort::Value> values;
 };
-
-MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
-  MappedFile file = MappedFile::open(path);
-  if (file.bytes().size() != size) {
-    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": has " +
-                                         std::to_string(file.bytes().size()) +
-                                         " bytes, the manifest says " + std::to_string(size));
-  }
-  return file;
-}
 
 // ONNX Runtime never writes to an initializer; its API has no const form.
 Ort::Value wrap(const TensorRecord& tensor, std::span<const std::byte> bytes) {
@@ -111,6 +91,16 @@ bool create(const std::filesystem::path& path, const Ort::SessionOptions& option
 }
 
 }  // namespace
+
+MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
+  MappedFile file = MappedFile::open(path);
+  if (file.bytes().size() != size) {
+    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": has " +
+                                         std::to_string(file.bytes().size()) +
+                                         " bytes, the manifest says " + std::to_string(size));
+  }
+  return file;
+}
 
 Ort::Env& environment() {
   static Ort::Env* const env = new Ort::Env(ORT_LOGGING_LEVEL_ERROR, "wshare");

@@ -83,6 +83,38 @@ class Session {
   Ort::Session session_;  // after what it points into, so that it is destroyed first
 };
 
+// One session and the tasks that run on it: the base of an extracted bundle, with the adapter of a
+// task chosen for each run. Copies share one state; all functions may be called by several threads.
+class TaskSession {
+ public:
+  // Returns the names of the tasks that are an adapter over this session, in the bundle's order.
+  // (A task may need a model of its own instead: Bundle::session() of its name.)
+  std::vector<std::string> tasks() const;
+
+  // Runs the session with the weights of `task`; "" runs the base itself.
+  //
+  // The first run of a task maps its adapter and checks it. Throws Error(kInvalid) if there is no
+  // such task, its adapter is not the file of the manifest, or it does not fit the inputs of the
+  // session; Error(kIo) if it is missing; Error(kRuntime) with ONNX Runtime's message.
+  std::vector<Ort::Value> run(const std::string& task, const char* const* input_names,
+                              const Ort::Value* inputs, size_t input_count,
+                              const char* const* output_names, size_t output_count);
+
+  // Returns run options for `task` for a Run() of session() by hand; they must not outlive this.
+  // ONNX Runtime 1.29 ignores adapters in RunAsync() and, silently, with an IoBinding.
+  //
+  // Throws what run() throws of the task.
+  Ort::RunOptions options(const std::string& task);
+
+  Ort::Session& session();
+
+ private:
+  friend class Bundle;
+  struct State;
+  explicit TaskSession(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
 // A bundle open for sessions. Copies share one state; all functions may be called by several
 // threads.
 class Bundle {
@@ -104,10 +136,16 @@ class Bundle {
   // Error(kRuntime) with ONNX Runtime's message if it refuses the model.
   Session session(const std::string& name, const SessionOptions& options = {});
 
+  // Returns a new CPU session of the model called `base` for all tasks that are adapters over it.
+  //
+  // Throws what session() throws.
+  TaskSession task_session(const std::string& base, const SessionOptions& options = {});
+
   // Returns what the sessions so far took from the maps.
   Report report() const;
 
  private:
+  friend class TaskSession;
   struct State;
   explicit Bundle(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
