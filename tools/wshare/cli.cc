@@ -25,6 +25,7 @@ constexpr std::array kCommands = {
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
     Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
     Command{"diff", "Say how two models differ, tensor by tensor", add_diff},
+    Command{"extract-lora", "Make of task models one base and small adapters", add_extract_lora},
     Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
     Command{"run-side", "", add_run_side},  // a child process of run; hidden
 };

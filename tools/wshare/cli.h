@@ -31,6 +31,7 @@ using Action = std::function<int()>;
 // was chosen. Nothing is opened while parsing.
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
+void add_extract_lora(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);

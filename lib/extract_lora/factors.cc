@@ -1,0 +1,66 @@
+#include "extract_lora/factors.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "format/dtype.h"
+
+namespace wshare {
+namespace {
+
+size_t element_bytes(int32_t dtype) { return static_cast<size_t>(find_dtype(dtype)->bits) / 8; }
+
+// Which of the two is stored as the transpose of what the layout of the weight gives.
+bool is_turned(FactorLayout layout) { return layout == FactorLayout::kOutIn; }
+
+// Returns row-major `values` [rows, cols], or their transpose, rounded to `dtype`.
+std::span<const std::byte> store(const std::vector<double>& values, uint64_t rows, uint64_t cols,
+                                 bool turned, int32_t dtype, SharedScratch& scratch) {
+  const std::span<std::byte> out = scratch.allocate(values.size() * element_bytes(dtype));
+  if (!turned) {
+    write_values(values, dtype, out.data());
+    return out;
+  }
+  std::vector<double> transposed(values.size());
+  for (uint64_t row = 0; row < rows; ++row) {
+    for (uint64_t col = 0; col < cols; ++col)
+      transposed[col * rows + row] = values[row * cols + col];
+  }
+  write_values(transposed, dtype, out.data());
+  return out;
+}
+
+}  // namespace
+
+MatrixView StoredFactors::left() const {
+  if (is_turned(layout)) return {b, dtype, rows, rank, true};
+  return {layout == FactorLayout::kConv ? b : a, dtype, rows, rank, false};
+}
+
+MatrixView StoredFactors::right() const {
+  if (is_turned(layout)) return {a, dtype, rank, cols, true};
+  return {layout == FactorLayout::kConv ? a : b, dtype, rank, cols, false};
+}
+
+StoredFactors store_factors(const LowRankFactors& factors, FactorLayout layout, int32_t dtype,
+                            SharedScratch& scratch) {
+  StoredFactors stored{layout, dtype, factors.rows, factors.cols, factors.rank, {}, {}};
+  const bool turned = is_turned(layout);
+  const auto left = store(factors.left, factors.rows, factors.rank, turned, dtype, scratch);
+  const auto right = store(factors.right, factors.rank, factors.cols, turned, dtype, scratch);
+  stored.a = layout == FactorLayout::kInOut ? left : right;
+  stored.b = layout == FactorLayout::kInOut ? right : left;
+  return stored;
+}
+
+void copy_matrix(const MatrixView& view, double scaling, std::span<std::byte> out) {
+  std::vector<double> row(view.cols);
+  const size_t row_bytes = static_cast<size_t>(view.cols) * element_bytes(view.dtype);
+  for (uint64_t i = 0; i < view.rows; ++i) {
+    read_rows(view, i, 1, row.data());
+    for (double& value : row) value *= scaling;
+    write_values(row, view.dtype, out.data() + static_cast<size_t>(i) * row_bytes);
+  }
+}
+
+}  // namespace wshare

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include "compare/low_rank.h"
+#include "format/matrix.h"
+#include "util/scratch.h"
+
+namespace wshare {
+
+// How A and B lie in an adapter for a weight [rows, cols] of the base.
+enum class FactorLayout {
+  kInOut,  // a layer computes x · W: A is left, B is right
+  kOutIn,  // a layer computes x · W^T: A is the transpose of right, B of left
+  kConv,   // A is right as weights of a Conv, B is left as weights of a 1x1 Conv
+};
+
+// Memory that several threads take pieces of.
+class SharedScratch {
+ public:
+  std::span<std::byte> allocate(size_t size) {
+    const std::lock_guard lock(mutex_);
+    return scratch_.allocate(size);
+  }
+
+ private:
+  std::mutex mutex_;
+  Scratch scratch_;
+};
+
+// The factors of one weight as an adapter holds them, of the weight's float type.
+//
+// In the layout of the base's tensor, seen as a matrix [rows, cols], what they add is left · right,
+// [rows, rank] and [rank, cols]; a and b are these, turned as the site wants them.
+struct StoredFactors {
+  FactorLayout layout{};
+  int32_t dtype = 0;
+  uint64_t rows = 0, cols = 0, rank = 0;
+  std::span<const std::byte> a, b;
+
+  MatrixView left() const;
+  MatrixView right() const;
+};
+
+// Returns `factors` rounded to `dtype`, in memory of `scratch`.
+StoredFactors store_factors(const LowRankFactors& factors, FactorLayout layout, int32_t dtype,
+                            SharedScratch& scratch);
+
+// Writes `view` to `out`, row by row, each element multiplied by `scaling` and rounded once to its
+// own type.
+void copy_matrix(const MatrixView& view, double scaling, std::span<std::byte> out);
+
+}  // namespace wshare

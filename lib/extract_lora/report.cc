@@ -1,0 +1,176 @@
+#include "extract_lora/report.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "bundle/task_record.h"
+
+namespace wshare {
+namespace {
+
+std::string full_name(const TensorRef& tensor) {
+  return tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name;
+}
+
+class TaskReport {
+ public:
+  TaskReport(const Draft& draft, const ExtractTask& task, const ScannedModel& original,
+             uint64_t min_bytes)
+      : draft_(draft), task_(task), original_(original), min_bytes_(min_bytes) {}
+
+  std::vector<ExtractedTensor> tensors() {
+    const ModelComparison& comparison = task_.changes.comparison;
+    for (size_t i = 0; i < comparison.tensors.size(); ++i) add(i, comparison.tensors[i]);
+    for (const UnmergedPair& pair : task_.changes.unmerged) add(pair);
+    std::stable_sort(
+        tensors_.begin(), tensors_.end(), [](const ExtractedTensor& a, const ExtractedTensor& b) {
+          return a.bytes != b.bytes ? a.bytes > b.bytes : a.task_tensor < b.task_tensor;
+        });
+    return std::move(tensors_);
+  }
+
+ private:
+  std::string base_name(int32_t tensor) const {
+    return tensor == kAbsent ? ""
+                             : full_name(draft_.models[0].tensors[static_cast<size_t>(tensor)]);
+  }
+  const TensorRef& of_task(int32_t tensor) const {
+    return original_.tensors[static_cast<size_t>(tensor)];
+  }
+
+  // Whether the tensor comes from the factors in what serves the task.
+  bool is_served_low(const TensorMatch& match, size_t index) const {
+    if (task_.model && task_.adapter.empty()) return task_.rewritten.count(match.b) != 0;
+    return task_.changes.merged.count(index) != 0;
+  }
+
+  void add(size_t index, const TensorMatch& match) {
+    if (match.b == kAbsent || match.tensor_class == TensorClass::kSame ||
+        match.tensor_class == TensorClass::kRenamed) {
+      return;
+    }
+    const bool is_factor_of_pair = match.tensor_class == TensorClass::kLora;
+    if (is_factor_of_pair && !task_.changes.unmerged.empty()) return;  // one row for each pair
+    const TensorRef& tensor = of_task(match.b);
+    if (tensor.bytes.size() < min_bytes_) return;
+    ExtractedTensor row;
+    row.base_tensor = base_name(match.a);
+    row.task_tensor = full_name(tensor);
+    row.tensor_class = match.tensor_class;
+    row.bytes = row.stored_bytes = tensor.bytes.size();
+    if (match.tensor_class == TensorClass::kTransposed && !task_.model) row.stored_bytes = 0;
+    const auto merged = task_.changes.merged.find(index);
+    if (merged != task_.changes.merged.end() && is_served_low(match, index)) {
+      const StoredFactors& factors = merged->second.factors;
+      row.stored_bytes = factors.a.size() + factors.b.size();
+      row.residual_bytes = merged->second.residual.size();
+      row.relative_error = merged->second.relative_error;
+      row.max_abs_error = merged->second.max_abs_error;
+    }
+    if (match.tensor_class == TensorClass::kLowRank) {
+      row.rank = match.delta->rank;
+      row.energy = match.delta->energy;
+      row.singular_values = match.delta->singular_values;
+      row.noise_edge = match.delta->noise_edge;
+    }
+    add_notes(index, match, row);
+    tensors_.push_back(std::move(row));
+  }
+
+  void add_notes(size_t index, const TensorMatch& match, ExtractedTensor& row) const {
+    const auto notes = task_.changes.notes.find(index);
+    if (notes != task_.changes.notes.end()) row.notes = notes->second;
+    if (match.ambiguous) row.notes.push_back("ambiguous: several fit equally well");
+    if (!match.delta) return;
+    const DeltaReport& delta = *match.delta;
+    if (delta.kind == DeltaKind::kNotFinite) row.notes.push_back("holds NaN or infinity");
+    if (delta.kind == DeltaKind::kFewRows) {
+      row.notes.push_back(std::to_string(delta.changed_rows) + " of " + std::to_string(delta.rows) +
+                          " rows, " + std::to_string(delta.changed_cols) + " of " +
+                          std::to_string(delta.cols) + " columns changed: few rows, no LoRA");
+    }
+    if (delta.kind == DeltaKind::kLowRank && std::abs(delta.rank - delta.rank_by_rounding) > 3) {
+      row.notes.push_back("by roundings alone rank " + std::to_string(delta.rank_by_rounding));
+    }
+  }
+
+  void add(const UnmergedPair& pair) {
+    ExtractedTensor row;
+    const LoraModule& module = task_.changes.comparison.lora_b[pair.module];
+    const ComputeGraph& graph = task_.changes.comparison.graph_b;
+    const auto name_of = [&](int32_t value) {
+      return full_name(of_task(graph.values[static_cast<size_t>(value)].tensor));
+    };
+    row.base_tensor = base_name(pair.weight);
+    row.task_tensor = name_of(module.a) + " x " + name_of(module.b);
+    row.tensor_class = TensorClass::kLora;
+    row.bytes = pair.a.bytes.size() + pair.b.bytes.size();
+    row.stored_bytes = row.bytes;
+    row.residual_bytes = pair.b_residual.size();
+    row.rank = module.rank;
+    tensors_.push_back(std::move(row));
+  }
+
+  const Draft& draft_;
+  const ExtractTask& task_;
+  const ScannedModel& original_;
+  uint64_t min_bytes_;
+  std::vector<ExtractedTensor> tensors_;
+};
+
+// What sessions of `model` read that no other model does, and its file.
+uint64_t own_bytes(const Draft& draft, const Manifest& manifest, uint32_t model) {
+  uint64_t bytes = manifest.models[model].size;
+  for (const PlanBlob& blob : draft.plan.blobs) {
+    if (blob.shared) continue;
+    const auto uses = [&](const TensorRecord& tensor) {
+      return manifest.blobs[tensor.extent.blob].file == blob.file;
+    };
+    const std::vector<TensorRecord>& tensors = manifest.models[model].tensors;
+    if (std::any_of(tensors.begin(), tensors.end(), uses)) bytes += blob.size;
+  }
+  return bytes;
+}
+
+// All that sessions of the base read.
+uint64_t base_bytes(const Draft& draft, const Manifest& manifest) {
+  uint64_t bytes = manifest.models[0].size;
+  std::set<uint32_t> contents;
+  for (const PlanTensor& tensor : draft.planned[0].tensors) {
+    if (!tensor.reason && contents.insert(tensor.content).second) bytes += tensor.size;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ExtractReport make_report(const Draft& draft, const std::vector<ExtractTask>& tasks,
+                          const BundleFiles& files, uint64_t bytes_in, uint64_t min_bytes) {
+  ExtractReport report;
+  const Manifest& manifest = files.manifest;
+  report.base = manifest.models[0].name;
+  report.base_bytes = base_bytes(draft, manifest);
+  report.bytes_in = bytes_in;
+  report.bytes_out = files.bytes;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    ExtractedTask& out = report.tasks.emplace_back();
+    out.name = tasks[i].input.name;
+    out.source = tasks[i].input.path.filename().string();
+    out.reasons = tasks[i].changes.reasons;
+    out.bytes_in = tasks[i].bytes_in;
+    out.adapter_bytes = tasks[i].adapter.size();
+    if (manifest.tasks[i].adapter) out.adapter = manifest.blobs[*manifest.tasks[i].adapter].file;
+    if (tasks[i].model) {
+      out.model = manifest.models[*tasks[i].model].file;
+      out.model_bytes = own_bytes(draft, manifest, *tasks[i].model);
+    }
+    for (const auto& piece : draft.tasks[i].residual) out.residual_bytes += piece.size();
+    report.residual_bytes += out.residual_bytes;
+    out.tensors =
+        TaskReport(draft, tasks[i], original_of(draft, draft.tasks[i]), min_bytes).tensors();
+  }
+  return report;
+}
+
+}  // namespace wshare

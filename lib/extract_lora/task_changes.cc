@@ -1,0 +1,305 @@
+#include "extract_lora/task_changes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "compare/graph_changes.h"
+#include "compare/layers.h"
+#include "format/dtype.h"
+#include "format/residual.h"
+#include "util/text.h"
+
+namespace wshare {
+namespace {
+
+constexpr size_t kMostReasons = 6;
+
+std::string name_of(const TensorRef& tensor) {
+  return in_quotes(tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name);
+}
+
+std::span<const std::byte> keep(const std::string& bytes, SharedScratch& scratch) {
+  if (bytes.empty()) return {};
+  const std::span<std::byte> kept = scratch.allocate(bytes.size());
+  std::memcpy(kept.data(), bytes.data(), bytes.size());
+  return kept;
+}
+
+ByteSink sink_to(std::string& out) {
+  return [&out](std::span<const std::byte> bytes) {
+    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+}
+
+bool is_power_of_two(double value) {
+  int exponent = 0;
+  return std::frexp(std::abs(value), &exponent) == 0.5;
+}
+
+class Finder {
+ public:
+  Finder(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
+         const ExtractOptions& options, SharedScratch& scratch)
+      : base_(base), sites_(sites), task_(task), options_(options), scratch_(scratch) {}
+
+  TaskChanges run() {
+    CompareOptions compare;
+    compare.delta.max_rank = options_.max_rank;
+    compare.delta.fixed_rank = options_.rank;
+    compare.delta.tolerance = options_.tolerance;
+    compare.threads = options_.threads;
+    compare.progress = options_.progress;
+    compare.on_low_rank = [this](size_t index, const TensorMatch& match, LowRankFactors&& factors) {
+      add_merged(index, match, factors);
+    };
+    changes_.comparison = compare_models(base_, task_, compare);
+    for (std::string& reason : find_graph_changes(base_, task_, changes_.comparison).reasons) {
+      changes_.reasons.push_back("the graph " + std::move(reason));
+    }
+    for (size_t m = 0; m < changes_.comparison.lora_b.size(); ++m) add_unmerged(m);
+    check_places();
+    check_sharing();
+    if (changes_.reasons.size() > kMostReasons) {
+      const size_t more = changes_.reasons.size() - kMostReasons;
+      changes_.reasons.resize(kMostReasons);
+      changes_.reasons.push_back("and " + std::to_string(more) + " more");
+    }
+    return std::move(changes_);
+  }
+
+ private:
+  const TensorRef& of_base(int32_t t) const { return base_.tensors[static_cast<size_t>(t)]; }
+  const TensorRef& of_task(int32_t t) const { return task_.tensors[static_cast<size_t>(t)]; }
+
+  // Runs on the threads of the comparison.
+  void add_merged(size_t index, const TensorMatch& match, const LowRankFactors& factors) {
+    const TensorRef& base = of_base(match.a);
+    const auto site = sites_.sites.find(match.a);
+    if (site == sites_.sites.end() || base.dtype != of_task(match.b).dtype) {
+      const auto reason = sites_.reasons.find(match.a);
+      add_note(index, "low rank, but " + (reason != sites_.reasons.end()
+                                              ? reason->second
+                                              : std::string("of another element type")));
+      return;
+    }
+    MergedWeight merged;
+    if (!site->second.no_inputs.empty()) add_note(index, "low rank, but " + site->second.no_inputs);
+    merged.match = index;
+    merged.factors = store_factors(factors, site->second.layout, site->second.dtype, scratch_);
+    const TensorRef& task = of_task(match.b);
+    std::string coded;
+    const ResidualReport report =
+        encode_residual(prediction_of(match, merged.factors), task.bytes, sink_to(coded));
+    merged.predicted = report.differing_elements == 0;
+    if (options_.residual) merged.residual = keep(coded, scratch_);
+    merged.relative_error =
+        report.square_delta == 0 ? 0 : std::sqrt(report.square_error / report.square_delta);
+    merged.max_abs_error = report.max_abs_error;
+    const std::lock_guard lock(mutex_);
+    changes_.merged.emplace(index, std::move(merged));
+  }
+
+  Prediction prediction_of(const TensorMatch& match, const StoredFactors& factors) const {
+    const MatrixView base = *matrix_of(of_base(match.a));
+    Prediction prediction{of_task(match.b).dtype, base.rows,      base.cols, base, 1,
+                          factors.left(),         factors.right()};
+    if (match.transposed) {
+      std::swap(prediction.rows, prediction.cols);
+      prediction.base = transpose_of(base);
+      prediction.left = transpose_of(factors.right());
+      prediction.right = transpose_of(factors.left());
+    }
+    return prediction;
+  }
+
+  void add_note(size_t index, std::string note) {
+    const std::lock_guard lock(mutex_);
+    changes_.notes[index].push_back(std::move(note));
+  }
+
+  const TensorRef& factor_of(int32_t value) const {
+    const GraphValue& found = changes_.comparison.graph_b.values[static_cast<size_t>(value)];
+    return of_task(found.tensor);
+  }
+
+  // The factor `value`, which the node that reads it takes as [from, to], seen so.
+  MatrixView factor_view(int32_t value) const {
+    const ComputeGraph& graph = changes_.comparison.graph_b;
+    const GraphValue& found = graph.values[static_cast<size_t>(value)];
+    const MatrixView stored = *matrix_of(of_task(found.tensor));
+    const GraphNode& node = graph.nodes[static_cast<size_t>(found.uses.front().node)];
+    return found.transposed != reads_out_in(node) ? transpose_of(stored) : stored;
+  }
+
+  int32_t base_of(int32_t task_tensor) const {
+    for (const TensorPlace& place : changes_.comparison.alignment.places) {
+      if (place.b == task_tensor) return place.a;
+    }
+    return kAbsent;
+  }
+
+  void add_unmerged(size_t index) {
+    const ModelComparison& comparison = changes_.comparison;
+    const LoraModule& module = comparison.lora_b[index];
+    const TensorRef& weight = factor_of(module.weight);
+    const int32_t base =
+        base_of(comparison.graph_b.values[static_cast<size_t>(module.weight)].tensor);
+    const auto refuse = [&](const std::string& why) {
+      changes_.reasons.push_back("the LoRA pair of " + name_of(weight) + " " + why);
+    };
+    const auto site = sites_.sites.find(base);
+    if (base == kAbsent) return refuse("belongs to a weight that the base does not have");
+    if (site == sites_.sites.end()) {
+      const auto reason = sites_.reasons.find(base);
+      return refuse("has no place in the base: its weight " +
+                    (reason == sites_.reasons.end() ? "is no float matrix" : reason->second));
+    }
+    if (!site->second.no_inputs.empty()) return refuse("has no place: " + site->second.no_inputs);
+    if (site->second.places != 1) return refuse("is at one of several readers of its weight");
+    for (const UnmergedPair& other : changes_.unmerged) {
+      if (other.weight == base) return refuse("is the second one at its weight");
+    }
+    if (factor_of(module.a).dtype != site->second.dtype ||
+        factor_of(module.b).dtype != site->second.dtype) {
+      return refuse("has another element type than its weight");
+    }
+    if (options_.exact && !is_power_of_two(module.scaling)) {
+      return refuse("is scaled by no power of two, which rounds B (--exact)");
+    }
+    changes_.unmerged.push_back(store_pair(index, base, site->second));
+  }
+
+  UnmergedPair store_pair(size_t index, int32_t base, const BaseSite& site) const {
+    const LoraModule& module = changes_.comparison.lora_b[index];
+    UnmergedPair pair;
+    pair.module = index;
+    pair.weight = base;
+    pair.a = factor_view(module.a);
+    pair.b = factor_view(module.b);
+    const MatrixView weight = *matrix_of(of_base(base));
+    const auto rank = static_cast<uint64_t>(module.rank);
+    pair.factors = {site.layout, site.dtype, weight.rows, weight.cols, rank, {}, {}};
+    const bool conv = site.layout == FactorLayout::kConv;
+    const std::span<std::byte> a = scratch_.allocate(pair.a.bytes.size());
+    const std::span<std::byte> b = scratch_.allocate(pair.b.bytes.size());
+    copy_matrix(conv ? transpose_of(pair.a) : pair.a, 1, a);
+    copy_matrix(conv ? transpose_of(pair.b) : pair.b, module.scaling, b);
+    pair.factors.a = a;
+    pair.factors.b = b;
+    pair.b_residual = pair_residual(pair, module.scaling);
+    return pair;
+  }
+
+  // B of the task is the stored one divided by the scaling, which rounds unless that is a power of
+  // two.
+  std::span<const std::byte> pair_residual(const UnmergedPair& pair, double scaling) const {
+    if (!options_.residual) return {};
+    std::string coded;
+    encode_residual(prediction_of_b(pair, scaling), pair.b.bytes, sink_to(coded));
+    return keep(coded, scratch_);
+  }
+
+  // Every operand that both graphs read at one place must be what the base has there, but for the
+  // weights whose change an adapter holds.
+  void check_places() {
+    const ModelComparison& comparison = changes_.comparison;
+    std::map<int32_t, size_t> match_of;  // by tensor of the task
+    for (size_t m = 0; m < comparison.tensors.size(); ++m) {
+      if (comparison.tensors[m].b != kAbsent) match_of[comparison.tensors[m].b] = m;
+    }
+    std::set<int32_t> reported;
+    for (const TensorPlace& place : comparison.alignment.places) {
+      const int64_t content_a = comparison.contents_a[static_cast<size_t>(place.a)];
+      if (content_a >= 0 && content_a == comparison.contents_b[static_cast<size_t>(place.b)]) {
+        if (!place.transposed) continue;
+      }
+      const size_t index = match_of.at(place.b);
+      const TensorMatch& match = comparison.tensors[index];
+      const bool same_place = match.a == place.a;
+      if (same_place && match.tensor_class == TensorClass::kTransposed) continue;
+      if (same_place && is_adaptable(index)) continue;
+      if (!reported.insert(place.b).second) continue;
+      changes_.reasons.push_back(reason_for(match, index));
+    }
+  }
+
+  // True if an adapter gives this weight, and well enough.
+  bool is_adaptable(size_t index) const {
+    const auto merged = changes_.merged.find(index);
+    if (merged == changes_.merged.end() || (options_.exact && !merged->second.predicted)) {
+      return false;
+    }
+    return sites_.sites.at(changes_.comparison.tensors[index].a).no_inputs.empty();
+  }
+
+  std::string reason_for(const TensorMatch& match, size_t index) const {
+    const std::string name = name_of(of_task(match.b));
+    const auto notes = changes_.notes.find(index);
+    if (notes != changes_.notes.end()) return name + ": " + notes->second.front();
+    if (match.tensor_class == TensorClass::kLowRank && options_.exact) {
+      return name + " is the base's plus a low rank and rounding, which is not exact (--exact)";
+    }
+    if (match.tensor_class == TensorClass::kCast) {
+      return name + " is the base's in another element type";
+    }
+    return name + " is not the base's tensor plus a low rank";
+  }
+
+  // One weight of the base may stand for two of the task, which then differ: a branch would change
+  // both.
+  void check_sharing() {
+    std::map<int32_t, std::set<int32_t>> users;
+    for (const TensorPlace& place : changes_.comparison.alignment.places)
+      users[place.a].insert(place.b);
+    std::set<int32_t> changed;
+    for (const auto& [index, merged] : changes_.merged)
+      changed.insert(changes_.comparison.tensors[index].a);
+    for (const int32_t weight : changed) {
+      if (users[weight].size() > 1) {
+        changes_.reasons.push_back(name_of(of_base(weight)) + " stands for " +
+                                   std::to_string(users[weight].size()) +
+                                   " different tensors of the task");
+      }
+    }
+    for (const UnmergedPair& pair : changes_.unmerged) {
+      if (changed.count(pair.weight) == 0) continue;
+      changes_.reasons.push_back(name_of(of_base(pair.weight)) +
+                                 " has an unmerged LoRA pair and a merged one");
+    }
+  }
+
+  const ScannedModel& base_;
+  const BaseSites& sites_;
+  const ScannedModel& task_;
+  const ExtractOptions& options_;
+  SharedScratch& scratch_;
+  std::mutex mutex_;
+  TaskChanges changes_;
+};
+
+}  // namespace
+
+Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
+  MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, false};
+  if (pair.factors.layout == FactorLayout::kConv) {
+    stored = {pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, true};
+  }
+  const bool turned = pair.b.transposed;  // the task stores [out, rank]
+  Prediction prediction{pair.b.dtype, pair.b.rows, pair.b.cols, stored, 1 / scaling, {}, {}};
+  if (turned) {
+    std::swap(prediction.rows, prediction.cols);
+    prediction.base = transpose_of(stored);
+  }
+  return prediction;
+}
+
+TaskChanges find_changes(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
+                         const ExtractOptions& options, SharedScratch& scratch) {
+  return Finder(base, sites, task, options, scratch).run();
+}
+
+}  // namespace wshare

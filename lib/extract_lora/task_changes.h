@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compare/compare.h"
+#include "extract_lora/base_sites.h"
+#include "extract_lora/factors.h"
+#include "format/prediction.h"
+#include "model/tensors.h"
+#include "wshare/extract_lora.h"
+
+namespace wshare {
+
+// A weight of a task that is the base's plus left · right, rounded.
+struct MergedWeight {
+  size_t match = 0;  // index in ModelComparison::tensors
+  StoredFactors factors;
+  std::span<const std::byte> residual;  // empty: the prediction is exact, or none was asked for
+  bool predicted = false;               // the prediction is exact without a residual
+  double relative_error = 0, max_abs_error = 0;
+};
+
+// A LoRA pair that the task holds unmerged, with the scaling folded into B.
+struct UnmergedPair {
+  size_t module = 0;         // index in ModelComparison::lora_b
+  int32_t weight = kAbsent;  // tensor of the base
+  StoredFactors factors;
+  MatrixView a, b;                        // the task's own tensors, seen as [in, rank], [rank, out]
+  std::span<const std::byte> b_residual;  // what makes b of factors.b / scaling
+};
+
+// What a task is to the base.
+struct TaskChanges {
+  ModelComparison comparison;
+  std::map<size_t, MergedWeight> merged;  // by match
+  std::vector<UnmergedPair> unmerged;
+  std::map<size_t, std::vector<std::string>> notes;  // by match
+  std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
+};
+
+// How the task's B follows from the stored one: divided by the scaling.
+Prediction prediction_of_b(const UnmergedPair& pair, double scaling);
+
+// Compares `task` with `base` and takes its changes apart; factors and residuals lie in `scratch`.
+//
+// The result does not depend on the number of threads.
+TaskChanges find_changes(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
+                         const ExtractOptions& options, SharedScratch& scratch);
+
+}  // namespace wshare

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bundle/draft.h"
+#include "extract_lora/task_changes.h"
+
+namespace wshare {
+
+// One task on its way through the extraction.
+struct ExtractTask {
+  ModelInput input;
+  uint64_t bytes_in = 0;  // of its files
+  TaskChanges changes;
+  std::span<const std::byte> adapter;                           // the file; empty: none
+  std::map<int32_t, std::pair<uint64_t, uint64_t>> factors_at;  // [weight of the base]: offsets of
+                                                                // A and B in the adapter
+  std::vector<ParameterRecord> parameters;
+  std::optional<uint32_t> model;        // of its own, in the draft
+  std::map<int32_t, size_t> rewritten;  // [tensor of the task]: its match, where its own model
+                                        // reads the base's weight and a branch
+};
+
+// Makes the adapter of `task`: A and B of every weight that it changes, in the order of the base's
+// tensors.
+//
+// Throws Error(kUnsupported) if it gets too large for its format.
+void make_adapter(ExtractTask& task, const BaseSites& sites, SharedScratch& scratch);
+
+// Returns what becomes of the graph and tensors of a task's own model, and fills task.rewritten:
+// merged weights become the base's and a constant branch, unless that is not exact enough.
+ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
+                         const ExtractOptions& options);
+
+// Returns, for each tensor of the task's original, where restore finds it. Empty where its own
+// model gives the original back by itself. `draft` has its plan; models[0] is the base.
+std::vector<DraftTaskTensor> place_originals(const ExtractTask& task, const ScannedModel& original,
+                                             const Draft& draft, bool has_residual);
+
+// Returns all residuals of the task, as place_originals() counts them.
+std::vector<std::span<const std::byte>> residuals_of(const ExtractTask& task);
+
+}  // namespace wshare

@@ -1,0 +1,95 @@
+#include <chrono>
+#include <memory>
+
+#include "cli.h"
+#include "extract_report.h"
+#include "wshare/extract_lora.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  std::vector<std::string> tasks;
+  std::string bundle;
+  std::string rank = "auto";
+  std::vector<std::string> emit;
+  bool no_residual = false;
+  ExtractOptions options;
+};
+
+ExtractOptions options_of(const Arguments& arguments, const Context& context) {
+  ExtractOptions options = arguments.options;
+  if (arguments.rank != "auto") options.rank = std::stoll(arguments.rank);
+  options.residual = !arguments.no_residual;
+  options.threads = context.threads;
+  if (!arguments.emit.empty()) {
+    const auto emits = [&](const char* what) {
+      return std::count(arguments.emit.begin(), arguments.emit.end(), what) > 0;
+    };
+    options.emit = {emits("adapter"), emits("onnx")};
+  }
+  return options;
+}
+
+int run(const Arguments& arguments, Context& context) {
+  const auto start = std::chrono::steady_clock::now();
+  const ExtractReport report = extract_lora(resolve_inputs(arguments.tasks), arguments.bundle,
+                                            options_of(arguments, context));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (context.json) {
+    print_json(context.out, to_json(report, arguments.bundle, took.count()));
+  } else {
+    print_report(context.out, report, arguments.options.dry_run);
+  }
+  return 0;
+}
+
+std::string check_rank(const std::string& text) {
+  if (text == "auto") return "";
+  const bool is_number = !text.empty() && text.size() < 7 &&
+                         text.find_first_not_of("0123456789") == std::string::npos &&
+                         std::stoll(text) > 0;
+  return is_number ? "" : "is neither 'auto' nor a number from 1 on: '" + text + "'";
+}
+
+}  // namespace
+
+void add_extract_lora(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  ExtractOptions& options = arguments->options;
+  app.add_option("TASK", arguments->tasks, "A model file, NAME=file, or a folder of .onnx files")
+      ->required();
+  CLI::Option* output = app.add_option("-o,--output", arguments->bundle, "The folder to make");
+  app.add_option(
+      "--base", options.base,
+      "The model that the tasks were made from, a file or NAME=file; else the first task "
+      "without its LoRA");
+  app.add_option("--rank", arguments->rank, "Rank of every merged LoRA: auto, or a number")
+      ->check(check_rank)
+      ->capture_default_str();
+  app.add_option("--max-rank", options.max_rank, "A difference of a higher rank is no LoRA")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--tolerance", options.tolerance,
+                 "Largest relative error of a difference stored as low rank; without it, what "
+                 "rounding explains")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--emit", arguments->emit, "What to write of each task: adapter, onnx")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"adapter", "onnx"}));
+  app.add_flag("--exact", options.exact,
+               "Serve nothing approximate: store whole what is not reproduced bit for bit");
+  app.add_flag("--no-residual", arguments->no_residual,
+               "Leave out what makes restore of a merged task exact");
+  app.add_option("--min-bytes", options.min_bytes, "Tensors of fewer bytes stay in their model")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("-n,--dry-run", options.dry_run, "Say what would be done, write nothing");
+  app.add_flag("--force", options.replace, "Replace a bundle that exists, as a whole");
+  app.callback([=, &context, &action] {
+    if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
+    action = [=, &context] { return run(*arguments, context); };
+  });
+}
+
+}  // namespace wshare

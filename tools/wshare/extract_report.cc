@@ -1,0 +1,140 @@
+#include "extract_report.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <ostream>
+
+#include "cli.h"
+#include "util/text.h"
+
+namespace wshare {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kLargest = 12;  // tensors shown of each task
+
+ordered_json tensor_json(const ExtractedTensor& tensor) {
+  ordered_json json{
+      {"base_tensor", tensor.base_tensor},     {"task_tensor", tensor.task_tensor},
+      {"class", text_of(tensor.tensor_class)}, {"bytes_in", tensor.bytes},
+      {"bytes", tensor.stored_bytes},          {"residual_bytes", tensor.residual_bytes}};
+  if (tensor.rank > 0) {
+    json["rank"] = tensor.rank;
+    json["relative_error"] = tensor.relative_error;
+    json["max_abs_error"] = tensor.max_abs_error;
+  }
+  if (!tensor.singular_values.empty()) {
+    json["energy"] = tensor.energy;
+    json["singular_values"] = tensor.singular_values;
+    json["noise_edge"] = tensor.noise_edge;
+  }
+  json["notes"] = tensor.notes;
+  return json;
+}
+
+ordered_json task_json(const ExtractedTask& task) {
+  ordered_json json{{"name", task.name},
+                    {"source", task.source},
+                    {"adapter", task.adapter.empty() ? ordered_json() : ordered_json(task.adapter)},
+                    {"model", task.model.empty() ? ordered_json() : ordered_json(task.model)},
+                    {"reasons", task.reasons},
+                    {"bytes_in", task.bytes_in},
+                    {"adapter_bytes", task.adapter_bytes},
+                    {"model_bytes", task.model_bytes},
+                    {"residual_bytes", task.residual_bytes}};
+  json["tensors"] = ordered_json::array();
+  for (const ExtractedTensor& tensor : task.tensors) json["tensors"].push_back(tensor_json(tensor));
+  return json;
+}
+
+void print_tensors(std::ostream& out, const ExtractedTask& task) {
+  std::vector<std::vector<std::string>> rows = {
+      {"before", "after", "rank", "energy", "error", "class", "tensor"}};
+  for (const ExtractedTensor& tensor : task.tensors) {
+    if (rows.size() > kLargest) break;
+    const bool low = tensor.rank > 0;
+    const bool merged = tensor.tensor_class == TensorClass::kLowRank;
+    std::string name = tensor.task_tensor;
+    if (!tensor.base_tensor.empty() && tensor.base_tensor != name)
+      name += " of " + tensor.base_tensor;
+    rows.push_back({format_bytes(tensor.bytes), format_bytes(tensor.stored_bytes),
+                    low ? std::to_string(tensor.rank) : "-",
+                    merged ? fmt::format("{:.4f}", tensor.energy) : "-",
+                    merged ? fmt::format("{:.1e}", tensor.relative_error) : "-",
+                    text_of(tensor.tensor_class), name});
+    for (const std::string& note : tensor.notes)
+      rows.push_back({"", "", "", "", "", "", "  " + note});
+  }
+  print_table(out, rows, 5);
+  const size_t shown = std::min(task.tensors.size(), kLargest);
+  if (shown < task.tensors.size()) {
+    out << fmt::format("... and {} more; --json lists all\n", task.tensors.size() - shown);
+  }
+}
+
+// "32 low_rank, rank 8 to 16; 3 replaced"
+std::string summary_of(const ExtractedTask& task) {
+  struct Group {
+    size_t count = 0;
+    int64_t least = INT64_MAX, most = 0;
+  };
+  std::map<std::string, Group> groups;
+  for (const ExtractedTensor& tensor : task.tensors) {
+    Group& group = groups[text_of(tensor.tensor_class)];
+    ++group.count;
+    group.least = std::min(group.least, tensor.rank);
+    group.most = std::max(group.most, tensor.rank);
+  }
+  std::string text;
+  for (const auto& [name, group] : groups) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : "; ", group.count, name);
+    if (group.most == 0) continue;
+    text += group.least == group.most ? fmt::format(", rank {}", group.most)
+                                      : fmt::format(", rank {} to {}", group.least, group.most);
+  }
+  return text.empty() ? "nothing changed" : text;
+}
+
+}  // namespace
+
+ordered_json to_json(const ExtractReport& report, const std::string& bundle, double seconds) {
+  ordered_json json{{"schema", "wshare.extract-lora/1"}, {"bundle", bundle}, {"base", report.base}};
+  json["tasks"] = ordered_json::array();
+  for (const ExtractedTask& task : report.tasks) json["tasks"].push_back(task_json(task));
+  json["base_bytes"] = report.base_bytes;
+  json["bytes_in"] = report.bytes_in;
+  json["bytes_out"] = report.bytes_out;
+  json["residual_bytes"] = report.residual_bytes;
+  json["seconds"] = seconds;
+  return json;
+}
+
+void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {
+  for (const ExtractedTask& task : report.tasks) {
+    out << in_quotes(task.name) << ": " << summary_of(task) << '\n';
+    for (const std::string& reason : task.reasons) {
+      out << "  has a model of its own: " << reason << '\n';
+    }
+    if (!task.tensors.empty()) print_tensors(out, task);
+    out << '\n';
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"before", "adapter", "own model", "residual", "task"}};
+  for (const ExtractedTask& task : report.tasks) {
+    const auto size = [](uint64_t bytes) { return bytes == 0 ? "-" : format_bytes(bytes); };
+    rows.push_back({format_bytes(task.bytes_in), size(task.adapter_bytes), size(task.model_bytes),
+                    size(task.residual_bytes), task.name});
+  }
+  print_table(out, rows, 4);
+  const bool smaller = report.bytes_out <= report.bytes_in;
+  out << fmt::format("{}{} -> {}, {} of it residuals; {} {}\n", dry_run ? "would be " : "",
+                     format_bytes(report.bytes_in), format_bytes(report.bytes_out),
+                     format_bytes(report.residual_bytes),
+                     format_bytes(smaller ? report.bytes_in - report.bytes_out
+                                          : report.bytes_out - report.bytes_in),
+                     smaller ? "saved" : "added");
+}
+
+}  // namespace wshare
