@@ -15,6 +15,10 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
+bool holds_floats(const NamedTensor& tensor) {
+  return tensor.dtype == 1 || tensor.dtype == 10 || tensor.dtype == 16 || tensor.dtype == 11;
+}
+
 uint64_t needed_bytes(const NamedTensor& tensor) {
   const std::optional<Dtype> dtype = find_dtype(tensor.dtype);
   if (!dtype || dtype->bits == 0) {

@@ -23,6 +23,9 @@ struct NamedTensor {
 // No ONNX tensor has more dimensions.
 inline constexpr size_t kMaxDims = 1024;
 
+// True for float32, float16, bfloat16 and float64.
+bool holds_floats(const NamedTensor& tensor);
+
 // Returns the bytes that the type and shape of `tensor` need; its bytes are not looked at.
 //
 // Throws Error(kInvalid) if the type is unknown or has no fixed size, a dimension is negative or

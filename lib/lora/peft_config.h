@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace wshare {
+
+// The first pattern that matches a module's path says its value.
+template <typename Value>
+using PeftPatterns = std::vector<std::pair<std::string, Value>>;
+
+// What adapter_config.json says of the factors beside it.
+struct PeftConfig {
+  int64_t rank = 0;
+  double alpha = 0;
+  PeftPatterns<int64_t> rank_pattern;
+  PeftPatterns<double> alpha_pattern;
+  bool use_rslora = false;
+  bool fan_in_fan_out = false;
+  std::string base_model;  // base_model_name_or_path, "" when absent
+};
+
+// Returns the configuration in `json`.
+//
+// Throws Error(kUnsupported) if the adapter is more than plain LoRA (another method, DoRA, weights
+// of the base that the initialisation changed, ...; the message says what), Error(kInvalid) if the
+// text is no such configuration.
+// Source: PEFT 0.21, LoraConfig.
+PeftConfig parse_peft_config(std::string_view json);
+
+// What applies to one module.
+struct PeftScale {
+  int64_t rank = 0;
+  double scaling = 1;  // of B · A: alpha / rank, with rsLoRA alpha / sqrt(rank)
+};
+
+// Returns the scale of the module at each of `paths`, under which the base model knows it.
+//
+// A pattern is a regular expression for the end of the path, from the start of a name in it on.
+// Throws Error(kUnsupported) if one is no regular expression that is understood here (ECMAScript's
+// without back references), or is long enough to be an attack.
+// Source: PEFT 0.21, get_pattern_key.
+std::vector<PeftScale> scales_of(const PeftConfig& config, const std::vector<std::string>& paths);
+
+// Returns the text of adapter_config.json for modules whose scale is 1, given as (path, rank);
+// sorted by path, each once.
+//
+// Throws Error(kUnsupported) if ranks differ and a path has characters that patterns treat as
+// special.
+std::string peft_config_json(const std::vector<std::pair<std::string, int64_t>>& modules,
+                             const std::string& base_model);
+
+}  // namespace wshare
