@@ -7,11 +7,13 @@
 #include "bundle/draft.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
+#include "extract_lora/common_base.h"
 #include "extract_lora/report.h"
 #include "extract_lora/task_draft.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
+#include "util/temporary_folder.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -26,8 +28,23 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-// The base first, then the tasks without the base's own file.
+// A name for a base that is none of the tasks'.
+std::string unused_base_name(const std::vector<ModelInput>& tasks) {
+  for (int number = 1;; ++number) {
+    std::string name = number == 1 ? "base" : "base_" + std::to_string(number);
+    const auto same = [&](const ModelInput& task) { return task.name == name; };
+    if (std::none_of(tasks.begin(), tasks.end(), same)) return name;
+  }
+}
+
+// The base first, then the tasks, without the base's own file. `base` may be empty: then it comes
+// from the first task.
 std::vector<ModelInput> resolve_all(const std::vector<ModelInput>& tasks, const std::string& base) {
+  if (base.empty()) {
+    std::vector<ModelInput> all = {{unused_base_name(tasks), tasks.at(0).path}};
+    all.insert(all.end(), tasks.begin(), tasks.end());
+    return all;
+  }
   std::vector<ModelInput> all = resolve_inputs({base});
   if (all.size() != 1) {
     throw Error(ErrorCode::kInvalid,
@@ -53,7 +70,14 @@ class Extraction {
       : inputs_(std::move(inputs)), options_(options) {}
 
   void read() {
-    scanned_ = scan_all(inputs_, thread_count(options_.threads));
+    if (options_.base.empty()) {
+      scanned_.push_back(scan_without_lora(inputs_[0].path, folder_.path));
+    } else {
+      scanned_.push_back(scan_model(inputs_[0].path));
+    }
+    std::vector<ScannedModel> tasks =
+        scan_all({inputs_.begin() + 1, inputs_.end()}, thread_count(options_.threads));
+    std::move(tasks.begin(), tasks.end(), std::back_inserter(scanned_));
     sites_ = find_base_sites(scanned_[0]);
     for (size_t i = 1; i < inputs_.size(); ++i) {
       ExtractTask& task = tasks_.emplace_back();
@@ -62,7 +86,8 @@ class Extraction {
       check_related(task, scanned_[i]);
       task.bytes_in = bytes_of(scanned_[i]);
     }
-    for (const ScannedModel& model : scanned_) bytes_in_ += bytes_of(model);
+    if (!options_.base.empty()) bytes_in_ += bytes_of(scanned_[0]);
+    for (const ExtractTask& task : tasks_) bytes_in_ += task.bytes_in;
   }
 
   const std::vector<ScannedModel>& scanned() const { return scanned_; }
@@ -88,6 +113,7 @@ class Extraction {
       if (!task.model) drafted.original.emplace(std::move(scanned_[i + 1]));
     }
     if (!weights.empty()) edit_base(weights);
+    if (options_.base.empty()) draft_.edits[0].is_original = false;
     place_tensors(draft_, {options_.min_bytes, options_.threads, options_.progress});
     for (size_t i = 0; i < tasks_.size(); ++i) {
       DraftTask& drafted = draft_.tasks[i];
@@ -159,6 +185,7 @@ class Extraction {
 
   std::vector<ModelInput> inputs_;
   const ExtractOptions& options_;
+  TemporaryFolder folder_;
   SharedScratch scratch_;
   std::vector<ScannedModel> scanned_;  // moved into draft_ by compose()
   BaseSites sites_;

@@ -28,6 +28,12 @@ std::map<int32_t, const StoredFactors*> changed_weights(const TaskChanges& chang
   return weights;
 }
 
+// True if what serves the task makes this merged weight of the base's and its factors.
+bool is_served_by_factors(const ExtractTask& task, size_t index) {
+  const TensorMatch& match = task.changes.comparison.tensors[index];
+  return !task.model || task.rewritten.count(match.b) != 0;
+}
+
 // A range that holds `view` of stored factors: `in_a` says in which of the two.
 DraftMatrix matrix_at(const MatrixView& view, DraftBytes bytes) {
   return {std::move(bytes), dtype_name(view.dtype), view.transposed};
@@ -80,6 +86,7 @@ class Originals {
     tensors_.resize(original_.tensors.size());
     uint64_t residual = 0;
     for (const auto& [index, merged] : task_.changes.merged) {
+      if (!is_served_by_factors(task_, index)) continue;
       place_merged(index, merged, residual);
       residual += merged.residual.size();
     }
@@ -104,7 +111,6 @@ class Originals {
 
   void place_merged(size_t index, const MergedWeight& merged, uint64_t residual) {
     const TensorMatch& match = comparison().tensors[index];
-    if (task_.model && task_.rewritten.count(match.b) == 0) return;
     if (!is_placed(0, match.a)) return;  // small: literal
     DraftDerivation derivation;
     const StoredFactors& factors = merged.factors;
@@ -292,7 +298,8 @@ std::vector<DraftTaskTensor> place_originals(const ExtractTask& task, const Scan
 std::vector<std::span<const std::byte>> residuals_of(const ExtractTask& task) {
   std::vector<std::span<const std::byte>> residuals;
   for (const auto& [index, merged] : task.changes.merged) {
-    if (!merged.residual.empty()) residuals.push_back(merged.residual);
+    if (is_served_by_factors(task, index) && !merged.residual.empty())
+      residuals.push_back(merged.residual);
   }
   if (task.model) return residuals;
   for (const UnmergedPair& pair : task.changes.unmerged) {

@@ -70,6 +70,7 @@ void keep_if(Messages& messages, const Keep& keep) {
 struct Sum {
   Place place;
   Key output, base, low;
+  int32_t dtype = 0;  // of the sum where it is known, else 0
 };
 
 class Stripper {
@@ -98,7 +99,14 @@ class Stripper {
     return {place,
             {place.graph, place.node->output(0)},
             key_of(place.graph, place.node->input(slot)),
-            key_of(place.graph, place.node->input(1 - slot))};
+            key_of(place.graph, place.node->input(1 - slot)),
+            dtype_of(module, place.graph)};
+  }
+
+  int32_t dtype_of(const LoraModule& module, int32_t graph) const {
+    const std::string& name = graph_.values[static_cast<size_t>(module.a)].name;
+    const onnx::TensorProto* factor = index_.constant(graph, name);
+    return factor == nullptr ? 0 : factor->data_type();
   }
 
   Key key_of(int32_t graph, const std::string& name) const {
@@ -108,7 +116,26 @@ class Stripper {
   void redirect(const Sum& sum) {
     for (const Reader& reader : index_.readers(sum.output.first, sum.output.second)) {
       reader.node->set_input(reader.operand, sum.base.second);
+      if (is_empty_cast(reader, sum)) skip_cast(reader, sum);
     }
+  }
+
+  // PEFT casts the sum to the type that it has; that belongs to the pair, too.
+  bool is_empty_cast(const Reader& reader, const Sum& sum) const {
+    const onnx::NodeProto& node = *reader.node;
+    if (node.op_type() != "Cast" || !is_standard(node) || node.output_size() != 1 ||
+        sum.dtype == 0 || index_.is_output(reader.graph, node.output(0))) {
+      return false;
+    }
+    return node.attribute_size() == 1 && node.attribute(0).name() == "to" &&
+           node.attribute(0).i() == sum.dtype;
+  }
+
+  void skip_cast(const Reader& cast, const Sum& sum) {
+    for (const Reader& reader : index_.readers(cast.graph, cast.node->output(0))) {
+      reader.node->set_input(reader.operand, sum.base.second);
+    }
+    casts_.push_back(cast.node);
   }
 
   // An output of a graph keeps its name: the base takes it, or the sum becomes an Identity where
@@ -161,6 +188,7 @@ class Stripper {
       dropped.push_back(sum.low);
       if (stays_.count(sum.place.node) == 0) release(*sum.place.node);
     }
+    for (const onnx::NodeProto* cast : casts_) release(*cast);
     while (!dropped.empty()) {
       const Key key = std::move(dropped.back());
       dropped.pop_back();
@@ -220,6 +248,7 @@ class Stripper {
   const GraphIndex index_;
   const std::vector<Place> places_;
   std::vector<Sum> sums_;
+  std::vector<const onnx::NodeProto*> casts_;
   std::map<Key, std::string> renamed_;
   std::set<const onnx::NodeProto*> stays_, gone_;
   std::unordered_map<const onnx::NodeProto*, int32_t> graph_of_;

@@ -33,7 +33,8 @@ bool may_become_a_shape(const onnx::TensorProto& tensor) {
 // Reads the tensors of one model into a ScannedModel.
 class Scanner {
  public:
-  explicit Scanner(ScannedModel& model) : model_(model) {}
+  Scanner(ScannedModel& model, const std::filesystem::path& beside)
+      : model_(model), beside_(beside) {}
 
   void run() {
     Skeleton skeleton = model_.file.skeleton();
@@ -201,20 +202,23 @@ class Scanner {
                      [&](const ExternalFile& file) { return file.location == location; });
     if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
     model_.external.push_back(
-        {location, MappedFile::open(resolve_external(model_.file.file().path(), location))});
+        {location, MappedFile::open(resolve_external(beside_, location))});
     return model_.external.size() - 1;
   }
 
   ScannedModel& model_;
+  const std::filesystem::path& beside_;  // the file that external files lie beside
   GraphUses uses_;
 };
 
 }  // namespace
 
-ScannedModel scan_model(const std::filesystem::path& path) {
+ScannedModel scan_model(const std::filesystem::path& path) { return scan_model(path, path); }
+
+ScannedModel scan_model(const std::filesystem::path& path, const std::filesystem::path& beside) {
   ScannedModel model{ModelFile::load(path), {}, {}, {}, 0};
   try {
-    Scanner(model).run();
+    Scanner(model, beside).run();
   } catch (const Error& error) {
     const std::string subject = in_quotes(path.string());
     const std::string what = error.what();

@@ -80,4 +80,7 @@ struct ScannedModel {
 // Error(kIo) if an external file is missing. Messages name file and tensor.
 ScannedModel scan_model(const std::filesystem::path& path);
 
+// The same for a model whose external files lie beside the file `beside`.
+ScannedModel scan_model(const std::filesystem::path& path, const std::filesystem::path& beside);
+
 }  // namespace wshare

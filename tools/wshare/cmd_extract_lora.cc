@@ -76,6 +76,7 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--emit", arguments->emit, "What to write of each task: adapter, onnx")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"adapter", "onnx"}));
   app.add_flag("--exact", options.exact,
                "Serve nothing approximate: store whole what is not reproduced bit for bit");

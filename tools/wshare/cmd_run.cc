@@ -5,6 +5,7 @@
 #include "run_originals.h"
 #include "run_report.h"
 #include "run_side.h"
+#include "util/temporary_folder.h"
 #include "wshare/error.h"
 
 namespace wshare {

@@ -33,18 +33,6 @@ void check_originals(const Originals& originals, const std::vector<NamedModel>& 
   }
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "wshare-run-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr)
-    throw Error(ErrorCode::kIo, in_quotes(name) + ": cannot make a temporary folder");
-  path = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path, ignored);
-}
-
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
                                    const std::filesystem::path& folder, unsigned threads) {

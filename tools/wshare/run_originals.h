@@ -20,15 +20,6 @@ Originals read_originals(const std::vector<std::string>& against);
 // Throws Error(kInvalid) if one belongs to none of `models`, Error(kIo) if its file does not exist.
 void check_originals(const Originals& originals, const std::vector<NamedModel>& models);
 
-// A folder beside other temporary files; gone with the object.
-struct TemporaryFolder {
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-  std::filesystem::path path;
-};
-
 // Returns `models` as plain files: those in `originals`, the others restored from `bundle` into
 // `folder`. Throws the errors of restore().
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
