@@ -2,6 +2,7 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "compare/matrix.h"
@@ -12,6 +13,8 @@
 
 namespace wshare {
 namespace {
+
+constexpr int64_t kInitializersApart = 4;  // IR version: before it every initializer is an input
 
 FactorLayout layout_of(const WeightSites& sites) {
   if (sites.sites.front().kind == LayerKind::kConv) return FactorLayout::kConv;
@@ -27,6 +30,25 @@ onnx::TensorProto external_tensor(const BranchTensor& tensor, const ExternalPlac
   return proto;
 }
 
+// True if `reader` takes a vector as one that it adds or multiplies with.
+bool is_elementwise(const Reader& reader) {
+  const std::string& op = reader.node->op_type();
+  if (!is_standard(*reader.node)) return false;
+  return op == "Add" || op == "Mul" || (op == "Gemm" && reader.operand == 2) ||
+         (op == "LayerNormalization" && reader.operand > 0);
+}
+
+bool may_be_input(const GraphIndex& index, const TensorRef& tensor) {
+  if (!tensor.scope.empty() || tensor.home != Home::kInitializer || tensor.dtype != kFloat32 ||
+      tensor.shape.size() != 1 || tensor.shape[0] < 2 || tensor.inline_reason) {
+    return false;
+  }
+  const bool is_free = index.constant(0, tensor.name) != nullptr;  // and no input already
+  const std::vector<Reader> readers = index.readers(0, tensor.name);
+  return is_free && !index.is_output(0, tensor.name) && !readers.empty() &&
+         std::all_of(readers.begin(), readers.end(), is_elementwise);
+}
+
 }  // namespace
 
 BaseSites find_base_sites(const ScannedModel& model) {
@@ -35,7 +57,12 @@ BaseSites find_base_sites(const ScannedModel& model) {
   BaseSites result;
   std::vector<int32_t> tensors;
   std::vector<WeightSites> weights;
+  const GraphIndex index(skeleton.model());
+  const bool has_defaults = model.ir_version >= kInitializersApart;
   for (size_t t = 0; t < model.tensors.size(); ++t) {
+    if (has_defaults && may_be_input(index, model.tensors[t])) {
+      result.vectors.insert(static_cast<int32_t>(t));
+    }
     if (!matrix_of(model.tensors[t])) continue;
     FoundSites found = finder.find(model.tensors[t].scope, model.tensors[t].name);
     if (found.sites) {
@@ -53,6 +80,19 @@ BaseSites find_base_sites(const ScannedModel& model) {
                                 weight.a_shape,    weight.b_shape, weight.no_inputs};
   }
   return result;
+}
+
+void make_input(onnx::ModelProto& model, const std::string& name) {
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const onnx::TensorProto& tensor : graph.initializer()) {
+    if (tensor.name() != name) continue;
+    onnx::ValueInfoProto& input = *graph.add_input();
+    input.set_name(name);
+    onnx::TypeProto_Tensor& type = *input.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(tensor.data_type());
+    for (const int64_t dim : tensor.dims()) type.mutable_shape()->add_dim()->set_dim_value(dim);
+    return;
+  }
 }
 
 void put_branches(onnx::ModelProto& model, const std::vector<PlacedBranch>& branches,

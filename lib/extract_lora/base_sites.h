@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,9 +28,14 @@ struct BaseSite {
 struct BaseSites {
   std::map<int32_t, BaseSite> sites;       // by tensor
   std::map<int32_t, std::string> reasons;  // of float matrices that cannot
+  // Biases and weights of normalisations that may become inputs of the model, with what they hold
+  // as default: float32 vectors that only Add, Mul, Gemm and LayerNormalization read. ONNX Runtime
+  // makes the same graph of both, with the same bits (measured on MiniLM and T5; not so in
+  // float16, where its optimisers fold constants through Casts).
+  std::set<int32_t> vectors;
 };
 
-// Looks at every float tensor of two dimensions or more.
+// Looks at every float tensor of two dimensions or more, and at float32 vectors.
 BaseSites find_base_sites(const ScannedModel& model);
 
 // A constant of a branch.
@@ -45,6 +51,9 @@ struct PlacedBranch {
   BaseSite site;
   std::optional<BranchTensor> a, b;
 };
+
+// Makes the initializer `name` of `model` a default: an input of that name and its shape is added.
+void make_input(onnx::ModelProto& model, const std::string& name);
 
 // Puts `branches` into `model`; `places` are those of a and b of each in turn, if they have any.
 void put_branches(onnx::ModelProto& model, const std::vector<PlacedBranch>& branches,

@@ -96,13 +96,15 @@ class Extraction {
   void compose() {
     draft_.inputs.push_back(inputs_[0]);
     draft_.models.push_back(std::move(scanned_[0]));
-    std::set<int32_t> weights;  // of the base that some adapter changes
+    std::set<int32_t> weights, vectors;  // of the base that some adapter changes
     for (size_t i = 0; i < tasks_.size(); ++i) {
       ExtractTask& task = tasks_[i];
       const bool is_adapter = task.changes.reasons.empty();
       if (is_adapter && options_.emit.adapter) {
-        make_adapter(task, sites_, scratch_);
+        make_adapter(task, sites_, draft_.models[0], scanned_[i + 1], scratch_);
         for (const auto& [weight, offsets] : task.factors_at) weights.insert(weight);
+        for (const auto& [match, offset] : task.vectors_at)
+          vectors.insert(task.changes.comparison.tensors[match].a);
       }
       if (!is_adapter || options_.emit.onnx) add_own_model(task, std::move(scanned_[i + 1]));
       DraftTask& drafted = draft_.tasks.emplace_back();
@@ -112,7 +114,7 @@ class Extraction {
       drafted.parameters = task.parameters;
       if (!task.model) drafted.original.emplace(std::move(scanned_[i + 1]));
     }
-    if (!weights.empty()) edit_base(weights);
+    if (!weights.empty() || !vectors.empty()) edit_base(weights, vectors);
     if (options_.base.empty()) draft_.edits[0].is_original = false;
     place_tensors(draft_, {options_.min_bytes, options_.threads, options_.progress});
     for (size_t i = 0; i < tasks_.size(); ++i) {
@@ -168,17 +170,21 @@ class Extraction {
     if (edit.apply) draft_.edits[number] = std::move(edit);
   }
 
-  // Gives the base an input for A and B of each of `weights`.
-  void edit_base(const std::set<int32_t>& weights) {
+  // Gives the base an input for A and B of each of `weights`, and for each of `vectors`.
+  void edit_base(const std::set<int32_t>& weights, const std::set<int32_t>& vectors) {
     std::vector<PlacedBranch> branches;
     for (const int32_t weight : weights) {
       const TensorRef& tensor = draft_.models[0].tensors[static_cast<size_t>(weight)];
       branches.push_back({tensor.scope, tensor.name, sites_.sites.at(weight), {}, {}});
     }
+    std::vector<std::string> inputs;
+    for (const int32_t vector : vectors)
+      inputs.push_back(draft_.models[0].tensors[static_cast<size_t>(vector)].name);
     ModelEdit edit;
-    edit.apply = [branches = std::move(branches)](onnx::ModelProto& proto,
-                                                  std::span<const ExternalPlace>) {
+    edit.apply = [branches = std::move(branches), inputs = std::move(inputs)](
+                     onnx::ModelProto& proto, std::span<const ExternalPlace>) {
       put_branches(proto, branches, {});
+      for (const std::string& name : inputs) make_input(proto, name);
     };
     draft_.edits[0] = std::move(edit);
   }

@@ -135,19 +135,22 @@ class Finder {
     return found.transposed != reads_out_in(node) ? transpose_of(stored) : stored;
   }
 
-  int32_t base_of(int32_t task_tensor) const {
-    for (const TensorPlace& place : changes_.comparison.alignment.places) {
-      if (place.b == task_tensor) return place.a;
-    }
-    return kAbsent;
+  // The weight of the base that the layer of `module` reads. The layer says it, not the task's
+  // weight: an exporter may have made one tensor of two equal ones.
+  int32_t weight_of(const LoraModule& module) const {
+    const ModelComparison& comparison = changes_.comparison;
+    const int32_t layer = comparison.alignment.node_of_b[static_cast<size_t>(module.base_node)];
+    if (layer == kAbsent) return kAbsent;
+    const GraphNode& node = comparison.graph_a.nodes[static_cast<size_t>(layer)];
+    if (node.inputs.size() < 2 || node.inputs[1] == kAbsent) return kAbsent;
+    return comparison.graph_a.values[static_cast<size_t>(node.inputs[1])].tensor;
   }
 
   void add_unmerged(size_t index) {
     const ModelComparison& comparison = changes_.comparison;
     const LoraModule& module = comparison.lora_b[index];
     const TensorRef& weight = factor_of(module.weight);
-    const int32_t base =
-        base_of(comparison.graph_b.values[static_cast<size_t>(module.weight)].tensor);
+    const int32_t base = weight_of(module);
     const auto refuse = [&](const std::string& why) {
       changes_.reasons.push_back("the LoRA pair of " + name_of(weight) + " " + why);
     };
@@ -221,10 +224,22 @@ class Finder {
       const TensorMatch& match = comparison.tensors[index];
       const bool same_place = match.a == place.a;
       if (same_place && match.tensor_class == TensorClass::kTransposed) continue;
-      if (same_place && is_adaptable(index)) continue;
+      if (same_place && (is_adaptable(index) || may_travel(match, index))) continue;
       if (!reported.insert(place.b).second) continue;
       changes_.reasons.push_back(reason_for(match, index));
     }
+  }
+
+  // True if the task's bias or norm may be an input in place of the base's; notes it.
+  bool may_travel(const TensorMatch& match, size_t index) {
+    const TensorRef& base = of_base(match.a);
+    const TensorRef& task = of_task(match.b);
+    if (match.tensor_class != TensorClass::kReplaced || sites_.vectors.count(match.a) == 0 ||
+        base.dtype != task.dtype || base.shape != task.shape || task.inline_reason) {
+      return false;
+    }
+    changes_.vectors.insert(index);
+    return true;
   }
 
   // True if an adapter gives this weight, and well enough.
@@ -257,6 +272,8 @@ class Finder {
       users[place.a].insert(place.b);
     std::set<int32_t> changed;
     for (const auto& [index, merged] : changes_.merged)
+      changed.insert(changes_.comparison.tensors[index].a);
+    for (const size_t index : changes_.vectors)
       changed.insert(changes_.comparison.tensors[index].a);
     for (const int32_t weight : changed) {
       if (users[weight].size() > 1) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +41,7 @@ struct TaskChanges {
   ModelComparison comparison;
   std::map<size_t, MergedWeight> merged;  // by match
   std::vector<UnmergedPair> unmerged;
+  std::set<size_t> vectors;  // matches: of BaseSites::vectors, replaced, to travel as inputs
   std::map<size_t, std::vector<std::string>> notes;  // by match
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
 };

@@ -90,6 +90,7 @@ class Originals {
       place_merged(index, merged, residual);
       residual += merged.residual.size();
     }
+    for (const auto& [index, offset] : task_.vectors_at) place_vector(index, offset);
     if (!task_.model) {
       for (const UnmergedPair& pair : task_.changes.unmerged) {
         place_pair(pair, residual);
@@ -132,6 +133,12 @@ class Originals {
     derivation.relative_error = merged.relative_error;
     derivation.max_abs_error = merged.max_abs_error;
     tensors_[static_cast<size_t>(match.b)].derivation = std::move(derivation);
+  }
+
+  void place_vector(size_t index, uint64_t offset) {
+    if (task_.model) return;
+    const auto tensor = static_cast<size_t>(comparison().tensors[index].b);
+    tensors_[tensor].bytes = DraftBytes{{}, 0, offset, original_.tensors[tensor].bytes.size()};
   }
 
   std::string dtype_of(int32_t tensor) const {
@@ -228,7 +235,8 @@ TensorRef added_tensor(const BranchTensor& tensor, std::span<const std::byte> by
 
 }  // namespace
 
-void make_adapter(ExtractTask& task, const BaseSites& sites, SharedScratch& scratch) {
+void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel& base,
+                  const ScannedModel& model, SharedScratch& scratch) {
   std::vector<NamedTensor> parameters;
   std::vector<int32_t> weights;
   for (const auto& [weight, factors] : changed_weights(task.changes)) {
@@ -239,6 +247,12 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, SharedScratch& scra
         {site.b_name, site.dtype, with_rank(site.b_shape, factors->rank), factors->b});
     weights.push_back(weight);
   }
+  for (const size_t index : task.changes.vectors) {
+    const TensorMatch& match = task.changes.comparison.tensors[index];
+    const TensorRef& vector = model.tensors[static_cast<size_t>(match.b)];
+    parameters.push_back({base.tensors[static_cast<size_t>(match.a)].name, vector.dtype,
+                          vector.shape, vector.bytes});
+  }
   if (parameters.empty()) return;
   for (const NamedTensor& parameter : parameters) {
     task.parameters.push_back({parameter.name, dtype_name(parameter.dtype), parameter.shape});
@@ -247,6 +261,8 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, SharedScratch& scra
   for (size_t i = 0; i < weights.size(); ++i) {
     task.factors_at[weights[i]] = {layout.offsets[2 * i], layout.offsets[2 * i + 1]};
   }
+  size_t next = 2 * weights.size();
+  for (const size_t index : task.changes.vectors) task.vectors_at[index] = layout.offsets[next++];
   const std::span<std::byte> file = scratch.allocate(static_cast<size_t>(layout.size));
   std::span<std::byte> rest = file;
   write_adapter(layout, parameters, [&](std::span<const std::byte> bytes) {

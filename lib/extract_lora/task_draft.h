@@ -20,6 +20,7 @@ struct ExtractTask {
   std::span<const std::byte> adapter;                           // the file; empty: none
   std::map<int32_t, std::pair<uint64_t, uint64_t>> factors_at;  // [weight of the base]: offsets of
                                                                 // A and B in the adapter
+  std::map<size_t, uint64_t> vectors_at;  // [match]: offsets of replaced vectors there
   std::vector<ParameterRecord> parameters;
   std::optional<uint32_t> model;        // of its own, in the draft
   std::map<int32_t, size_t> rewritten;  // [tensor of the task]: its match, where its own model
@@ -27,10 +28,11 @@ struct ExtractTask {
 };
 
 // Makes the adapter of `task`: A and B of every weight that it changes, in the order of the base's
-// tensors.
+// tensors, then the vectors that it replaces, under the names that `base` has for them.
 //
 // Throws Error(kUnsupported) if it gets too large for its format.
-void make_adapter(ExtractTask& task, const BaseSites& sites, SharedScratch& scratch);
+void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel& base,
+                  const ScannedModel& model, SharedScratch& scratch);
 
 // Returns what becomes of the graph and tensors of a task's own model, and fills task.rewritten:
 // merged weights become the base's and a constant branch, unless that is not exact enough.
