@@ -27,14 +27,15 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
   return result;
 }
 
-std::vector<Ort::Value> run_once(const std::string& model, Ort::Session& session,
+std::vector<Ort::Value> run_once(const std::string& model, const Runner& runner,
                                  const Inputs& inputs) {
+  Ort::Session& session = *runner.session;
   const std::vector<std::string> outputs = session.GetOutputNames();
   const std::vector<const char*> input_names = pointers(inputs.names);
   const std::vector<const char*> output_names = pointers(outputs);
   try {
     return translate_errors(model, [&] {
-      return session.Run(Ort::RunOptions{nullptr}, input_names.data(), inputs.values.data(),
+      return session.Run(*runner.options, input_names.data(), inputs.values.data(),
                          inputs.values.size(), output_names.data(), output_names.size());
     });
   } catch (const Error& error) {
@@ -60,7 +61,7 @@ Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
 
 struct Opened {
   const NamedModel* model;
-  std::shared_ptr<Ort::Session> session;
+  Runner runner;
 };
 
 // What a model ran on for the first time.
@@ -72,15 +73,15 @@ struct FirstRun {
 
 // Runs `session` for the first time. Free dimensions get a few tokens at first; where the model
 // refuses that (images that are halved five times, audio that is cut into windows), more.
-FirstRun run_first(const NamedModel& model, Ort::Session& session, InputOptions options) {
+FirstRun run_first(const NamedModel& model, const Runner& runner, InputOptions options) {
   constexpr std::array<int64_t, 4> kFreeDims = {8, 32, 224, 1280};
   std::optional<Error> refused;
   for (const int64_t free_dim : kFreeDims) {
     options.free_dim = free_dim;
-    FirstRun first{inputs_for(model, session, options), {}, 0};
+    FirstRun first{inputs_for(model, *runner.session, options), {}, 0};
     const auto start = Clock::now();
     try {
-      first.outputs = run_once(model.name, session, first.inputs);
+      first.outputs = run_once(model.name, runner, first.inputs);
     } catch (const Error& error) {
       if (!first.inputs.free_dims) throw;
       if (!refused) refused = error;
@@ -92,10 +93,46 @@ FirstRun run_first(const NamedModel& model, Ort::Session& session, InputOptions 
   throw *refused;
 }
 
+Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level) {
+  return translate_errors(model.path.string(), [&] {
+    Ort::SessionOptions options = default_ort_options();
+    options.SetGraphOptimizationLevel(level);
+    return Runner{std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
+                  std::make_shared<Ort::RunOptions>()};
+  });
+}
+
+// Fills in how much the original differs from itself without optimisations, where there is a
+// difference to judge.
+void add_noise(std::vector<ParityRow>& rows, const NamedModel& original,
+               const std::vector<std::string>& names, const Inputs& inputs,
+               const std::vector<Ort::Value>& optimised) {
+  const auto differs = [](const ParityRow& row) { return !row.bit_equal; };
+  if (std::none_of(rows.begin(), rows.end(), differs)) return;
+  const Runner plain = open_at_level(original, ORT_DISABLE_ALL);
+  const std::vector<ParityRow> noise =
+      compare_outputs(original.name, names, run_once(original.name, plain, inputs), optimised);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (differs(rows[i])) rows[i].noise_abs_diff = noise[i].max_abs_diff;
+  }
+}
+
+// True if the task is an adapter over its base, or equal to it.
+bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
+
+const TaskRecord& require_task(const Manifest& manifest, const std::string& name) {
+  if (const TaskRecord* task = find_task(manifest, name)) return *task;
+  std::string names;
+  for (const TaskRecord& task : manifest.tasks)
+    names += (names.empty() ? "" : ", ") + in_quotes(task.name);
+  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such task in the bundle",
+              names.empty() ? "it has no tasks" : "it has " + names);
+}
+
 void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& opened) {
   std::set<std::string> names;
   for (const Opened& one : opened) {
-    for (std::string& name : one.session->GetInputNames()) names.insert(std::move(name));
+    for (std::string& name : one.runner.session->GetInputNames()) names.insert(std::move(name));
   }
   for (const auto& [name, shape] : shapes) {
     if (names.contains(name)) continue;
@@ -110,17 +147,34 @@ void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& open
 }  // namespace
 
 std::vector<NamedModel> find_models(const std::filesystem::path& folder,
-                                    const std::vector<std::string>& names) {
+                                    const std::vector<std::string>& names,
+                                    const std::vector<std::string>& tasks) {
   const Manifest manifest = load_manifest(folder);
   std::vector<NamedModel> models;
-  for (const std::string& name : names) {
-    const auto is_named = [&](const NamedModel& model) { return model.name == name; };
-    if (std::any_of(models.begin(), models.end(), is_named)) continue;
-    models.push_back({name, folder / find_model(manifest, name).file});
+  const auto add = [&](const std::string& name, const ModelRecord& model, const std::string& base) {
+    const auto is_named = [&](const NamedModel& other) { return other.name == name; };
+    if (std::any_of(models.begin(), models.end(), is_named)) return;
+    models.push_back({name, folder / model.file, base});
+  };
+  const bool all = names.empty() && tasks.empty();
+  std::set<std::string> bases;  // of the tasks that run
+  for (const TaskRecord& task : manifest.tasks) {
+    const bool runs = all || std::count(tasks.begin(), tasks.end(), task.name) > 0;
+    if (runs && is_over_base(task)) bases.insert(task.base);
   }
-  if (!names.empty()) return models;
-  for (const ModelRecord& model : manifest.models)
-    models.push_back({model.name, folder / model.file});
+  const auto add_model = [&](const ModelRecord& model) {
+    add(model.name, model, bases.contains(model.name) ? model.name : "");
+  };
+  const auto add_task = [&](const TaskRecord& task) {
+    if (!is_over_base(task)) return add_model(find_model(manifest, task.model));
+    add(task.name, find_model(manifest, task.base), task.base);
+  };
+  for (const std::string& name : names) add_model(find_model(manifest, name));
+  for (const std::string& name : tasks) add_task(require_task(manifest, name));
+  if (all) {
+    for (const ModelRecord& model : manifest.models) add_model(model);
+    for (const TaskRecord& task : manifest.tasks) add_task(task);
+  }
   if (models.empty())
     throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": has no models");
   return models;
@@ -134,21 +188,24 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
     for (unsigned i = 0; i < options.sessions; ++i) {
       const auto start = Clock::now();
       opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
-      result.sessions.push_back({model.name, milliseconds_since(start), 0, 0});
+      result.sessions.push_back({model.name, milliseconds_since(start), 0, 0, model.base});
     }
   }
+  std::set<const Ort::Session*> sessions;
+  for (const Opened& one : opened) sessions.insert(one.runner.session.get());
+  result.session_count = sessions.size();
   check_shapes_are_used(options.inputs.shapes, opened);
   std::map<const NamedModel*, Inputs> inputs;
   for (size_t i = 0; i < opened.size(); ++i) {
     const auto known = inputs.find(opened[i].model);
     double& milliseconds = result.sessions[i].first_run_ms;
     if (known == inputs.end()) {
-      FirstRun first = run_first(*opened[i].model, *opened[i].session, options.inputs);
+      FirstRun first = run_first(*opened[i].model, opened[i].runner, options.inputs);
       milliseconds = first.milliseconds;
       inputs.emplace(opened[i].model, std::move(first.inputs));
     } else {
       const auto start = Clock::now();
-      run_once(opened[i].model->name, *opened[i].session, known->second);
+      run_once(opened[i].model->name, opened[i].runner, known->second);
       milliseconds = milliseconds_since(start);
     }
   }
@@ -157,7 +214,7 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
     std::vector<double> times;
     for (unsigned run = 0; run < options.repeat; ++run) {
       const auto start = Clock::now();
-      run_once(opened[i].model->name, *opened[i].session, inputs.at(opened[i].model));
+      run_once(opened[i].model->name, opened[i].runner, inputs.at(opened[i].model));
       times.push_back(milliseconds_since(start));
     }
     result.sessions[i].run_ms_median = median(std::move(times));
@@ -168,37 +225,51 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
 std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
                                       const NamedModel& theirs, const Opener& open_theirs,
                                       const InputOptions& inputs) {
-  const auto our_session = translate_errors(ours.name, [&] { return open_ours(ours); });
-  const auto their_session =
+  const Runner our_runner = translate_errors(ours.name, [&] { return open_ours(ours); });
+  const Runner their_runner =
       translate_errors(theirs.path.string(), [&] { return open_theirs(theirs); });
-  const std::vector<std::string> names = our_session->GetOutputNames();
-  if (names != their_session->GetOutputNames() ||
-      our_session->GetInputNames() != their_session->GetInputNames()) {
+  const std::vector<std::string> names = our_runner.session->GetOutputNames();
+  if (names != their_runner.session->GetOutputNames() ||
+      our_runner.session->GetInputNames() != their_runner.session->GetInputNames()) {
     throw Error(ErrorCode::kInvalid, in_quotes(theirs.path.string()) +
                                          ": has other inputs or outputs than model " +
                                          in_quotes(ours.name) + " of the bundle");
   }
-  const FirstRun first = run_first(ours, *our_session, inputs);
+  const FirstRun first = run_first(ours, our_runner, inputs);
   const std::vector<Ort::Value> their_outputs =
-      run_once(theirs.path.string(), *their_session, first.inputs);
-  return compare_outputs(ours.name, names, first.outputs, their_outputs);
+      run_once(theirs.path.string(), their_runner, first.inputs);
+  std::vector<ParityRow> rows = compare_outputs(ours.name, names, first.outputs, their_outputs);
+  add_noise(rows, theirs, names, first.inputs, their_outputs);
+  return rows;
 }
 
 Opener shared_opener(Bundle& bundle, Tier tier) {
-  return [&bundle, tier](const NamedModel& model) {
+  // Of each base, its sessions; of each model or task, how many it has taken.
+  struct State {
+    std::map<std::string, std::vector<TaskSession>> sessions;
+    std::map<std::string, size_t> taken;
+  };
+  const auto state = std::make_shared<State>();
+  return [&bundle, tier, state](const NamedModel& model) {
     const SessionOptions options{tier, default_ort_options()};
-    const auto session = std::make_shared<Session>(bundle.session(model.name, options));
-    return std::shared_ptr<Ort::Session>(session, &**session);
+    if (model.base.empty()) {
+      const auto session = std::make_shared<Session>(bundle.session(model.name, options));
+      return Runner{std::shared_ptr<Ort::Session>(session, &**session),
+                    std::make_shared<Ort::RunOptions>()};
+    }
+    std::vector<TaskSession>& sessions = state->sessions[model.base];
+    const size_t number = state->taken[model.name]++;
+    if (number == sessions.size()) sessions.push_back(bundle.task_session(model.base, options));
+    const auto session = std::make_shared<TaskSession>(sessions[number]);
+    return Runner{
+        std::shared_ptr<Ort::Session>(session, &session->session()),
+        std::make_shared<Ort::RunOptions>(session->options(model.is_task() ? model.name : ""))};
   };
 }
 
 void silence_log() { environment().UpdateEnvWithCustomLogLevel(ORT_LOGGING_LEVEL_FATAL); }
 
-std::shared_ptr<Ort::Session> open_plain(const NamedModel& model) {
-  return translate_errors(model.path.string(), [&] {
-    return std::make_shared<Ort::Session>(environment(), model.path.c_str(), default_ort_options());
-  });
-}
+Runner open_plain(const NamedModel& model) { return open_at_level(model, ORT_ENABLE_ALL); }
 
 Ort::SessionOptions default_ort_options() {
   Ort::SessionOptions options;

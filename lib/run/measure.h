@@ -15,21 +15,35 @@
 
 namespace wshare {
 
+// A model, or a task that runs on the session of one.
 struct NamedModel {
   std::string name;
   std::filesystem::path path;  // of the .onnx, also what inputs are made from
+  // Of a task that is an adapter, the base that it runs on; of that base itself, when tasks share
+  // its session, its own name; else empty.
+  std::string base = {};
+
+  bool is_task() const { return !base.empty() && base != name; }
 };
 
-// Returns the models `names` (all when empty) of the bundle in `folder`; a name given twice counts
-// once.
+// Returns the models `names` and the tasks `tasks` of the bundle in `folder`, all of both when both
+// are empty; a name given twice counts once. A task with a model of its own is that model.
 //
 // Throws Error(kIo) if there is no bundle, Error(kInvalid) if it has no models at all, or, listing
 // them, none of a name.
 std::vector<NamedModel> find_models(const std::filesystem::path& folder,
-                                    const std::vector<std::string>& names);
+                                    const std::vector<std::string>& names,
+                                    const std::vector<std::string>& tasks = {});
 
-// Makes one session; called once per session.
-using Opener = std::function<std::shared_ptr<Ort::Session>(const NamedModel&)>;
+// What runs a model: a session, and the run options that choose its task.
+struct Runner {
+  std::shared_ptr<Ort::Session> session;
+  std::shared_ptr<Ort::RunOptions> options;
+};
+
+// Makes what runs a model; called once per session. Tasks over one base share their sessions: the
+// n-th call for each gives the n-th one.
+using Opener = std::function<Runner(const NamedModel&)>;
 
 struct MeasureOptions {
   unsigned sessions = 1;  // per model
@@ -38,16 +52,18 @@ struct MeasureOptions {
 };
 
 struct SessionFigures {
-  std::string model;
+  std::string model;  // or task
   double create_ms = 0;
   double first_run_ms = 0;
   double run_ms_median = 0;
+  std::string base = {};  // NamedModel::base
 };
 
 struct Measurement {
   std::vector<SessionFigures> sessions;  // models in order, their sessions side by side
   std::vector<ModelReport> models;       // of shared sessions, what they share; else empty
   MemoryFigures memory;                  // of the process, after one run of each session
+  size_t session_count = 0;              // tasks over one base share theirs
 };
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.
@@ -59,7 +75,7 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options);
 
 // Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same
-// inputs.
+// inputs; where bits differ, also how much `theirs` differs from itself without optimisations.
 std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
                                       const NamedModel& theirs, const Opener& open_theirs,
                                       const InputOptions& inputs);
@@ -68,7 +84,7 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
 Opener shared_opener(Bundle& bundle, Tier tier);
 
 // Returns a stock session of the model, without any sharing.
-std::shared_ptr<Ort::Session> open_plain(const NamedModel& model);
+Runner open_plain(const NamedModel& model);
 
 // Returns the options that `wshare run` gives all its sessions: one thread, so that figures
 // compare.

@@ -14,9 +14,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 struct Comparison {
   bool bit_equal = true;
   double max_abs_diff = 0;
+  double largest = 0;  // finite size in theirs
 };
 
-constexpr Comparison kDifferent{false, kInfinity};
+constexpr Comparison kDifferent{false, kInfinity, 0};
 
 double difference(double a, double b) {
   if (a == b || (std::isnan(a) && std::isnan(b))) return 0;
@@ -76,6 +77,33 @@ double largest_difference(ONNXTensorElementDataType type, const void* a, const v
   }
 }
 
+// Returns the largest finite size of floating-point elements; 1 of others.
+double largest_size(ONNXTensorElementDataType type, const void* values, size_t count) {
+  double largest = 0;
+  const auto take = [&](double value) {
+    if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
+  };
+  for (size_t i = 0; i < count; ++i) {
+    switch (type) {
+      case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+        take(static_cast<const float*>(values)[i]);
+        break;
+      case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE:
+        take(static_cast<const double*>(values)[i]);
+        break;
+      case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+        take(static_cast<const Ort::Float16_t*>(values)[i].ToFloat());
+        break;
+      case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
+        take(static_cast<const Ort::BFloat16_t*>(values)[i].ToFloat());
+        break;
+      default:
+        return 1;
+    }
+  }
+  return largest;
+}
+
 Comparison compare_strings(const Ort::Value& ours, const Ort::Value& theirs, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     if (ours.GetStringTensorElement(i) != theirs.GetStringTensorElement(i)) return kDifferent;
@@ -94,7 +122,7 @@ Comparison compare_tensors(const Ort::Value& ours, const Ort::Value& theirs) {
   const void* a = ours.GetTensorRawData();
   const void* b = theirs.GetTensorRawData();
   if (bytes == 0 || std::memcmp(a, b, bytes) == 0) return {};
-  return {false, largest_difference(type, a, b, count)};
+  return {false, largest_difference(type, a, b, count), largest_size(type, b, count)};
 }
 
 Comparison compare_values(const Ort::Value& ours, const Ort::Value& theirs) {
@@ -111,6 +139,7 @@ Comparison compare_values(const Ort::Value& ours, const Ort::Value& theirs) {
         compare_values(ours.GetValue(index, allocator), theirs.GetValue(index, allocator));
     all.bit_equal = all.bit_equal && one.bit_equal;
     all.max_abs_diff = std::max(all.max_abs_diff, one.max_abs_diff);
+    all.largest = std::max(all.largest, one.largest);
   }
   return all;
 }
@@ -125,7 +154,9 @@ std::vector<ParityRow> compare_outputs(const std::string& model,
   for (size_t i = 0; i < names.size(); ++i) {
     const bool both = i < ours.size() && i < theirs.size();
     const Comparison comparison = both ? compare_values(ours[i], theirs[i]) : kDifferent;
-    rows.push_back({model, names[i], comparison.bit_equal, comparison.max_abs_diff});
+    const double relative =
+        comparison.max_abs_diff == 0 ? 0 : comparison.max_abs_diff / comparison.largest;
+    rows.push_back({model, names[i], comparison.bit_equal, comparison.max_abs_diff, relative});
   }
   return rows;
 }

@@ -2,6 +2,7 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct ParityRow {
   bool bit_equal = false;  // type, shape and all bytes
   // Infinity where there is no difference to take: shapes, strings, NaN against a number.
   double max_abs_diff = 0;
+  double max_rel_diff = 0;  // max_abs_diff / the largest finite number of theirs
+  // What one optimisation level makes of theirs against another; where bits differ.
+  std::optional<double> noise_abs_diff = std::nullopt;
 };
 
 // Returns the comparison of each output; `names` are those of both.

@@ -80,13 +80,14 @@ const TaskRecord& find_adapter_task(const Manifest& manifest, const std::string&
   std::string names;
   for (const TaskRecord& task : manifest.tasks) {
     if (task.base != base) continue;
-    if (task.name == name && task.adapter) return task;
+    if (task.name == name && (task.adapter || task.model.empty())) return task;
     if (task.name == name) {
       throw Error(ErrorCode::kInvalid,
                   "task " + in_quotes(name) + " is no adapter over " + in_quotes(base),
                   "it has a model of its own: open a session of " + in_quotes(task.model));
     }
-    if (task.adapter) names += (names.empty() ? "" : ", ") + in_quotes(task.name);
+    if (task.adapter || task.model.empty())
+      names += (names.empty() ? "" : ", ") + in_quotes(task.name);
   }
   throw Error(ErrorCode::kInvalid,
               in_quotes(name) + ": no such task over " + in_quotes(base) + " in the bundle",
@@ -110,7 +111,8 @@ Ort::LoraAdapter load_adapter(const std::filesystem::path& folder, const BlobRec
 std::vector<std::string> TaskSession::tasks() const {
   std::vector<std::string> names;
   for (const TaskRecord& task : state_->bundle->manifest.tasks) {
-    if (task.base == state_->base && task.adapter) names.push_back(task.name);
+    const bool is_over_base = task.adapter || task.model.empty();  // or equal to it
+    if (task.base == state_->base && is_over_base) names.push_back(task.name);
   }
   return names;
 }
@@ -123,6 +125,7 @@ Ort::RunOptions TaskSession::options(const std::string& task) {
   if (found == state_->adapters.end()) {
     const Manifest& manifest = state_->bundle->manifest;
     const TaskRecord& record = find_adapter_task(manifest, state_->base, task);
+    if (!record.adapter) return options;  // equal to the base
     check_parameters(record, **state_->session);
     found = translate_errors(task, [&] {
       return state_->adapters

@@ -13,7 +13,7 @@ namespace {
 
 struct Arguments {
   std::string bundle;
-  std::vector<std::string> models;
+  std::vector<std::string> models, tasks;
   std::string ep = "cpu";
   std::string tier = "auto";
   std::vector<std::string> against;
@@ -33,7 +33,8 @@ void check_supported(const Arguments& arguments) {
 
 int run(const Arguments& arguments, Context& context) {
   check_supported(arguments);
-  const std::vector<NamedModel> models = find_models(arguments.bundle, arguments.models);
+  const std::vector<NamedModel> models =
+      find_models(arguments.bundle, arguments.models, arguments.tasks);
   const Originals originals = read_originals(arguments.against);
   check_originals(originals, models);
   RunReport report;
@@ -79,6 +80,9 @@ void add_run(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle")->required();
   app.add_option("--model", arguments->models, "Run this model only; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--task", arguments->tasks,
+                 "Run this task only, over the session of its base; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--ep", arguments->ep, "Where sessions run")
       ->check(CLI::IsMember({"cpu", "cuda"}))

@@ -17,7 +17,7 @@ int run_side(const Arguments& arguments, Context& context) {
   const SideArguments& side = arguments.side;
   std::vector<NamedModel> models;
   for (size_t i = 0; i < side.names.size(); ++i)
-    models.push_back({side.names[i], side.files.at(i)});
+    models.push_back({side.names[i], side.files.at(i), side.bases.at(i).substr(1)});
   const MeasureOptions options = measure_options(arguments.inputs);
   silence_log();
   Measurement measurement;
@@ -43,6 +43,8 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
   // Without extra arguments, CLI11 takes a name such as "[x]" as it is, not as a list.
   app.add_option("--name", arguments->side.names, "Of a model")->allow_extra_args(false);
   app.add_option("--file", arguments->side.files, "Of the model at the same place")
+      ->allow_extra_args(false);
+  app.add_option("--base", arguments->side.bases, "Behind a '=', the base of a task")
       ->allow_extra_args(false);
   add_input_options(app, arguments->inputs);
   app.callback(

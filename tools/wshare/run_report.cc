@@ -41,10 +41,16 @@ std::string count_of(size_t count, const std::string& noun) {
 
 // "8 shared sessions of 8 models"
 std::string describe(const Measurement& measurement, const std::string& kind) {
-  std::set<std::string> models;
-  for (const SessionFigures& session : measurement.sessions) models.insert(session.model);
-  return count_of(measurement.sessions.size(), kind + " session") + " of " +
-         count_of(models.size(), "model");
+  std::set<std::string> models, tasks;
+  for (const SessionFigures& session : measurement.sessions) {
+    const bool is_task = !session.base.empty() && session.base != session.model;
+    models.insert(is_task ? session.base : session.model);
+    if (is_task) tasks.insert(session.model);
+  }
+  std::string text = count_of(measurement.session_count, kind + " session") + " of " +
+                     count_of(models.size(), "model");
+  if (!tasks.empty()) text += ", " + count_of(tasks.size(), "task");
+  return text;
 }
 
 // The medians over the sessions of one model, which stand side by side from `begin` on.
@@ -74,7 +80,9 @@ void print_sessions(std::ostream& out, const RunReport& report) {
       const auto plain = describe_times(report.baseline->sessions, begin, end);
       row.insert(row.end(), plain.begin(), plain.end());
     }
-    row.push_back(sessions[begin].model);
+    const SessionFigures& first = sessions[begin];
+    const bool is_task = !first.base.empty() && first.base != first.model;
+    row.push_back(is_task ? first.model + " (over " + first.base + ")" : first.model);
     rows.push_back(std::move(row));
   }
   print_table(out, rows, numbers);
@@ -118,13 +126,15 @@ void print_memory(std::ostream& out, const RunReport& report) {
 }
 
 void print_parity(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"difference", "bits", "output"}};
+  Rows rows = {{"difference", "relative", "noise", "bits", "output"}};
   for (const ParityRow& row : report.parity) {
     const bool is_number = std::isfinite(row.max_abs_diff);
-    rows.push_back({is_number ? fmt::format("{:g}", row.max_abs_diff) : "no number",
+    rows.push_back({is_number ? fmt::format("{:.3g}", row.max_abs_diff) : "no number",
+                    is_number ? fmt::format("{:.1e}", row.max_rel_diff) : "-",
+                    row.noise_abs_diff ? fmt::format("{:.3g}", *row.noise_abs_diff) : "-",
                     row.bit_equal ? "equal" : "differ", row.model + ": " + row.output});
   }
-  print_table(out, rows, 1);
+  print_table(out, rows, 3);
 }
 
 void print_saving(std::ostream& out, const RunReport& report) {
@@ -154,12 +164,16 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
   nlohmann::ordered_json json;
   json["sessions"] = nlohmann::ordered_json::array();
   for (const SessionFigures& session : measurement.sessions) {
-    json["sessions"].push_back({{"model", session.model},
-                                {"task", nullptr},
-                                {"create_ms", session.create_ms},
-                                {"first_run_ms", session.first_run_ms},
-                                {"run_ms_median", session.run_ms_median}});
+    const bool is_task = !session.base.empty() && session.base != session.model;
+    json["sessions"].push_back(
+        {{"model", is_task ? session.base : session.model},
+         {"task", is_task ? nlohmann::ordered_json(session.model) : nlohmann::ordered_json()},
+         {"shares_session", !session.base.empty()},
+         {"create_ms", session.create_ms},
+         {"first_run_ms", session.first_run_ms},
+         {"run_ms_median", session.run_ms_median}});
   }
+  json["session_count"] = measurement.session_count;
   json["models"] = nlohmann::ordered_json::array();
   for (const ModelReport& model : measurement.models) json["models"].push_back(to_json(model));
   json["pss_bytes"] = measurement.memory.pss;
@@ -171,9 +185,13 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
 Measurement measurement_from(const nlohmann::ordered_json& json) {
   Measurement measurement;
   for (const auto& session : json.at("sessions")) {
-    measurement.sessions.push_back({session.at("model"), session.at("create_ms"),
-                                    session.at("first_run_ms"), session.at("run_ms_median")});
+    const std::string model = session.at("model");
+    const std::string base = session.at("shares_session") ? model : "";
+    measurement.sessions.push_back(
+        {session.at("task").is_null() ? model : session.at("task").get<std::string>(),
+         session.at("create_ms"), session.at("first_run_ms"), session.at("run_ms_median"), base});
   }
+  measurement.session_count = json.at("session_count");
   for (const auto& model : json.at("models")) {
     ModelReport report;
     report.model = model.at("name");
@@ -202,7 +220,9 @@ nlohmann::ordered_json to_json(const RunReport& report) {
     json["parity"].push_back({{"model", row.model},
                               {"output", row.output},
                               {"bit_equal", row.bit_equal},
-                              {"max_abs_diff", row.max_abs_diff}});
+                              {"max_abs_diff", row.max_abs_diff},
+                              {"max_rel_diff", row.max_rel_diff}});
+    if (row.noise_abs_diff) json["parity"].back()["noise_abs_diff"] = *row.noise_abs_diff;
   }
   json["exceeded"] = report.exceeded;
   json["ok"] = report.exceeded.empty();

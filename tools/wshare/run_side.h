@@ -20,6 +20,7 @@ struct SideArguments {
   std::string tier = "auto";
   std::vector<std::string> names;  // of the models
   std::vector<std::string> files;  // their .onnx, as many
+  std::vector<std::string> bases;  // NamedModel::base behind a '=', as many
 };
 
 struct SideResult {
