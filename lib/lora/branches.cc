@@ -15,13 +15,6 @@ namespace {
 constexpr const char* kTransA = "transA";
 constexpr const char* kAlpha = "alpha";
 
-const onnx::AttributeProto* attribute_of(const onnx::NodeProto& node, const std::string& name) {
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.name() == name) return &attribute;
-  }
-  return nullptr;
-}
-
 class Inserter {
  public:
   explicit Inserter(onnx::ModelProto& model) : model_(model), names_(model) {}
@@ -92,18 +85,23 @@ class Inserter {
   void add_site(const Branch& branch, const BranchSite& site) {
     count_before_.emplace(site.graph, site.graph->node_size());
     site_ = &site;
-    label_ = site.last->output(0);
+    label_ = site.place.last->output(0);
     std::string a = branch.a_name, b = branch.b_name;
     if (site.transposed != branch.sites.transposed) {
       a = node("Transpose", {branch.b_name}, "lora_A_T").output(0);
       b = node("Transpose", {branch.a_name}, "lora_B_T").output(0);
     }
-    const std::string delta = add_layers(*site.layer, a, b);
+    std::string delta = add_layers(*site.layer, a, b);
+    if (site.place.repeated != nullptr) delta = repeat(*site.place.repeated, delta);
     const std::string y = label_;
     const std::string before = names_.make(y + "_before_lora");
-    site.last->set_output(0, before);
-    if (site.exchanged != nullptr) site.exchanged->mutable_input()->SwapElements(0, 1);
+    site.place.last->set_output(0, before);
+    if (site.place.exchanged != nullptr) site.place.exchanged->mutable_input()->SwapElements(0, 1);
     node("Add", {before, delta}, "lora").set_output(0, y);
+    // Of two layers that join in one Add, the second branch gives what the first reads.
+    std::vector<onnx::NodeProto*>& behind = added_[site.graph][site.place.last];
+    behind.insert(behind.begin(), fresh_.begin(), fresh_.end());
+    fresh_.clear();
   }
 
   // Returns the name of (x · a) · b.
@@ -140,6 +138,20 @@ class Inserter {
     return up.output(0);
   }
 
+  // Does with the branch what `linear` does with the layer's output, but for what it adds.
+  std::string repeat(const onnx::NodeProto& linear, const std::string& delta) {
+    std::vector<std::string> inputs(linear.input().begin(), linear.input().end());
+    if (linear.op_type() == "BatchNormalization") {
+      const std::string zero = node("Sub", {inputs[3], inputs[3]}, "lora_zero").output(0);
+      inputs = {delta, inputs[1], zero, zero, inputs[4]};
+    } else {
+      inputs[static_cast<size_t>(site_->place.operand)] = delta;
+    }
+    onnx::NodeProto& again = node(linear.op_type(), inputs, "lora_" + linear.op_type());
+    *again.mutable_attribute() = linear.attribute();
+    return again.output(0);
+  }
+
   // Adds a node to the site's graph, with one output.
   onnx::NodeProto& node(const std::string& op, const std::vector<std::string>& inputs,
                         const std::string& what) {
@@ -150,14 +162,15 @@ class Inserter {
         names_.make((site_->layer->name().empty() ? label_ : site_->layer->name()) + "/" + what));
     for (const std::string& input : inputs) node.add_input(input);
     node.add_output(what == "lora" ? "" : names_.make(label_ + "_" + what));
-    added_[site_->graph][site_->last].push_back(&node);
+    fresh_.push_back(&node);
     return node;
   }
 
   onnx::ModelProto& model_;
   FreshNames names_;
   const BranchSite* site_ = nullptr;
-  std::string label_;  // the value that the site's branch is added to
+  std::vector<onnx::NodeProto*> fresh_;  // the site's
+  std::string label_;                    // the value that the site's branch is added to
   std::map<onnx::GraphProto*, int> count_before_;
   std::map<onnx::GraphProto*, std::map<const onnx::NodeProto*, std::vector<onnx::NodeProto*>>>
       added_;

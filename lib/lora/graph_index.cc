@@ -7,7 +7,17 @@
 namespace wshare {
 namespace {
 
-// Calls `take` with every name that stands in a graph, its nodes and the graphs inside them.
+constexpr int kMostSteps = 8;  // from a constant to what adds it
+
+// Operators whose output is their first operand in another form. Further operands (shapes, axes)
+// of a constant are taken to be constant, too.
+bool changes_form(const std::string& op) {
+  static const std::unordered_set<std::string> ops = {"Identity", "Cast",      "Transpose",
+                                                      "Reshape",  "Unsqueeze", "Squeeze"};
+  return ops.count(op) != 0;
+}
+
+// Collects every name that stands in a graph, its nodes and the graphs inside them.
 class NameWalk {
  public:
   explicit NameWalk(std::unordered_set<std::string>& names) : names_(names) {}
@@ -79,8 +89,9 @@ void GraphIndex::add(onnx::GraphProto& proto, std::string scope, int32_t outer) 
       graph.producers[output] = &node;
     }
     if (node.op_type() == "Constant" && is_standard(node) && node.output_size() == 1 &&
-        node.attribute_size() == 1 && node.attribute(0).has_t()) {
-      graph.constants[node.output(0)] = node.mutable_attribute(0)->mutable_t();
+        node.attribute_size() == 1) {
+      onnx::AttributeProto& value = *node.mutable_attribute(0);
+      graph.constants[node.output(0)] = value.has_t() ? value.mutable_t() : nullptr;
     }
   }
   int index = 0;
@@ -137,10 +148,28 @@ bool GraphIndex::is_output(int32_t graph, const std::string& name) const {
 }
 
 const onnx::TensorProto* GraphIndex::constant(int32_t graph, const std::string& name) const {
-  const std::optional<int32_t> where = owner(graph, name);
-  if (!where) return nullptr;
-  const auto found = this->graph(*where).constants.find(name);
-  return found == this->graph(*where).constants.end() ? nullptr : found->second;
+  const std::optional<int32_t> owner = this->owner(graph, name);
+  if (!owner) return nullptr;
+  const auto& constants = graphs_[static_cast<size_t>(*owner)].constants;
+  const auto found = constants.find(name);
+  return found == constants.end() ? nullptr : found->second;
+}
+
+bool GraphIndex::is_constant(int32_t graph, const std::string& name) const {
+  std::string value = name;
+  for (int steps = 0; steps < kMostSteps; ++steps) {
+    const std::optional<int32_t> where = owner(graph, value);
+    if (!where) return false;
+    const IndexedGraph& place = this->graph(*where);
+    if (place.constants.count(value) != 0) return true;
+    const auto producer = place.producers.find(value);
+    if (producer == place.producers.end()) return false;
+    const onnx::NodeProto& node = *producer->second;
+    if (node.input_size() == 0 || !is_standard(node) || !changes_form(node.op_type())) return false;
+    graph = *where;
+    value = node.input(0);
+  }
+  return false;
 }
 
 const onnx::TensorShapeProto* GraphIndex::shape(int32_t graph, const std::string& name) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 namespace onnx {
+class AttributeProto;
 class GraphProto;
 class ModelProto;
 class NodeProto;
@@ -23,9 +24,8 @@ struct IndexedGraph {
   std::string scope;                             // as TensorSite::scope
   int32_t outer = -1;                            // the graph around it; none for the main graph
   std::unordered_map<std::string, int> defined;  // names, and how often
-  std::unordered_map<std::string, onnx::TensorProto*>
-      constants;  // initializers that are no inputs,
-                  // values of Constant nodes
+  // Initializers that are no inputs, and values of Constant nodes; null where a list stands there.
+  std::unordered_map<std::string, onnx::TensorProto*> constants;
   std::unordered_map<std::string, onnx::NodeProto*> producers;
   std::unordered_map<std::string, const onnx::TensorShapeProto*> shapes;  // as the model says
   std::unordered_set<std::string> inputs, outputs;
@@ -59,7 +59,12 @@ class GraphIndex {
   // True if the value `name` of `graph` is an output of it or of a graph inside it.
   bool is_output(int32_t graph, const std::string& name) const;
 
-  // The value of `name` in `graph` where it is known when the model is loaded, else null.
+  // True if the value of `name` in `graph` is known when the model is loaded: a constant, also
+  // through nodes that only change its form.
+  bool is_constant(int32_t graph, const std::string& name) const;
+
+  // The tensor that is the value of `name` in `graph`, where a tensor in the model says it; else
+  // null.
   const onnx::TensorProto* constant(int32_t graph, const std::string& name) const;
 
   // The shape that the model declares for the value `name` in `graph`, else null.

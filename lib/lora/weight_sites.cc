@@ -28,14 +28,7 @@ bool is_float(int32_t dtype) {
          dtype == onnx::TensorProto::BFLOAT16 || dtype == onnx::TensorProto::DOUBLE;
 }
 
-const onnx::AttributeProto* attribute_of(const onnx::NodeProto& node, const std::string& name) {
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.name() == name) return &attribute;
-  }
-  return nullptr;
-}
-
-int64_t int_of(const onnx::NodeProto& node, const std::string& name, int64_t otherwise) {
+int64_t int_of(const onnx::NodeProto& node, const char* name, int64_t otherwise) {
   const onnx::AttributeProto* attribute = attribute_of(node, name);
   return attribute == nullptr ? otherwise : attribute->i();
 }
@@ -156,59 +149,9 @@ class Search {
       return refuse("is read by Conv and by another operator");
     }
     const bool flips = kind == LayerKind::kGemm && int_of(*reader.node, "transB", 0) != 0;
-    onnx::NodeProto* last = last_of(kind, reader.graph, reader.node);
-    result_.sites.push_back({kind, index_.graph(reader.graph).proto, reader.node, last,
-                             bias_before_norm(reader.graph, *last), view.transposed != flips});
-  }
-
-  // The node that the branch follows. ONNX Runtime makes a Gemm of MatMul and bias where it knows
-  // the whole shape of x or that it is a matrix, and folds a constant into Conv: there it is the
-  // bias. Elsewhere the layer itself, since the bias is fused with what follows it (Gelu,
-  // LayerNormalization). Measured: docs/lora.md.
-  onnx::NodeProto* last_of(LayerKind kind, int32_t graph, onnx::NodeProto* layer) const {
-    if (kind == LayerKind::kConv || (kind == LayerKind::kMatMul && becomes_gemm(graph, *layer))) {
-      onnx::NodeProto* bias = only_reader(graph, layer->output(0), "Add");
-      if (bias != nullptr && adds_constant(graph, *bias)) return bias;
-    }
-    return layer;
-  }
-
-  // The Add(bias, y) of Add(bias, y) -> Add -> LayerNormalization.
-  onnx::NodeProto* bias_before_norm(int32_t graph, const onnx::NodeProto& layer) const {
-    onnx::NodeProto* bias = only_reader(graph, layer.output(0), "Add");
-    if (bias == nullptr || !adds_constant(graph, *bias) ||
-        index_.constant(graph, bias->input(0)) == nullptr) {
-      return nullptr;
-    }
-    const onnx::NodeProto* skip = only_reader(graph, bias->output(0), "Add");
-    if (skip == nullptr) return nullptr;
-    for (const Reader& reader : index_.readers(graph, skip->output(0))) {
-      if (reader.node->op_type() == "LayerNormalization") return bias;
-    }
-    return nullptr;
-  }
-
-  // The only reader of a value, if it is such an operator of two operands in the same graph.
-  onnx::NodeProto* only_reader(int32_t graph, const std::string& name, const char* op) const {
-    const std::vector<Reader> readers = index_.readers(graph, name);
-    if (readers.size() != 1 || readers[0].graph != graph || index_.is_output(graph, name)) {
-      return nullptr;
-    }
-    onnx::NodeProto* node = readers[0].node;
-    return node->op_type() == op && is_standard(*node) && node->output_size() == 1 ? node : nullptr;
-  }
-
-  bool adds_constant(int32_t graph, const onnx::NodeProto& add) const {
-    return add.input_size() == 2 && (index_.constant(graph, add.input(0)) != nullptr) !=
-                                        (index_.constant(graph, add.input(1)) != nullptr);
-  }
-
-  bool becomes_gemm(int32_t graph, const onnx::NodeProto& layer) const {
-    const onnx::TensorShapeProto* shape = index_.shape(graph, layer.input(0));
-    if (shape == nullptr) return index_.has_fixed_inputs();
-    return shape->dim_size() == 2 ||
-           std::all_of(shape->dim().begin(), shape->dim().end(),
-                       [](const auto& dim) { return dim.has_dim_value(); });
+    const Placement place = place_branch(index_, opset_, kind, reader.graph, reader.node);
+    result_.sites.push_back(
+        {kind, index_.graph(reader.graph).proto, reader.node, place, view.transposed != flips});
   }
 
   // Chooses which way round A · B is, and the shapes.
@@ -267,7 +210,8 @@ FoundSites SiteFinder::find(const std::string& scope, const std::string& name) c
   const IndexedGraph& place = index_.graph(*graph);
   if (place.inputs.count(name) != 0) return refused("can be overridden: it is a graph input, too");
   const auto weight = place.constants.find(name);
-  if (weight == place.constants.end()) return refused("is no initializer and no Constant");
+  if (weight == place.constants.end() || weight->second == nullptr)
+    return refused("is no initializer and no Constant");
   if (place.defined.at(name) != 1) return refused("has a name that is defined twice");
   const onnx::TensorProto& tensor = *weight->second;
   if (std::any_of(tensor.dims().begin(), tensor.dims().end(), [](int64_t d) { return d <= 0; })) {

@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "lora/graph_index.h"
+#include "lora/placement.h"
 
 namespace wshare {
-
-enum class LayerKind { kMatMul, kGemm, kConv, kGather };
 
 // One layer that reads a weight. Points into the model; nodes keep their addresses while others are
 // added.
@@ -17,10 +16,7 @@ struct BranchSite {
   LayerKind kind = LayerKind::kMatMul;
   onnx::GraphProto* graph = nullptr;
   onnx::NodeProto* layer = nullptr;
-  onnx::NodeProto* last = nullptr;  // its output 0 gets the branch: the layer, or its bias' Add
-  // An Add(bias, y) behind the layer whose operands are to change places, or null. ONNX Runtime
-  // fuses that order with the LayerNormalization after it only where a MatMul gives y.
-  onnx::NodeProto* exchanged = nullptr;
+  Placement place;
   bool transposed = false;  // computes with the transpose of the stored weight
 };
 

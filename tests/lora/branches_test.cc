@@ -196,6 +196,33 @@ TEST(AddBranches, PutsThemBehindTheBiasOfAMatrix) {
   EXPECT_EQ(texts[4], "y = Add y_before_lora y_lora_B");
 }
 
+TEST(AddBranches, KeepTheOrderWhereTwoLayersJoin) {
+  onnx::ModelProto model =
+      parse_model("float[n,4] x", "h = MatMul (x, w) k = MatMul (x, v) y = Add (h, k)");
+  std::vector<Branch> branches;
+  for (const char* name : {"w", "v"}) {
+    *model.mutable_graph()->add_initializer() = raw(name, "", onnx::TensorProto::FLOAT, {4, 4});
+    branches.push_back(branch_of(model, name));
+  }
+  add_branches(model, branches);
+  EXPECT_EQ(texts_of(model.graph()).back(), "y = Add y_before_lora y_lora_B");
+  model.mutable_graph()->mutable_output(0)->mutable_type()->mutable_tensor_type()->mutable_shape();
+  for (onnx::TensorProto& tensor : *model.mutable_graph()->mutable_initializer()) {
+    if (tensor.dims(0) == 4 && tensor.dims(1) == 4) tensor.set_raw_data(std::string(64, 'x'));
+  }
+  EXPECT_NO_THROW(onnx::checker::check_model(model));
+}
+
+TEST(AddBranches, ExchangeABiasBeforeANormalisation) {
+  onnx::ModelProto model =
+      parse_model("float[b,s,4] x, float[b,s,4] r",
+                  "h = MatMul (x, w) k = Add (c, h) m = Add (k, r) y = LayerNormalization (m, c)");
+  *model.mutable_graph()->add_initializer() = raw("w", "", onnx::TensorProto::FLOAT, {4, 4});
+  *model.mutable_graph()->add_initializer() = raw("c", "", onnx::TensorProto::FLOAT, {4});
+  add_branches(model, {branch_of(model, "w")});
+  EXPECT_EQ(texts_of(model.graph())[4], "k = Add h c");
+}
+
 TEST(AddBranches, TakesNoNameThatIsUsedAnywhere) {
   onnx::ModelProto model =
       parse_model("float[n,4] x, bool c",
