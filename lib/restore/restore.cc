@@ -7,13 +7,12 @@
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
-#include "restore/derived_tensor.h"
+#include "restore/blob_reader.h"
 #include "restore/original.h"
 #include "restore/target_file.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
-#include "util/scratch.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -48,12 +47,15 @@ struct External {
 class Restorer {
  public:
   Restorer(const fs::path& bundle, const fs::path& output, const RestoreOptions& options)
-      : bundle_(bundle), output_(output), options_(options), manifest_(load_manifest(bundle)) {
+      : bundle_(bundle),
+        output_(output),
+        options_(options),
+        manifest_(load_manifest(bundle)),
+        blobs_(bundle, manifest_, thread_count(options.threads)) {
     if (is_inside(output, bundle)) {
       throw Error(ErrorCode::kIo,
                   in_quotes(output.string()) + ": is the bundle itself or lies in it");
     }
-    blobs_.resize(manifest_.blobs.size());
   }
 
   std::vector<RestoredModel> run(const std::vector<std::string>& names) {
@@ -69,7 +71,7 @@ class Restorer {
     for (const Original* model : models) {
       const fs::path folder = output_ / model->source->folder;
       const fs::path path = folder / model->source->file;
-      result.push_back({model->name, path, false});
+      result.push_back({model->name, path, false, !model->exact});
       const RestoreRecord record = read_record(*model);
       external_of.emplace_back();
       if (options_.dry_run) continue;
@@ -94,42 +96,12 @@ class Restorer {
   }
 
  private:
-  MappedFile open_checked(const std::string& name, uint64_t size) const {
-    MappedFile file = MappedFile::open(bundle_ / name);
-    if (file.bytes().size() != size) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(name) + ": has " + std::to_string(file.bytes().size()) +
-                      " bytes, the manifest says " + std::to_string(size),
-                  "'wshare verify' lists all damage");
-    }
-    return file;
-  }
-
-  // Opens blobs as they are needed: a part of a bundle gives back what it holds.
-  Bytes bytes_of(const Extent& extent) {
-    std::optional<MappedFile>& blob = blobs_[extent.blob];
-    const BlobRecord& record = manifest_.blobs[extent.blob];
-    if (!blob) blob.emplace(open_checked(record.file, record.size));
-    return slice(blob->bytes(), extent);
-  }
-
-  Bytes checked(const Extent& extent, const ContentHash& hash, const std::string& what) {
-    const Bytes bytes = bytes_of(extent);
-    if (content_hash(bytes, thread_count(options_.threads)) != hash) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
-                      " is damaged: its bytes do not have the manifest's hash",
-                  "'wshare verify' lists all damage");
-    }
-    return bytes;
-  }
-
   RestoreRecord read_record(const Original& original) {
     const SourceRecord& source = *original.source;
     const ModelRecord& model = *original.model;
-    const Bytes bytes =
-        checked(source.record, source.record_hash, "the record of " + in_quotes(original.name));
-    const MappedFile file = open_checked(model.file, model.size);
+    const Bytes bytes = blobs_.bytes(source.record, source.record_hash,
+                                     "the record of " + in_quotes(original.name));
+    const MappedFile file = open_sized(bundle_, model.file, model.size);
     if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
@@ -169,6 +141,18 @@ class Restorer {
     }
   }
 
+  [[noreturn]] static void refuse_size(const Original& model, const std::string& given) {
+    throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": gives " + given +
+                                         " bytes back, the original had " +
+                                         std::to_string(model.source->size));
+  }
+
+  // Nothing is written beyond the end of the original, however often a record names a tensor.
+  static void check_size(const Original& model, uint64_t at, uint64_t size) {
+    if (at > model.source->size || size > model.source->size - at)
+      refuse_size(model, "over " + std::to_string(model.source->size));
+  }
+
   TargetFile write_model(const Original& model, const RestoreRecord& record, const fs::path& path) {
     claim(path);
     folders_.make(path.parent_path());
@@ -180,14 +164,14 @@ class Restorer {
       }
       target.file().write(literal.first(static_cast<size_t>(run.literal_size)));
       literal = literal.subspan(static_cast<size_t>(run.literal_size));
-      target.file().write(tensor_bytes(model, run.tensor));
+      const OriginalTensor& payload = tensor(model, run.tensor);
+      const uint64_t at = target.file().offset();
+      check_size(model, at, size_of(payload));
+      blobs_.write_tensor(model.name, payload, [&](Bytes bytes) { target.file().write(bytes); });
     }
     target.file().write(literal);
-    if (target.file().offset() != model.source->size) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(model.name) + ": gives " + std::to_string(target.file().offset()) +
-                      " bytes back, the original had " + std::to_string(model.source->size));
-    }
+    const uint64_t written = target.file().offset();
+    if (written != model.source->size) refuse_size(model, std::to_string(written));
     return target;
   }
 
@@ -210,46 +194,34 @@ class Restorer {
     }
     External& external = at->second;
     for (const ExternalPiece& piece : record.pieces) {
-      uint64_t size = piece.value;
-      if (piece.kind != ExternalPiece::Kind::kZeros) {
-        const Bytes bytes = piece_bytes(model, piece);
-        size = bytes.size();
-        require_inside(model, external, piece.offset, size);
-        external.target.file().write_at(piece.offset, bytes);
-      }
-      require_inside(model, external, piece.offset, size);
+      const uint64_t size = write_piece(model, piece, external);
       external.covered.emplace_back(piece.offset, piece.offset + size);
     }
     return path;
   }
 
-  // The bytes live until the next call.
-  Bytes tensor_bytes(const Original& model, uint64_t index) {
-    const OriginalTensor& record = tensor(model, index);
-    if (record.extent)
-      return checked(*record.extent, record.hash, "tensor " + in_quotes(record.name));
-    derived_ = Scratch();
-    const Bytes bytes = derive_tensor(
-        record, [&](const Extent& at) { return bytes_of(at); }, derived_);
-    if (record.derivation->exact &&
-        content_hash(bytes, thread_count(options_.threads)) != record.hash) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(model.name) + ": tensor " + in_quotes(record.name) +
-                      " does not come back as it was: what it is computed from is damaged",
-                  "'wshare verify' lists all damage");
+  // Writes `piece` to its place and returns its size.
+  uint64_t write_piece(const Original& model, const ExternalPiece& piece, External& external) {
+    OutputFile& file = external.target.file();
+    if (piece.kind == ExternalPiece::Kind::kZeros) {
+      require_inside(model, external, piece.offset, piece.value);
+      return piece.value;
     }
-    return bytes;
-  }
-
-  Bytes piece_bytes(const Original& model, const ExternalPiece& piece) {
-    if (piece.kind == ExternalPiece::Kind::kTensor) return tensor_bytes(model, piece.value);
-    if (piece.value >= manifest_.gaps.size()) {
-      throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record names gap " +
-                                           std::to_string(piece.value) + ", there are " +
-                                           std::to_string(manifest_.gaps.size()));
+    if (piece.kind == ExternalPiece::Kind::kGap) {
+      const Bytes bytes = blobs_.gap(model.name, piece.value);
+      require_inside(model, external, piece.offset, bytes.size());
+      file.write_at(piece.offset, bytes);
+      return bytes.size();
     }
-    const GapRecord& gap = manifest_.gaps[static_cast<size_t>(piece.value)];
-    return checked(gap.extent, gap.hash, "gap " + std::to_string(piece.value));
+    const OriginalTensor& record = tensor(model, piece.value);
+    const uint64_t size = size_of(record);
+    require_inside(model, external, piece.offset, size);
+    uint64_t offset = piece.offset;
+    blobs_.write_tensor(model.name, record, [&](Bytes bytes) {
+      file.write_at(offset, bytes);
+      offset += bytes.size();
+    });
+    return size;
   }
 
   static void require_inside(const Original& model, const External& external, uint64_t offset,
@@ -266,8 +238,7 @@ class Restorer {
   fs::path output_;
   RestoreOptions options_;
   Manifest manifest_;
-  std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest
-  Scratch derived_;
+  BlobReader blobs_;
   std::set<fs::path> claimed_;
   MadeFolders folders_;  // before the files in them, so that it is destroyed after these
   std::map<fs::path, External> externals_;

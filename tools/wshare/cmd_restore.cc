@@ -23,15 +23,18 @@ void print_models(const Context& context, const std::vector<RestoredModel>& mode
     for (const RestoredModel& model : models) {
       json["models"].push_back({{"name", model.name},
                                 {"path", model.path.lexically_relative(output).string()},
-                                {"identical", model.identical}});
+                                {"identical", model.identical},
+                                {"approximate", model.approximate}});
     }
     print_json(context.out, json);
     return;
   }
   std::vector<std::vector<std::string>> rows;
   for (const RestoredModel& model : models) {
-    rows.push_back(
-        {model.name, model.path.string(), model.identical ? "identical" : "same content"});
+    const char* said = model.identical     ? "identical"
+                       : model.approximate ? "approximate, there are no residuals"
+                                           : "same content";
+    rows.push_back({model.name, model.path.string(), said});
   }
   print_table(context.out, rows, 0);
 }

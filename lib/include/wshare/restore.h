@@ -15,9 +15,11 @@ struct RestoreOptions {
 struct RestoredModel {
   std::string name;
   std::filesystem::path path;  // of the .onnx, below the output folder
-  // True: the .onnx and its external files are the originals byte for byte. False: an external file
-  // also held tensors of models that were not restored with it; those bytes are zero.
+  // True: the .onnx and its external files are the originals byte for byte. False: it is
+  // approximate, or an external file also held tensors of models that were not restored with it;
+  // those bytes are zero.
   bool identical = false;
+  bool approximate = false;  // the bundle has no residuals: merged weights came back rounded
 };
 
 // Writes the originals of the models `names` (all when empty) of the bundle into the folder

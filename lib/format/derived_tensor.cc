@@ -1,0 +1,102 @@
+#include "format/derived_tensor.h"
+
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "format/dtype.h"
+#include "format/matrix.h"
+#include "format/residual.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+using Bytes = std::span<const std::byte>;
+using BytesOf = std::function<Bytes(const Extent&)>;
+
+struct MatrixShape {
+  uint64_t rows, cols;
+};
+
+// A tensor as a matrix: the first dimension against all others. Where the first is 0, the product
+// of the others may be anything.
+MatrixShape matrix_shape(const std::vector<int64_t>& shape) {
+  if (shape.empty()) return {1, 1};
+  const std::optional<uint64_t> cols = element_count(std::span(shape).subspan(1));
+  if (!cols) throw Error(ErrorCode::kInvalid, "its shape is too large");
+  return {static_cast<uint64_t>(shape[0]), *cols};
+}
+
+Dtype float_type(const std::string& name) {
+  const std::optional<Dtype> dtype = find_dtype(std::string_view(name));
+  if (!dtype || !float_format(dtype->code)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + " is no float type");
+  }
+  return *dtype;
+}
+
+void check_matrix(const char* what, const std::optional<MatrixRecord>& matrix, uint64_t rows,
+                  uint64_t cols) {
+  if (!matrix) return;
+  const Dtype dtype = float_type(matrix->dtype);
+  const int64_t shape[] = {static_cast<int64_t>(rows), static_cast<int64_t>(cols)};
+  const std::optional<uint64_t> needed = byte_size(dtype, shape);
+  if (needed == matrix->extent.size) return;
+  throw Error(ErrorCode::kInvalid,
+              std::string(what) + " has " + std::to_string(matrix->extent.size) + " bytes, [" +
+                  std::to_string(rows) + "," + std::to_string(cols) + "] of " + matrix->dtype +
+                  " needs " + (needed ? std::to_string(*needed) : "too many"));
+}
+
+std::optional<MatrixView> view_of(const std::optional<MatrixRecord>& matrix, uint64_t rows,
+                                  uint64_t cols, const BytesOf& bytes_of) {
+  if (!matrix) return std::nullopt;
+  return MatrixView{bytes_of(matrix->extent), float_type(matrix->dtype).code, rows, cols,
+                    matrix->transposed};
+}
+
+template <typename Call>
+void name_tensor(const OriginalTensor& tensor, const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    throw Error(error.code(), "tensor " + in_quotes(tensor.name) + ": " + error.what(),
+                error.hint());
+  }
+}
+
+}  // namespace
+
+void check_derivation(const OriginalTensor& tensor) {
+  name_tensor(tensor, [&] {
+    const DerivationRecord& derivation = *tensor.derivation;
+    const auto [rows, cols] = matrix_shape(tensor.shape);
+    float_type(tensor.dtype);
+    if (!std::isfinite(derivation.multiplier))
+      throw Error(ErrorCode::kInvalid, "its multiplier is not finite");
+    check_matrix("its base", derivation.base, rows, cols);
+    check_matrix("its left factor", derivation.left, rows, derivation.rank);
+    check_matrix("its right factor", derivation.right, derivation.rank, cols);
+  });
+}
+
+void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const ByteSink& write) {
+  check_derivation(tensor);
+  name_tensor(tensor, [&] {
+    const DerivationRecord& derivation = *tensor.derivation;
+    const auto [rows, cols] = matrix_shape(tensor.shape);
+    const Prediction prediction{float_type(tensor.dtype).code,
+                                rows,
+                                cols,
+                                view_of(derivation.base, rows, cols, bytes_of),
+                                derivation.multiplier,
+                                view_of(derivation.left, rows, derivation.rank, bytes_of),
+                                view_of(derivation.right, derivation.rank, cols, bytes_of)};
+    decode_residual(prediction,
+                    derivation.residual.size > 0 ? bytes_of(derivation.residual) : Bytes(), write);
+  });
+}
+
+}  // namespace wshare
