@@ -6,6 +6,8 @@
 #include <optional>
 #include <tuple>
 
+#include "format/adapter_file.h"
+#include "format/derived_tensor.h"
 #include "format/dtype.h"
 #include "format/manifest.h"
 #include "format/onnx_wire.h"
@@ -43,6 +45,9 @@ class Verifier {
     }
     check_blobs(*manifest);
     for (const ModelRecord& model : manifest->models) check_model(*manifest, model);
+    for (const TaskRecord& task : manifest->tasks) check_adapter(*manifest, task);
+    check_derived(*manifest);
+    check_unchanged(*manifest);
     std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
       return std::tie(a.file, a.tensor, a.kind) < std::tie(b.file, b.tensor, b.kind);
     });
@@ -82,7 +87,13 @@ class Verifier {
       }
       add_source(claims, model.source, model.name);
     }
-    for (const TaskRecord& task : manifest.tasks) add_source(claims, task.source, task.name);
+    for (const TaskRecord& task : manifest.tasks) {
+      add_source(claims, task.source, task.name);
+      for (const OriginalTensor& tensor : task.tensors) {
+        if (!tensor.extent) continue;
+        claims[tensor.extent->blob].push_back({*tensor.extent, tensor.hash, tensor.name});
+      }
+    }
     for (const GapRecord& gap : manifest.gaps)
       claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
     for (std::vector<Claim>& list : claims) {
@@ -102,27 +113,97 @@ class Verifier {
 
   void check_blobs(const Manifest& manifest) {
     const std::vector<std::vector<Claim>> claims = claims_of(manifest);
+    blobs_.resize(manifest.blobs.size());
     for (size_t b = 0; b < manifest.blobs.size(); ++b) {
-      const std::string& name = manifest.blobs[b].file;
-      const std::optional<MappedFile> file = open(name, manifest.blobs[b].size);
+      const BlobRecord& record = manifest.blobs[b];
+      std::optional<MappedFile> file = open(record.file, record.size);
       if (!file) continue;
-      const Bytes bytes = file->bytes();
-      const std::optional<ContentHash>& whole = manifest.blobs[b].hash;
-      if (whole && content_hash(bytes, threads_) != *whole) {
-        add("hash", name, "", "does not have the manifest's hash");
+      const size_t before = findings_.size();
+      check_blob(record, file->bytes(), claims[b]);
+      if (findings_.size() == before) blobs_[b].emplace(std::move(*file));
+    }
+  }
+
+  void check_blob(const BlobRecord& record, Bytes bytes, const std::vector<Claim>& claims) {
+    if (record.hash && content_hash(bytes, threads_) != *record.hash) {
+      add("hash", record.file, "", "does not have the manifest's hash");
+    }
+    parallel_for(claims.size(), threads_, [&](size_t i) {
+      const Claim& claim = claims[i];
+      if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
+      add("hash", record.file, claim.tensor,
+          std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
+              " do not have the manifest's hash");
+    });
+    if (!record.hash) check_padding(record.file, bytes, claims);
+  }
+
+  // An adapter must hold what the manifest says of it.
+  void check_adapter(const Manifest& manifest, const TaskRecord& task) {
+    if (!task.adapter || !blobs_[*task.adapter]) return;
+    const std::string& file = manifest.blobs[*task.adapter].file;
+    try {
+      const std::vector<NamedTensor> held = read_adapter(blobs_[*task.adapter]->bytes());
+      const auto equal = [](const NamedTensor& tensor, const ParameterRecord& parameter) {
+        return tensor.name == parameter.name && tensor.shape == parameter.shape &&
+               tensor.dtype == find_dtype(std::string_view(parameter.dtype))->code;
+      };
+      if (std::equal(held.begin(), held.end(), task.parameters.begin(), task.parameters.end(),
+                     equal)) {
+        return;
       }
-      parallel_for(claims[b].size(), threads_, [&](size_t i) {
-        const Claim& claim = claims[b][i];
-        if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
-        add("hash", name, claim.tensor,
-            std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
-                " do not have the manifest's hash");
-      });
-      if (!whole) check_padding(name, bytes, claims[b]);
+      add("adapter", file, "", "does not hold the parameters that the manifest names");
+    } catch (const Error& error) {
+      add("adapter", file, "", error.what());
+    }
+  }
+
+  // What restore computes must come out as it was. Where a part of it is damaged, that has been
+  // said already.
+  void check_derived(const Manifest& manifest) {
+    std::vector<const OriginalTensor*> derived;
+    for (const TaskRecord& task : manifest.tasks) {
+      for (const OriginalTensor& tensor : task.tensors) {
+        if (tensor.derivation && are_whole(*tensor.derivation)) derived.push_back(&tensor);
+      }
+    }
+    parallel_for(derived.size(), threads_, [&](size_t i) {
+      const OriginalTensor& tensor = *derived[i];
+      const std::string& file = manifest.blobs[place_of(*tensor.derivation)].file;
       try {
-        file->check_unchanged();
+        ContentHasher hasher;
+        derive_tensor(
+            tensor, [&](const Extent& at) { return slice(blobs_[at.blob]->bytes(), at); },
+            [&](Bytes bytes) { hasher.update(bytes); });
+        if (!tensor.derivation->exact || hasher.digest() == tensor.hash) return;
+        add("derived", file, tensor.name, "does not come back as the manifest says");
       } catch (const Error& error) {
-        add("changed", name, "", error.what());
+        add("derived", file, tensor.name, error.what());
+      }
+    });
+  }
+
+  bool are_whole(const DerivationRecord& derivation) const {
+    if (derivation.residual.size > 0 && !blobs_[derivation.residual.blob]) return false;
+    for (const auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
+      if (*matrix && !blobs_[(*matrix)->extent.blob]) return false;
+    }
+    return true;
+  }
+
+  // The blob that is the tensor's own: of its residual, else of its factors.
+  static uint32_t place_of(const DerivationRecord& derivation) {
+    if (derivation.residual.size > 0) return derivation.residual.blob;
+    return derivation.left ? derivation.left->extent.blob : derivation.base->extent.blob;
+  }
+
+  void check_unchanged(const Manifest& manifest) {
+    for (size_t b = 0; b < blobs_.size(); ++b) {
+      if (!blobs_[b]) continue;
+      try {
+        blobs_[b]->check_unchanged();
+      } catch (const Error& error) {
+        add("changed", manifest.blobs[b].file, "", error.what());
       }
     }
   }
@@ -184,6 +265,7 @@ class Verifier {
 
   fs::path folder_;
   unsigned threads_;
+  std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest, those without a finding
   std::mutex mutex_;
   std::vector<Finding> findings_;
 };

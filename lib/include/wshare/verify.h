@@ -8,7 +8,7 @@ namespace wshare {
 
 // One thing that is wrong with a bundle.
 struct Finding {
-  std::string kind;  // manifest, missing, size, hash, padding, reference
+  std::string kind;  // as in docs/cli.md
   std::string file;
   std::string tensor;  // or empty
   std::string message;
@@ -16,7 +16,8 @@ struct Finding {
 
 // Checks every byte of the bundle in `folder` against its manifest and returns all that is wrong:
 // the manifest itself, sizes, the hash of every model file and every extent, zeros between extents,
-// and that each model refers to exactly the extents that the manifest names.
+// that each model refers to exactly the extents that the manifest names, that adapters hold the
+// parameters that it names, and that the tensors which restore computes come out as they were.
 //
 // Throws Error(kIo) if there is no manifest, Error(kUnsupported) if its version is newer.
 std::vector<Finding> verify(const std::filesystem::path& folder, unsigned threads);
