@@ -53,7 +53,9 @@ class TaskReport {
     const bool is_factor_of_pair = match.tensor_class == TensorClass::kLora;
     if (is_factor_of_pair && !task_.changes.unmerged.empty()) return;  // one row for each pair
     const TensorRef& tensor = of_task(match.b);
-    if (tensor.bytes.size() < min_bytes_) return;
+    const bool travels =
+        task_.changes.merged.count(index) != 0 || task_.changes.vectors.count(index) != 0;
+    if (tensor.bytes.size() < min_bytes_ && !travels) return;
     ExtractedTensor row;
     row.base_tensor = base_name(match.a);
     row.task_tensor = full_name(tensor);
@@ -143,6 +145,22 @@ uint64_t base_bytes(const Draft& draft, const Manifest& manifest) {
   return bytes;
 }
 
+// What serves the task: an adapter, or a model.
+std::optional<ContentHash> served_by(const Manifest& manifest, const TaskRecord& task) {
+  if (task.adapter) return manifest.blobs[*task.adapter].hash;
+  if (!task.model.empty()) return find_model(manifest, task.model).hash;
+  return std::nullopt;
+}
+
+std::string same_as(const Manifest& manifest, size_t t) {
+  const std::optional<ContentHash> served = served_by(manifest, manifest.tasks[t]);
+  if (!served) return manifest.tasks[t].base;
+  for (size_t i = 0; i < t; ++i) {
+    if (served_by(manifest, manifest.tasks[i]) == served) return manifest.tasks[i].name;
+  }
+  return "";
+}
+
 }  // namespace
 
 ExtractReport make_report(const Draft& draft, const std::vector<ExtractTask>& tasks,
@@ -157,6 +175,7 @@ ExtractReport make_report(const Draft& draft, const std::vector<ExtractTask>& ta
     ExtractedTask& out = report.tasks.emplace_back();
     out.name = tasks[i].input.name;
     out.source = tasks[i].input.path.filename().string();
+    out.same_as = same_as(manifest, i);
     out.reasons = tasks[i].changes.reasons;
     out.bytes_in = tasks[i].bytes_in;
     out.adapter_bytes = tasks[i].adapter.size();

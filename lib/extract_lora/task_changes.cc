@@ -173,9 +173,14 @@ class Finder {
     if (options_.exact && !is_power_of_two(module.scaling)) {
       return refuse("is scaled by no power of two, which rounds B (--exact)");
     }
-    changes_.unmerged.push_back(store_pair(index, base, site->second));
+    UnmergedPair pair = store_pair(index, base, site->second);
+    if (!std::isfinite(pair.max_abs_error)) return refuse("is not finite when scaled");
+    if (options_.exact && !pair.predicted) return refuse("loses bits when scaled (--exact)");
+    changes_.unmerged.push_back(pair);
   }
 
+  // B of the task is the stored one divided by the scaling, which rounds unless that is a power of
+  // two.
   UnmergedPair store_pair(size_t index, int32_t base, const BaseSite& site) const {
     const LoraModule& module = changes_.comparison.lora_b[index];
     UnmergedPair pair;
@@ -193,17 +198,13 @@ class Finder {
     copy_matrix(conv ? transpose_of(pair.b) : pair.b, module.scaling, b);
     pair.factors.a = a;
     pair.factors.b = b;
-    pair.b_residual = pair_residual(pair, module.scaling);
-    return pair;
-  }
-
-  // B of the task is the stored one divided by the scaling, which rounds unless that is a power of
-  // two.
-  std::span<const std::byte> pair_residual(const UnmergedPair& pair, double scaling) const {
-    if (!options_.residual) return {};
     std::string coded;
-    encode_residual(prediction_of_b(pair, scaling), pair.b.bytes, sink_to(coded));
-    return keep(coded, scratch_);
+    const ResidualReport report =
+        encode_residual(prediction_of_b(pair, module.scaling), pair.b.bytes, sink_to(coded));
+    pair.predicted = report.differing_elements == 0;
+    pair.max_abs_error = report.max_abs_error;
+    if (options_.residual) pair.b_residual = keep(coded, scratch_);
+    return pair;
   }
 
   // Every operand that both graphs read at one place must be what the base has there, but for the
@@ -255,12 +256,20 @@ class Finder {
     const std::string name = name_of(of_task(match.b));
     const auto notes = changes_.notes.find(index);
     if (notes != changes_.notes.end()) return name + ": " + notes->second.front();
+    if (match.a == kAbsent) return name + " has no counterpart in the base";
     if (match.tensor_class == TensorClass::kLowRank && options_.exact) {
       return name + " is the base's plus a low rank and rounding, which is not exact (--exact)";
     }
     if (match.tensor_class == TensorClass::kCast) {
       return name + " is the base's in another element type";
     }
+    if (match.delta && match.delta->kind == DeltaKind::kNotFinite) {
+      return name + " or the base's holds NaN or infinity";
+    }
+    if (match.delta && match.delta->kind == DeltaKind::kFewRows) {
+      return name + " differs from the base's in a few rows or columns, which is no LoRA";
+    }
+    if (!match.delta) return name + " has other values than the base's";
     return name + " is not the base's tensor plus a low rank";
   }
 

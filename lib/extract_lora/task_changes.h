@@ -34,6 +34,8 @@ struct UnmergedPair {
   StoredFactors factors;
   MatrixView a, b;                        // the task's own tensors, seen as [in, rank], [rank, out]
   std::span<const std::byte> b_residual;  // what makes b of factors.b / scaling
+  bool predicted = false;                 // that is b without a residual
+  double max_abs_error = 0;               // of it; not finite if B or the stored one is not
 };
 
 // What a task is to the base.

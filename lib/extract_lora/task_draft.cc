@@ -171,7 +171,7 @@ class Originals {
     b.derivation->multiplier = 1 / module.scaling;
     b.derivation->residual_offset = residual;
     b.derivation->residual_size = pair.b_residual.size();
-    b.derivation->exact = has_residual_;
+    b.derivation->exact = has_residual_ || pair.predicted;
   }
 
   // Equal to a tensor of the base, its transpose, or only in the task.

@@ -2,71 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "compare/transformer.h"
+#include "extract_lora/extract_test.h"
 #include "format/manifest.h"
-#include "support/cli_test.h"
-#include "wshare/extract_lora.h"
-#include "wshare/restore.h"
-#include "wshare/verify.h"
 
 namespace wshare::test {
 namespace {
 
-constexpr int kLayers = 2;
-
-class ExtractLora : public CliTest {
- protected:
-  ExtractReport extract(const std::vector<std::string>& tasks, const std::string& base,
-                        const std::function<void(ExtractOptions&)>& set = {}) {
-    ExtractOptions options;
-    if (!base.empty()) options.base = path("in/" + base);
-    if (set) set(options);
-    std::vector<std::string> paths;
-    for (const std::string& task : tasks) paths.push_back(path("in/" + task));
-    return extract_lora(resolve_inputs(paths), temp_ / "bundle", options);
-  }
-
-  // Expects the bundle to verify and to give `files` back byte for byte.
-  void expect_whole(const std::vector<std::string>& files) {
-    for (const Finding& finding : verify(temp_ / "bundle", 2)) {
-      ADD_FAILURE() << finding.kind << ": " << finding.file << ": " << finding.message;
-    }
-    for (const RestoredModel& model : restore(temp_ / "bundle", {}, temp_ / "back", {})) {
-      EXPECT_TRUE(model.identical) << model.name;
-    }
-    for (const std::string& file : files) {
-      EXPECT_TRUE(read_file(temp_ / ("back/" + file)) == read_file(temp_ / ("in/" + file))) << file;
-    }
-  }
-
-  // Adds "base.onnx" and, merged into each of `modules`, an update of rank `rank`, "task.onnx".
-  void add_merged(const std::vector<std::string>& modules, int64_t rank, Export exported = {},
-                  Export exported_base = {}) {
-    const Weights base = encoder_weights(kLayers, 7);
-    Weights task = base;
-    uint64_t seed = 1000;
-    for (const std::string& module : modules) {
-      Matrix& weight = task.at(module);
-      weight = sum(weight, low_rank(weight.rows, weight.cols, rank, seed += 10));
-    }
-    add("base.onnx", cast_to_float(export_encoder(base, kLayers, exported_base).model));
-    exported.first_number += 3;
-    add("task.onnx", cast_to_float(export_encoder(task, kLayers, exported).model));
-  }
-
-  static onnx::ModelProto cast_to_float(onnx::ModelProto model) {
-    for (onnx::NodeProto& node : *model.mutable_graph()->mutable_node()) {
-      if (node.op_type() != "Cast") continue;
-      onnx::AttributeProto& to = *node.add_attribute();
-      to.set_name("to");
-      to.set_type(onnx::AttributeProto::INT);
-      to.set_i(Proto::FLOAT);
-    }
-    return model;
-  }
-};
+using ExtractLora = ExtractTest;
 
 TEST_F(ExtractLora, MakesAnAdapterOfAMergedTask) {
   add_merged({"0.q", "0.v", "1.up"}, 3);

@@ -39,6 +39,7 @@ ordered_json task_json(const ExtractedTask& task) {
                     {"source", task.source},
                     {"adapter", task.adapter.empty() ? ordered_json() : ordered_json(task.adapter)},
                     {"model", task.model.empty() ? ordered_json() : ordered_json(task.model)},
+                    {"same_as", task.same_as.empty() ? ordered_json() : ordered_json(task.same_as)},
                     {"reasons", task.reasons},
                     {"bytes_in", task.bytes_in},
                     {"adapter_bytes", task.adapter_bytes},
@@ -94,7 +95,9 @@ std::string summary_of(const ExtractedTask& task) {
     text += group.least == group.most ? fmt::format(", rank {}", group.most)
                                       : fmt::format(", rank {} to {}", group.least, group.most);
   }
-  return text.empty() ? "nothing changed" : text;
+  if (text.empty()) text = task.reasons.empty() ? "nothing changed" : "no weight changed";
+  if (!task.same_as.empty()) text += fmt::format("; the same as {}", in_quotes(task.same_as));
+  return text;
 }
 
 }  // namespace

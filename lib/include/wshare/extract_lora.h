@@ -53,8 +53,10 @@ struct ExtractedTensor {
 
 struct ExtractedTask {
   std::string name, source;
-  std::string adapter;               // file in the bundle; empty: none
-  std::string model;                 // file in the bundle of a model of its own; empty: none
+  std::string adapter;  // file in the bundle; empty: none
+  std::string model;    // file in the bundle of a model of its own; empty: none
+  // The base, or an earlier task, that is served by the same bytes; empty: none.
+  std::string same_as;
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
   uint64_t bytes_in = 0;             // of the model file and its external files
   uint64_t adapter_bytes = 0, residual_bytes = 0;
