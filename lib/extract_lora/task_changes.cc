@@ -269,6 +269,9 @@ class Finder {
     if (match.delta && match.delta->kind == DeltaKind::kFewRows) {
       return name + " differs from the base's in a few rows or columns, which is no LoRA";
     }
+    if (of_task(match.b).shape != of_base(match.a).shape && !match.delta) {
+      return name + " has another shape than the base's";
+    }
     if (!match.delta) return name + " has other values than the base's";
     return name + " is not the base's tensor plus a low rank";
   }

@@ -1,5 +1,6 @@
 #include "inspect/inspect_bundle.h"
 
+#include <algorithm>
 #include <set>
 
 #include "format/manifest.h"
@@ -32,7 +33,28 @@ std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
     for (const TensorRecord& tensor : model.tensors) used.insert(tensor.extent.blob);
     for (const uint32_t blob : used) blobs[blob].models.push_back(model.name);
   }
+  for (const TaskRecord& task : manifest.tasks) {
+    if (task.adapter) blobs[*task.adapter].models.push_back(task.name);
+  }
   return blobs;
+}
+
+InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
+  InspectedTask out;
+  out.name = task.name;
+  out.base = task.base;
+  if (task.adapter) {
+    out.adapter = manifest.blobs[*task.adapter].file;
+    out.adapter_bytes = manifest.blobs[*task.adapter].size;
+  }
+  if (!task.model.empty()) out.model = find_model(manifest, task.model).file;
+  out.parameters = task.parameters.size();
+  for (const OriginalTensor& tensor : task.tensors) {
+    if (!tensor.derivation) continue;
+    out.residual_bytes += tensor.derivation->residual.size;
+    out.restorable = out.restorable && tensor.derivation->exact;
+  }
+  return out;
 }
 
 }  // namespace
@@ -51,6 +73,15 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
     inspection.predicted_bundle_bytes += model.bytes;
     model.bytes += model.own_bytes + model.shared_bytes;  // the parts of blobs that it needs
     inspection.input_bytes += model.bytes;
+  }
+  for (const TaskRecord& task : manifest.tasks) {
+    inspection.tasks.push_back(look_at(manifest, task));
+    if (!task.model.empty()) continue;
+    const auto base =
+        std::find_if(manifest.models.begin(), manifest.models.end(),
+                     [&](const ModelRecord& model) { return model.name == task.base; });
+    const auto m = static_cast<size_t>(base - manifest.models.begin());
+    inspection.input_bytes += inspection.models[m].bytes + inspection.tasks.back().adapter_bytes;
   }
   return inspection;
 }

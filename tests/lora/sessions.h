@@ -22,8 +22,8 @@ struct Feed {
   std::string bytes;
 };
 
-constexpr std::array kLevels = {ORT_DISABLE_ALL, ORT_ENABLE_BASIC, ORT_ENABLE_EXTENDED,
-                                ORT_ENABLE_ALL};
+inline constexpr std::array kLevels = {ORT_DISABLE_ALL, ORT_ENABLE_BASIC, ORT_ENABLE_EXTENDED,
+                                       ORT_ENABLE_ALL};
 
 // The outputs of a run.
 struct Outputs {
@@ -58,15 +58,7 @@ inline std::vector<double> values_of(const std::string& bytes, int type) {
   return values;
 }
 
-// Runs `model` with one thread: sums are then taken in one order.
-inline Outputs run(const onnx::ModelProto& model, GraphOptimizationLevel level,
-                   const std::vector<Feed>& feeds) {
-  static Ort::Env environment(ORT_LOGGING_LEVEL_FATAL, "lora_test");
-  Ort::SessionOptions options;
-  options.SetIntraOpNumThreads(1);
-  options.SetGraphOptimizationLevel(level);
-  const std::string text = model.SerializeAsString();
-  Ort::Session session(environment, text.data(), text.size(), options);
+inline Outputs run(Ort::Session& session, const std::vector<Feed>& feeds) {
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   std::vector<Ort::Value> values;
   std::vector<const char*> names, out_names;
@@ -87,6 +79,18 @@ inline Outputs run(const onnx::ModelProto& model, GraphOptimizationLevel level,
         values_of(outputs.bytes.back(), value.GetTensorTypeAndShapeInfo().GetElementType()));
   }
   return outputs;
+}
+
+// Runs `model` with one thread: sums are then taken in one order.
+inline Outputs run(const onnx::ModelProto& model, GraphOptimizationLevel level,
+                   const std::vector<Feed>& feeds) {
+  static Ort::Env environment(ORT_LOGGING_LEVEL_FATAL, "lora_test");
+  Ort::SessionOptions options;
+  options.SetIntraOpNumThreads(1);
+  options.SetGraphOptimizationLevel(level);
+  const std::string text = model.SerializeAsString();
+  Ort::Session session(environment, text.data(), text.size(), options);
+  return run(session, feeds);
 }
 
 // The largest difference of two runs over the largest value.

@@ -87,6 +87,18 @@ Json to_json(const Inspection& inspection) {
   for (const InspectedBlob& blob : inspection.blobs) {
     json["blobs"].push_back({{"file", blob.file}, {"bytes", blob.bytes}, {"models", blob.models}});
   }
+  if (inspection.tasks.empty()) return json;
+  json["tasks"] = Json::array();
+  for (const InspectedTask& task : inspection.tasks) {
+    json["tasks"].push_back({{"name", task.name},
+                             {"base", task.base},
+                             {"adapter", task.adapter.empty() ? Json() : Json(task.adapter)},
+                             {"model", task.model.empty() ? Json() : Json(task.model)},
+                             {"adapter_bytes", task.adapter_bytes},
+                             {"residual_bytes", task.residual_bytes},
+                             {"parameters", task.parameters},
+                             {"restorable", task.restorable}});
+  }
   return json;
 }
 

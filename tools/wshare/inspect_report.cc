@@ -159,6 +159,20 @@ void print_blobs(std::ostream& out, const Inspection& inspection) {
   print_rows(out, rows, 1);
 }
 
+void print_tasks(std::ostream& out, const Inspection& inspection) {
+  if (inspection.tasks.empty()) return;
+  Rows rows = {{"adapter", "parameters", "residual", "own model", "base", "task"}};
+  for (const InspectedTask& task : inspection.tasks) {
+    const bool has_adapter = !task.adapter.empty();
+    rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
+                    has_adapter ? std::to_string(task.parameters) : "-",
+                    task.residual_bytes > 0 ? format_bytes(task.residual_bytes) : "-",
+                    task.model.empty() ? "-" : fit(task.model, 30), fit(task.base, 30), task.name});
+  }
+  out << '\n';
+  print_rows(out, rows, 3);
+}
+
 void print_duplicates(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   out << '\n';
   if (inspection.duplicates.empty()) {
@@ -266,6 +280,7 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
   print_models(out, inspection, view);
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
   print_blobs(out, inspection);
+  print_tasks(out, inspection);
   print_duplicates(out, inspection, view);
   print_matrix(out, inspection, view);
   print_twins(out, inspection, view);

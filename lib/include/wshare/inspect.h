@@ -74,21 +74,34 @@ struct TransposedTwin {
 struct InspectedBlob {
   std::string file;
   uint64_t bytes = 0;
-  std::vector<std::string> models;  // whose sessions read it; none for what only restore reads
+  // Whose sessions read it: models, of an adapter its task; none for what only restore reads.
+  std::vector<std::string> models;
+};
+
+// A task of a bundle that extract-lora made. A file is empty where the task has none.
+struct InspectedTask {
+  std::string name, base;
+  std::string adapter, model;  // files
+  uint64_t adapter_bytes = 0, residual_bytes = 0;
+  uint64_t parameters = 0;  // of the adapter
+  bool restorable = true;   // false: restore gives it back approximately
 };
 
 struct Inspection {
   std::string bundle;  // the folder as given, when one bundle was looked at; else empty
   std::vector<InspectedModel> models;
-  uint64_t input_bytes = 0;     // of all files, each once; for a bundle the sum over its models
-  uint64_t total_bytes = 0;     // of all tensors of all models
-  uint64_t distinct_bytes = 0;  // the same, equal contents counted once
-  uint64_t shared_bytes = 0;    // used by two models or more, once
+  // Of all files, each once; for a bundle the sum over its models, and for each task with an
+  // adapter what it and its base have.
+  uint64_t input_bytes = 0;
+  uint64_t total_bytes = 0;                  // of all tensors of all models
+  uint64_t distinct_bytes = 0;               // the same, equal contents counted once
+  uint64_t shared_bytes = 0;                 // used by two models or more, once
   std::optional<uint64_t> transposed_bytes;  // of `twins`; none for a bundle: weights were not read
   uint64_t predicted_bundle_bytes = 0;       // what dedupe would write; for a bundle what it has
   std::vector<Duplicate> duplicates;         // largest saving first
   std::vector<TransposedTwin> twins;         // largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
+  std::vector<InspectedTask> tasks;          // of a bundle
   // [i][j]: bytes in blobs that models i and j both use; [i][i]: that model i uses.
   std::vector<std::vector<uint64_t>> matrix;
 };

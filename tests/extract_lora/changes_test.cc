@@ -1,0 +1,264 @@
+// What a task may change, one change at a time: its class, what serves it, and that it comes back.
+
+#include <gtest/gtest.h>
+
+#include "extract_lora/extract_test.h"
+#include "lora/layers.h"
+
+namespace wshare::test {
+namespace {
+
+struct Tensor {
+  std::string name;
+  Shape shape;
+  Matrix values;
+  int type = Proto::FLOAT;
+};
+
+// A model of `body`, in ONNX's text form, over x [n,24], h [n,32] and ids [n].
+onnx::ModelProto model(const std::string& body, const std::vector<Tensor>& tensors,
+                       const std::string& type = "float") {
+  onnx::ModelProto proto = parse_model(type + "[n,24] x, " + type + "[n,32] h, int64[n] ids", body);
+  for (const Tensor& each : tensors) {
+    *proto.mutable_graph()->add_initializer() =
+        tensor_of(each.name, each.shape, each.values, each.type);
+  }
+  return proto;
+}
+
+Tensor weight(const std::string& name = "w", uint64_t seed = 1) {
+  return {name, {24, 32}, random_matrix(24, 32, seed)};
+}
+
+Tensor with(Tensor tensor, const Matrix& change) {
+  tensor.values = sum(tensor.values, change);
+  return tensor;
+}
+
+Tensor vector(const std::string& name, uint64_t seed) {
+  return {name, {32}, random_matrix(1, 32, seed)};
+}
+
+Matrix low(uint64_t seed = 9) { return low_rank(24, 32, 2, seed, 0.02); }
+
+class ExtractChange : public ExtractTest {
+ protected:
+  ExtractedTask change(const onnx::ModelProto& base, const onnx::ModelProto& task,
+                       const std::function<void(ExtractOptions&)>& set = {}) {
+    forget();
+    add("base.onnx", base);
+    add("task.onnx", task);
+    const ExtractReport report = extract({"task.onnx"}, "base.onnx", set);
+    expect_whole({"base.onnx", "task.onnx"});
+    return report.tasks.at(0);
+  }
+
+  static std::string first_reason(const ExtractedTask& task) {
+    return task.reasons.empty() ? "" : task.reasons[0];
+  }
+};
+
+constexpr char kLinear[] = "y0 = MatMul (x, w) y = Relu (y0)";
+
+TEST_F(ExtractChange, OfPlaceOrNameNeedsNoBytes) {
+  struct Case {
+    const char* name;
+    const char* body;
+    std::vector<Tensor> tensors;
+    size_t rows;
+  };
+  const Tensor turned{"w", {32, 24}, transposed(weight().values)};
+  for (const Case& c :
+       {Case{"same", kLinear, {weight()}, 0},
+        Case{"renamed", "y0 = MatMul (x, v) y = Relu (y0)", {weight("v")}, 0},
+        Case{
+            "through Identity", "v = Identity (w) y0 = MatMul (x, v) y = Relu (y0)", {weight()}, 0},
+        Case{"transposed",
+             "v = Transpose <perm = [1, 0]> (w) y0 = MatMul (x, v) y = Relu (y0)",
+             {turned},
+             1}}) {
+    SCOPED_TRACE(c.name);
+    const ExtractedTask task = change(model(kLinear, {weight()}), model(c.body, c.tensors));
+    EXPECT_EQ(first_reason(task), "");
+    EXPECT_EQ(task.same_as, "base");
+    EXPECT_EQ(task.adapter + task.model, "");
+    ASSERT_EQ(task.tensors.size(), c.rows);
+    for (const ExtractedTensor& tensor : task.tensors) {
+      EXPECT_EQ(tensor.tensor_class, TensorClass::kTransposed);
+      EXPECT_EQ(tensor.stored_bytes, 0u);
+    }
+  }
+}
+
+TEST_F(ExtractChange, IsLowRankInWhateverDirectionItIsStored) {
+  const Matrix changed = sum(weight().values, low());
+  const Tensor turned{"w", {32, 24}, transposed(changed)};
+  const char* through = "v = Transpose <perm = [1, 0]> (w) y0 = MatMul (x, v) y = Relu (y0)";
+  const Tensor base_turned{"w", {32, 24}, transposed(weight().values)};
+  for (const auto& [base, task] :
+       {std::pair(model(kLinear, {weight()}), model(through, {turned})),
+        std::pair(model(through, {base_turned}), model(kLinear, {{"w", {24, 32}, changed}})),
+        std::pair(model(through, {base_turned}), model(through, {turned}))}) {
+    const ExtractedTask found = change(base, task);
+    EXPECT_EQ(first_reason(found), "");
+    EXPECT_EQ(found.adapter, "task.onnx_adapter");
+    ASSERT_EQ(found.tensors.size(), 1u);
+    EXPECT_EQ(found.tensors[0].rank, 2);
+  }
+}
+
+TEST_F(ExtractChange, OfWhatIsNoLoraGivesAModelOfItsOwnAndAReason) {
+  struct Case {
+    const char* name;
+    onnx::ModelProto base, task;
+    const char* reason;
+    TensorClass tensor_class;
+    const char* note = "";
+  };
+  Tensor nan = with(weight(), low());
+  nan.values.at(2, 3) = std::nan("");
+  Tensor infinite = weight();
+  infinite.values.at(0, 0) = HUGE_VAL;
+  const char* embed = "e = Gather (w, ids) y = Relu (e)";
+  Tensor table{"w", {64, 24}, random_matrix(64, 24, 3)};
+  Tensor rows = table;
+  for (int64_t col = 0; col < 24; ++col) rows.values.at(5, col) += 0.1 * static_cast<double>(col);
+  const Tensor half{"w", {24, 32}, weight().values, Proto::FLOAT16};
+  const char* cast = "v = Cast <to = 1> (w) y0 = MatMul (x, v) y = Relu (y0)";
+  const char* headed = "y0 = MatMul (x, w) h0 = Relu (y0) y = MatMul (h0, head)";
+  const Tensor head{"head", {32, 40}, random_matrix(32, 40, 4)};
+  const Tensor other_head{"head", {32, 50}, random_matrix(32, 50, 5)};
+  for (const Case& c :
+       {Case{"other values", model(kLinear, {weight()}), model(kLinear, {weight("w", 2)}),
+             "'w' is not the base's tensor plus a low rank", TensorClass::kReplaced},
+        Case{"NaN", model(kLinear, {weight()}), model(kLinear, {nan}),
+             "'w' or the base's holds NaN or infinity", TensorClass::kReplaced,
+             "holds NaN or infinity"},
+        Case{"infinity in the base", model(kLinear, {infinite}), model(kLinear, {weight()}),
+             "'w' or the base's holds NaN or infinity", TensorClass::kReplaced,
+             "holds NaN or infinity"},
+        Case{"few rows", model(embed, {table}), model(embed, {rows}),
+             "'w' differs from the base's in a few rows", TensorClass::kReplaced,
+             "few rows, no LoRA"},
+        Case{"cast", model(kLinear, {weight()}), model(cast, {half}),
+             "'w' is the base's in another element type", TensorClass::kCast},
+        Case{"another head", model(headed, {weight(), head}), model(headed, {weight(), other_head}),
+             "'head' has another shape than the base's", TensorClass::kReplaced}}) {
+    SCOPED_TRACE(c.name);
+    const ExtractedTask task = change(c.base, c.task);
+    std::string reasons;
+    for (const std::string& reason : task.reasons) reasons += reason + "\n";
+    EXPECT_NE(reasons.find(c.reason), std::string::npos) << reasons;
+    EXPECT_EQ(task.adapter, "");
+    EXPECT_EQ(task.model, "task.onnx");
+    ASSERT_EQ(task.tensors.size(), 1u);
+    EXPECT_EQ(task.tensors[0].tensor_class, c.tensor_class);
+    EXPECT_EQ(task.tensors[0].stored_bytes, task.tensors[0].bytes);
+    const std::string notes = task.tensors[0].notes.empty() ? "" : task.tensors[0].notes[0];
+    EXPECT_NE(notes.find(c.note), std::string::npos) << notes;
+  }
+}
+
+TEST_F(ExtractChange, OfABiasOrNormTravelsInTheAdapter) {
+  const char* body =
+      "y0 = MatMul (x, w) y1 = Add (y0, bias) y = LayerNormalization <axis = -1> (y1, scale, b)";
+  const ExtractedTask task = change(
+      model(body, {weight(), vector("bias", 2), vector("scale", 3), vector("b", 4)}),
+      model(body, {with(weight(), low()), vector("bias", 5), vector("scale", 6), vector("b", 4)}));
+  EXPECT_EQ(first_reason(task), "");
+  EXPECT_EQ(task.adapter, "task.onnx_adapter");
+  ASSERT_EQ(task.tensors.size(), 3u);  // also vectors smaller than min_bytes
+  EXPECT_EQ(task.tensors[0].tensor_class, TensorClass::kLowRank);
+  for (size_t i : {1u, 2u}) {
+    EXPECT_EQ(task.tensors[i].tensor_class, TensorClass::kReplaced);
+    EXPECT_EQ(task.tensors[i].stored_bytes, 128u);
+  }
+}
+
+TEST_F(ExtractChange, OfOneOfTwoEqualWeightsIsNoBranchOfBoth) {
+  const char* tied = "y0 = MatMul (x, w) y1 = MatMul (x, w) y = Mul (y0, y1)";
+  const char* untied = "y0 = MatMul (x, w) y1 = MatMul (x, v) y = Mul (y0, y1)";
+  const ExtractedTask task =
+      change(model(tied, {weight()}), model(untied, {weight(), with(weight("v"), low())}));
+  EXPECT_EQ(task.adapter, "");
+  EXPECT_EQ(task.model, "task.onnx");
+  const ExtractedTask both = change(model(tied, {weight()}), model(tied, {with(weight(), low())}));
+  EXPECT_EQ(first_reason(both), "");
+  EXPECT_EQ(both.adapter, "task.onnx_adapter");
+}
+
+TEST_F(ExtractChange, OfFloat64KeepsItsPrecision) {
+  for (const double size : {1.0, 1e-200, 1e200}) {
+    SCOPED_TRACE(size);
+    Tensor base = weight(), task = with(weight(), low());
+    for (Tensor* each : {&base, &task}) {
+      each->type = Proto::DOUBLE;
+      for (double& value : each->values.values) value *= size;
+    }
+    const ExtractedTask found =
+        change(model(kLinear, {base}, "double"), model(kLinear, {task}, "double"));
+    for (const ExtractedTensor& tensor : found.tensors) {
+      EXPECT_TRUE(std::isfinite(tensor.relative_error + tensor.max_abs_error));
+    }
+    if (size == 1) {
+      EXPECT_EQ(found.adapter, "task.onnx_adapter");
+      EXPECT_LT(found.tensors.at(0).relative_error, 1e-14);
+    }
+  }
+}
+
+// An unmerged pair beside w, scaled by `scale`.
+class ExtractPair : public ExtractChange {
+ protected:
+  ExtractedTask pair(double scale, int type, bool exact, double size = 0.05) {
+    const std::string name = type == Proto::FLOAT16 ? "float16" : "float";
+    const std::string body =
+        "y0 = MatMul (x, w) a0 = MatMul (x, a) b0 = MatMul (a0, b) s0 = Mul (b0, s)"
+        " y1 = Add (y0, s0) y = Relu (y1)";
+    Tensor w = weight();
+    w.type = type;
+    return change(model(kLinear, {w}, name),
+                  model(body,
+                        {w,
+                         {"a", {24, 4}, random_matrix(24, 4, 11, size), type},
+                         {"b", {4, 32}, random_matrix(4, 32, 12, size), type},
+                         {"s", {1}, Matrix{1, 1, {scale}}, type}},
+                        name),
+                  [&](ExtractOptions& options) { options.exact = exact; });
+  }
+};
+
+TEST_F(ExtractPair, IsAnAdapterWhateverTheScale) {
+  for (const double scale : {1.0, 2.0, 0.25, 0.3, 16.0 / 7}) {
+    for (const int type : {Proto::FLOAT, Proto::FLOAT16}) {
+      SCOPED_TRACE(scale);
+      const ExtractedTask task = pair(scale, type, false);
+      EXPECT_EQ(first_reason(task), "");
+      EXPECT_EQ(task.adapter, "task.onnx_adapter");
+      ASSERT_EQ(task.tensors.size(), 1u);
+      EXPECT_EQ(task.tensors[0].tensor_class, TensorClass::kLora);
+      EXPECT_EQ(task.tensors[0].rank, 4);
+    }
+  }
+}
+
+TEST_F(ExtractPair, IsExactOnlyWhereScalingDoesNotRound) {
+  for (const double scale : {1.0, 2.0, 0.25}) {
+    EXPECT_EQ(pair(scale, Proto::FLOAT, true).adapter, "task.onnx_adapter") << scale;
+  }
+  EXPECT_EQ(pair(0.3, Proto::FLOAT, true).adapter, "");
+  // 2^-12 pushes halves of 0.0001 below the normal ones.
+  const ExtractedTask small = pair(0x1p-12, Proto::FLOAT16, true, 1e-4);
+  EXPECT_EQ(small.adapter, "");
+  EXPECT_NE(first_reason(small).find("loses bits"), std::string::npos) << first_reason(small);
+}
+
+TEST_F(ExtractPair, IsNoAdapterWhereScalingOverflows) {
+  const ExtractedTask task = pair(32768, Proto::FLOAT16, false, 2);
+  EXPECT_EQ(task.adapter, "");
+  EXPECT_NE(first_reason(task).find("is not finite when scaled"), std::string::npos)
+      << first_reason(task);
+}
+
+}  // namespace
+}  // namespace wshare::test

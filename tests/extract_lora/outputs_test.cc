@@ -1,0 +1,83 @@
+// What ONNX Runtime computes with what extract-lora writes, against the originals.
+
+#include <gtest/gtest.h>
+
+#include "extract_lora/extract_test.h"
+#include "format/adapter_file.h"
+#include "lora/sessions.h"
+#include "util/mapped_file.h"
+
+namespace wshare::test {
+namespace {
+
+// Values for the inputs of `model`.
+std::vector<Feed> feeds_of(const onnx::ModelProto& model) {
+  std::vector<Feed> feeds;
+  for (const onnx::ValueInfoProto& input : model.graph().input()) {
+    Feed feed{input.name(), input.type().tensor_type().elem_type(), {}, {}};
+    for (const auto& dim : input.type().tensor_type().shape().dim()) {
+      feed.shape.push_back(dim.has_dim_value() ? dim.dim_value() : 6);
+    }
+    const auto count = static_cast<size_t>(count_of(feed.shape));
+    if (feed.type == Proto::BOOL) {
+      feed.bytes.assign(count, '\1');
+    } else if (feed.type == Proto::INT64) {
+      for (size_t i = 0; i < count; ++i) {
+        const auto value = static_cast<int64_t>(i % 5 + 2);
+        feed.bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
+    } else {
+      feed.bytes = float_bytes(values_of(feed.shape, 7, 0.5).values, feed.type);
+    }
+    feeds.push_back(std::move(feed));
+  }
+  return feeds;
+}
+
+class ExtractOutputs : public ExtractTest {
+ protected:
+  // Runs the file `name` with its external data.
+  Outputs run_file(const std::string& name, const std::vector<Feed>& feeds) {
+    Ort::SessionOptions options;
+    options.SetIntraOpNumThreads(1);
+    static Ort::Env environment(ORT_LOGGING_LEVEL_FATAL, "extract_lora_test");
+    Ort::Session session(environment, path(name).c_str(), options);
+    return test::run(session, feeds);
+  }
+
+  std::vector<Feed> adapter_feeds(const std::string& name) {
+    const MappedFile file = MappedFile::open(temp_ / name);
+    std::vector<Feed> feeds;
+    for (const NamedTensor& tensor : read_adapter(file.bytes())) {
+      feeds.push_back(
+          {tensor.name, tensor.dtype, tensor.shape,
+           std::string(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size())});
+    }
+    return feeds;
+  }
+};
+
+TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    forget();
+    const Matrix weight = values_of(form.shape, 1);
+    const onnx::ModelProto base = model_of(form, weight);
+    add("base.onnx", base);
+    add("task.onnx", model_of(form, sum(weight, low_rank(weight.rows, weight.cols, 3, 5, 0.05))));
+    extract({"task.onnx"}, "base.onnx", [](ExtractOptions& o) { o.emit = {true, true}; });
+    const std::vector<Feed> feeds = feeds_of(base);
+    std::vector<Feed> adapted = feeds;
+    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const Outputs wanted = run_file("in/task.onnx", feeds);
+    const double close = form.type == Proto::FLOAT16 ? 1e-2 : 2e-6;
+    EXPECT_LT(distance(wanted, run_file("bundle/base.onnx", adapted)), close);
+    EXPECT_LT(distance(wanted, run_file("bundle/task.onnx", feeds)), close);
+    const Outputs of_base = run_file("in/base.onnx", feeds);
+    EXPECT_EQ(of_base.bytes, run_file("bundle/base.onnx", feeds).bytes);
+    EXPECT_GT(distance(wanted, of_base), 10 * close);  // the LoRA does something
+  }
+}
+
+}  // namespace
+}  // namespace wshare::test
