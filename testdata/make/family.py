@@ -61,7 +61,7 @@ class Family:
         entry = {"base": base}
         if lora:
             entry["lora"] = lora
-        factors = {pair[key] for pair in (lora or {}).get("pairs", []) for key in ("a", "b")}
+        factors = {pair[key] for pair in (lora or {}).get("pairs", []) for key in ("a", "b") if key in pair}
         entry["tensors_by_class"] = truth.classes_against(self.homes(base), self.homes(model), factors)
         self.record["tasks"][model] = entry
 

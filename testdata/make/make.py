@@ -11,11 +11,13 @@ import adapters
 import external
 import homes
 import lora
+import merged
 import t5
 
 FAMILIES = {
     "t5-seq2seq": t5.make_seq2seq,
     "t5-lora": lora.make_family,
+    "t5-lora-merged": merged.make_family,
     "homes": homes.make_family,
     "external": external.make_family,
     "adapters": adapters.make_family,

@@ -74,8 +74,49 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
     EXPECT_LT(distance(wanted, run_file("bundle/base.onnx", adapted)), close);
     EXPECT_LT(distance(wanted, run_file("bundle/task.onnx", feeds)), close);
     const Outputs of_base = run_file("in/base.onnx", feeds);
-    EXPECT_EQ(of_base.bytes, run_file("bundle/base.onnx", feeds).bytes);
+    EXPECT_TRUE(of_base.bytes == run_file("bundle/base.onnx", feeds).bytes);
     EXPECT_GT(distance(wanted, of_base), 10 * close);  // the LoRA does something
+  }
+}
+
+// The inputs that a model of testdata was run with.
+std::vector<Feed> stored_feeds(const fs::path& folder) {
+  std::vector<Feed> feeds;
+  for (int i = 0; fs::exists(folder / ("input_" + std::to_string(i) + ".pb")); ++i) {
+    Proto tensor;
+    EXPECT_TRUE(tensor.ParseFromString(read_file(folder / ("input_" + std::to_string(i) + ".pb"))));
+    feeds.push_back({tensor.name(), tensor.data_type(),
+                     Shape(tensor.dims().begin(), tensor.dims().end()), tensor.raw_data()});
+  }
+  return feeds;
+}
+
+TEST_F(ExtractOutputs, AreThoseOfRealMergedTasks) {
+  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  for (const auto& [base, task] :
+       {std::pair("base", "translate"), std::pair("base-half", "classify-half"),
+        std::pair("../t5-lora/base", "summarize")}) {
+    SCOPED_TRACE(task);
+    forget();
+    add("base.onnx", read_file(family / (std::string(base) + ".onnx")));
+    add("task.onnx", read_file(family / (std::string(task) + ".onnx")));
+    extract({"task.onnx"}, "base.onnx", [](ExtractOptions& o) { o.emit = {true, true}; });
+    const std::vector<Feed> feeds = stored_feeds(family / task / "test_data_set_0");
+    ASSERT_EQ(feeds.size(), 3u);
+    const Outputs wanted = run_file("in/task.onnx", feeds);
+    const bool half = std::string(base) == "base-half";
+    const double close = half ? 1e-2 : 1e-5;
+    EXPECT_LT(distance(wanted, run_file("bundle/task.onnx", feeds)), close);
+    const Outputs of_base = run_file("in/base.onnx", feeds);
+    const Outputs of_bundle = run_file("bundle/base.onnx", feeds);
+    // ONNX Runtime 1.29 computes chains of float16 nodes in float32 and rounds where a value has
+    // two readers, as x has beside a branch; with 1.32 the bits are equal.
+    EXPECT_LT(distance(of_base, of_bundle), close);
+    EXPECT_TRUE(half || of_base.bytes == of_bundle.bytes);
+    if (!fs::exists(temp_ / "bundle/task.onnx_adapter")) continue;
+    std::vector<Feed> adapted = feeds;
+    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    EXPECT_LT(distance(wanted, run_file("bundle/base.onnx", adapted)), close);
   }
 }
 

@@ -190,6 +190,45 @@ TEST_F(ExtractLora, FindsEveryPairOfARealExport) {
   }
 }
 
+// Merged tasks of real exports, by two exporters: names equal in one, shifted in another.
+TEST_F(ExtractLora, FindsEveryMergedUpdateOfRealExports) {
+  const fs::path testdata = WSHARE_TESTDATA;
+  const auto tasks =
+      nlohmann::json::parse(read_file(testdata / "t5-lora-merged/family.json")).at("tasks");
+  EXPECT_EQ(tasks.size(), 3u);
+  for (const auto& [name, truth] : tasks.items()) {
+    SCOPED_TRACE(name);
+    forget();
+    const fs::path base =
+        testdata / "t5-lora-merged" / (truth.at("base").get<std::string>() + ".onnx");
+    add("base.onnx", read_file(base));
+    add("task.onnx", read_file(testdata / "t5-lora-merged" / (name + ".onnx")));
+    const ExtractedTask task = extract({"task.onnx"}, "base.onnx").tasks.at(0);
+    std::map<std::string, std::string> base_of;  // [tensor of the task]
+    const bool half = name == "classify-half";
+    for (const ExtractedTensor& tensor : task.tensors) {
+      base_of[tensor.task_tensor] = tensor.base_tensor;
+      EXPECT_EQ(tensor.tensor_class, TensorClass::kLowRank) << tensor.task_tensor;
+      EXPECT_LT(tensor.relative_error, half ? 2e-3 : 1e-6) << tensor.task_tensor;
+    }
+    std::map<std::string, std::string> trained;
+    for (const auto& pair : truth.at("lora").at("pairs")) {
+      trained[pair.at("task_tensor")] = pair.at("base_tensor");
+    }
+    EXPECT_EQ(base_of, trained);
+    // In half precision the smallest true values lie below the noise of two roundings.
+    for (const ExtractedTensor& tensor : task.tensors) {
+      const auto rank = truth.at("lora").at("rank").get<int64_t>();
+      EXPECT_LE(tensor.rank, half ? rank + 1 : rank) << tensor.task_tensor;
+      EXPECT_GE(tensor.rank, half ? rank / 2 : rank) << tensor.task_tensor;
+    }
+    // One more output is no business of an adapter.
+    EXPECT_EQ(task.adapter, name == "summarize" ? "" : "task.onnx_adapter");
+    EXPECT_LT(task.residual_bytes, task.bytes_in / 20);
+    expect_whole({"base.onnx", "task.onnx"});
+  }
+}
+
 TEST_F(ExtractLora, RefusesAModelThatIsNoVariantOfTheBase) {
   add("base.onnx", export_encoder(encoder_weights(kLayers, 7), kLayers).model);
   add("other.onnx", {raw("w", std::string(4096, 'x'), Proto::FLOAT, {32, 32})});
