@@ -2,63 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "extract_lora/extract_test.h"
-#include "lora/layers.h"
+#include "extract_lora/linear.h"
 
 namespace wshare::test {
 namespace {
-
-struct Tensor {
-  std::string name;
-  Shape shape;
-  Matrix values;
-  int type = Proto::FLOAT;
-};
-
-// A model of `body`, in ONNX's text form, over x [n,24], h [n,32] and ids [n].
-onnx::ModelProto model(const std::string& body, const std::vector<Tensor>& tensors,
-                       const std::string& type = "float") {
-  onnx::ModelProto proto = parse_model(type + "[n,24] x, " + type + "[n,32] h, int64[n] ids", body);
-  for (const Tensor& each : tensors) {
-    *proto.mutable_graph()->add_initializer() =
-        tensor_of(each.name, each.shape, each.values, each.type);
-  }
-  return proto;
-}
-
-Tensor weight(const std::string& name = "w", uint64_t seed = 1) {
-  return {name, {24, 32}, random_matrix(24, 32, seed)};
-}
-
-Tensor with(Tensor tensor, const Matrix& change) {
-  tensor.values = sum(tensor.values, change);
-  return tensor;
-}
-
-Tensor vector(const std::string& name, uint64_t seed) {
-  return {name, {32}, random_matrix(1, 32, seed)};
-}
-
-Matrix low(uint64_t seed = 9) { return low_rank(24, 32, 2, seed, 0.02); }
-
-class ExtractChange : public ExtractTest {
- protected:
-  ExtractedTask change(const onnx::ModelProto& base, const onnx::ModelProto& task,
-                       const std::function<void(ExtractOptions&)>& set = {}) {
-    forget();
-    add("base.onnx", base);
-    add("task.onnx", task);
-    const ExtractReport report = extract({"task.onnx"}, "base.onnx", set);
-    expect_whole({"base.onnx", "task.onnx"});
-    return report.tasks.at(0);
-  }
-
-  static std::string first_reason(const ExtractedTask& task) {
-    return task.reasons.empty() ? "" : task.reasons[0];
-  }
-};
-
-constexpr char kLinear[] = "y0 = MatMul (x, w) y = Relu (y0)";
 
 TEST_F(ExtractChange, OfPlaceOrNameNeedsNoBytes) {
   struct Case {
@@ -207,57 +154,63 @@ TEST_F(ExtractChange, OfFloat64KeepsItsPrecision) {
   }
 }
 
-// An unmerged pair beside w, scaled by `scale`.
-class ExtractPair : public ExtractChange {
- protected:
-  ExtractedTask pair(double scale, int type, bool exact, double size = 0.05) {
-    const std::string name = type == Proto::FLOAT16 ? "float16" : "float";
-    const std::string body =
-        "y0 = MatMul (x, w) a0 = MatMul (x, a) b0 = MatMul (a0, b) s0 = Mul (b0, s)"
-        " y1 = Add (y0, s0) y = Relu (y1)";
-    Tensor w = weight();
-    w.type = type;
-    return change(model(kLinear, {w}, name),
-                  model(body,
-                        {w,
-                         {"a", {24, 4}, random_matrix(24, 4, 11, size), type},
-                         {"b", {4, 32}, random_matrix(4, 32, 12, size), type},
-                         {"s", {1}, Matrix{1, 1, {scale}}, type}},
-                        name),
-                  [&](ExtractOptions& options) { options.exact = exact; });
-  }
-};
-
-TEST_F(ExtractPair, IsAnAdapterWhateverTheScale) {
-  for (const double scale : {1.0, 2.0, 0.25, 0.3, 16.0 / 7}) {
-    for (const int type : {Proto::FLOAT, Proto::FLOAT16}) {
-      SCOPED_TRACE(scale);
-      const ExtractedTask task = pair(scale, type, false);
-      EXPECT_EQ(first_reason(task), "");
-      EXPECT_EQ(task.adapter, "task.onnx_adapter");
-      ASSERT_EQ(task.tensors.size(), 1u);
-      EXPECT_EQ(task.tensors[0].tensor_class, TensorClass::kLora);
-      EXPECT_EQ(task.tensors[0].rank, 4);
+// In whichever field or file the bytes lie.
+TEST_F(ExtractChange, ComesBackInTheFormThatItHad) {
+  const auto in_field = [](onnx::ModelProto proto) {
+    Proto& tensor = *proto.mutable_graph()->mutable_initializer(0);
+    const std::string bytes = tensor.raw_data();
+    tensor.clear_raw_data();
+    if (tensor.data_type() == Proto::FLOAT) {
+      for (size_t at = 0; at < bytes.size(); at += 4) {
+        float value;
+        std::memcpy(&value, bytes.data() + at, 4);
+        tensor.add_float_data(value);
+      }
+    } else {
+      for (size_t at = 0; at < bytes.size(); at += 2) {
+        uint16_t value;
+        std::memcpy(&value, bytes.data() + at, 2);
+        tensor.add_int32_data(value);
+      }
+    }
+    return proto;
+  };
+  const auto outside = [&](onnx::ModelProto proto, const std::string& file) {
+    Proto& tensor = *proto.mutable_graph()->mutable_initializer(0);
+    write_file(temp_ / "in" / file, "in front" + tensor.raw_data() + std::string(100, '\0'));
+    tensor.clear_raw_data();
+    tensor.set_data_location(Proto::EXTERNAL);
+    for (const auto& [key, value] :
+         {std::pair("location", file), std::pair("offset", std::string("8")),
+          std::pair("length", std::to_string(tensor.dims(0) * tensor.dims(1) *
+                                             (tensor.data_type() == Proto::FLOAT ? 4 : 2)))}) {
+      onnx::StringStringEntryProto& entry = *tensor.add_external_data();
+      entry.set_key(key);
+      entry.set_value(value);
+    }
+    return proto;
+  };
+  for (const int type : {Proto::FLOAT, Proto::FLOAT16}) {
+    const std::string name = type == Proto::FLOAT ? "float" : "float16";
+    Tensor base = weight(), task = with(weight(), low());
+    base.type = task.type = type;
+    const onnx::ModelProto plain = model(kLinear, {base}, name);
+    const onnx::ModelProto changed = model(kLinear, {task}, name);
+    for (const bool own_model : {false, true}) {
+      const auto emit = [&](ExtractOptions& options) { options.emit = {!own_model, own_model}; };
+      for (const onnx::ModelProto& other : {in_field(changed), outside(changed, "task.data")}) {
+        for (const onnx::ModelProto& one : {plain, in_field(plain), outside(plain, "base.data")}) {
+          const ExtractedTask found = change(one, other, emit);
+          EXPECT_EQ(found.adapter, own_model ? "" : "task.onnx_adapter");
+          ASSERT_EQ(found.tensors.size(), 1u);
+          EXPECT_EQ(found.tensors[0].rank, 2);
+        }
+        if (fs::exists(temp_ / "back/task.data")) {
+          EXPECT_TRUE(read_file(temp_ / "back/task.data") == read_file(temp_ / "in/task.data"));
+        }
+      }
     }
   }
-}
-
-TEST_F(ExtractPair, IsExactOnlyWhereScalingDoesNotRound) {
-  for (const double scale : {1.0, 2.0, 0.25}) {
-    EXPECT_EQ(pair(scale, Proto::FLOAT, true).adapter, "task.onnx_adapter") << scale;
-  }
-  EXPECT_EQ(pair(0.3, Proto::FLOAT, true).adapter, "");
-  // 2^-12 pushes halves of 0.0001 below the normal ones.
-  const ExtractedTask small = pair(0x1p-12, Proto::FLOAT16, true, 1e-4);
-  EXPECT_EQ(small.adapter, "");
-  EXPECT_NE(first_reason(small).find("loses bits"), std::string::npos) << first_reason(small);
-}
-
-TEST_F(ExtractPair, IsNoAdapterWhereScalingOverflows) {
-  const ExtractedTask task = pair(32768, Proto::FLOAT16, false, 2);
-  EXPECT_EQ(task.adapter, "");
-  EXPECT_NE(first_reason(task).find("is not finite when scaled"), std::string::npos)
-      << first_reason(task);
 }
 
 }  // namespace

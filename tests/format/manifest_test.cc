@@ -23,7 +23,8 @@ Manifest small_manifest() {
   model.file = "a.onnx";
   model.size = 77;
   model.hash = hash_of("a.onnx");
-  model.source = SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
+  model.source =
+      SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
   model.tensors = {{"", "w", "float32", {2, 3}, {0, 64, 24}, hash_of("w"), false},
                    {"If#3.then_branch", "s'\n", "int4", {3}, {0, 128, 2}, hash_of("s"), true},
                    {"", "", "float32", {0}, {0, 8192, 0}, hash_of(""), false}};
