@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "util/content_hash.h"
@@ -132,6 +133,9 @@ struct Manifest {
 // Returns the bytes of manifest.json, put together on up to `threads` threads; equal manifests give
 // equal bytes.
 std::string to_json(const Manifest& manifest, unsigned threads = 1);
+
+// Returns `name` as it stands in a manifest, which is UTF-8: other bytes become U+FFFD.
+std::string name_in_manifest(std::string_view name);
 
 // Returns the manifest that `json` holds.
 //

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -131,6 +132,12 @@ std::string model_text(const ModelRecord& model) {
 }
 
 }  // namespace
+
+std::string name_in_manifest(std::string_view name) {
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  if (std::all_of(name.begin(), name.end(), is_ascii)) return std::string(name);
+  return Json::parse(dump(std::string(name))).get<std::string>();
+}
 
 std::string to_json(const Manifest& manifest, unsigned threads) {
   std::vector<std::string> blobs;

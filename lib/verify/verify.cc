@@ -145,7 +145,7 @@ class Verifier {
     try {
       const std::vector<NamedTensor> held = read_adapter(blobs_[*task.adapter]->bytes());
       const auto equal = [](const NamedTensor& tensor, const ParameterRecord& parameter) {
-        return tensor.name == parameter.name && tensor.shape == parameter.shape &&
+        return name_in_manifest(tensor.name) == parameter.name && tensor.shape == parameter.shape &&
                tensor.dtype == find_dtype(std::string_view(parameter.dtype))->code;
       };
       if (std::equal(held.begin(), held.end(), task.parameters.begin(), task.parameters.end(),
@@ -247,7 +247,7 @@ class Verifier {
     for (const WireTensor& tensor : find_wire_tensors(file).tensors) {
       const WireReference it = read_wire_reference(file, tensor);
       if (!it.external) continue;
-      ++balance[{std::string(it.name), it.dtype, it.shape, std::string(it.location),
+      ++balance[{name_in_manifest(it.name), it.dtype, it.shape, std::string(it.location),
                  std::string(it.offset), std::string(it.length)}];
     }
     for (const TensorRecord& tensor : model.tensors) {

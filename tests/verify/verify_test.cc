@@ -116,6 +116,13 @@ TEST_F(Verify, NamesTheTensorWhoseBytesChangedAndListsAllFindings) {
   EXPECT_EQ(found[1].tensor, "trunk");
 }
 
+// The manifest cannot hold such names as they are.
+TEST_F(Verify, TakesNamesThatAreNoUtf8) {
+  add("a.onnx", {raw("w\xff\xfe", noise(1100, 1)), raw("gr\xc3\xb6\xc3", noise(1200, 2))});
+  make(64);
+  EXPECT_TRUE(findings().empty());
+}
+
 TEST_F(Verify, FindsBytesBetweenTensors) {
   // 65 bytes and 100 bytes on cache lines: there is padding in a's blob.
   make_small();
