@@ -102,6 +102,16 @@ MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
   return file;
 }
 
+MappedFile open_checked(const std::filesystem::path& path, uint64_t size, const ContentHash& hash) {
+  MappedFile file = open_checked(path, size);
+  if (content_hash(file.bytes()) != hash) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
+                "'wshare verify' lists what has changed");
+  }
+  return file;
+}
+
 Ort::Env& environment() {
   static Ort::Env* const env = new Ort::Env(ORT_LOGGING_LEVEL_ERROR, "wshare");
   return *env;
@@ -149,12 +159,7 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
   const ModelRecord& record = find_model(state_->manifest, name);
   require_blobs(record, state_->manifest, state_->blobs);
   const std::filesystem::path path = state_->folder / record.file;
-  const MappedFile file = open_checked(path, record.size);
-  if (content_hash(file.bytes()) != record.hash) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
-                "'wshare verify' lists what has changed");
-  }
+  const MappedFile file = open_checked(path, record.size, record.hash);
   const Handover handover = plan_handover(state_->manifest, record, file.bytes());
   return translate_errors(name, [&] {
     auto keep_alive = std::make_shared<KeepAlive>();

@@ -26,4 +26,7 @@ struct Bundle::State {
 // missing.
 MappedFile open_checked(const std::filesystem::path& path, uint64_t size);
 
+// The same; also throws Error(kInvalid) if the hash of its bytes is not `hash`.
+MappedFile open_checked(const std::filesystem::path& path, uint64_t size, const ContentHash& hash);
+
 }  // namespace wshare

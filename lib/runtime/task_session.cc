@@ -1,149 +1,200 @@
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <utility>
 
-#include "format/dtype.h"
 #include "format/manifest.h"
 #include "runtime/bundle_state.h"
+#include "runtime/input_defaults.h"
 #include "runtime/ort_errors.h"
-#include "util/mapped_file.h"
+#include "runtime/task_adapter.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
 
-// ONNX Runtime appends the parameters of an adapter to the inputs of a run. It does not look at who
-// made them, so what could go wrong silently is checked here, once per task: the file is the one
-// that the manifest names, and each parameter is an input of the session with its type and shape.
-
 namespace wshare {
 
 struct TaskSession::State {
+  // Returns the adapter of `task`, opened if need be; null for the base and what equals it.
+  const TaskAdapter* find_adapter(const std::string& task);
+  // Returns the inputs that any task gives, as far as is known.
+  std::set<std::string> find_parameters() const;
+  // Reads the defaults of `names` that are not known yet.
+  void read_missing_defaults(const std::set<std::string>& names);
+
   std::shared_ptr<Bundle::State> bundle;
   std::string base;
-  std::map<std::string, Ort::LoraAdapter> adapters;  // guarded by mutex; before the session
   std::mutex mutex;
+  // Guarded by mutex. Adapters stand before the session, which is destroyed first; none ever goes.
+  std::map<std::string, TaskAdapter> adapters;
+  std::vector<std::string> added;              // names of add_adapter()
+  std::map<std::string, Ort::Value> defaults;  // of inputs that bind() has needed
   std::optional<Session> session;
+  SessionInputs inputs;
 };
 
 namespace {
 
-struct Input {
-  ONNXTensorElementDataType dtype;
-  std::vector<int64_t> shape;  // -1: free
-};
-
-// What a session may be given: inputs proper, and those with a default.
-std::map<std::string, Input> inputs_of(const Ort::Session& session) {
-  std::map<std::string, Input> inputs;
-  const Ort::AllocatorWithDefaultOptions allocator;
-  const auto add = [&](const std::string& name, const Ort::TypeInfo& type) {
-    if (type.GetONNXType() != ONNX_TYPE_TENSOR) return;
-    const auto info = type.GetTensorTypeAndShapeInfo();
-    inputs[name] = {info.GetElementType(), info.GetShape()};
-  };
-  for (size_t i = 0; i < session.GetInputCount(); ++i) {
-    add(session.GetInputNameAllocated(i, allocator).get(), session.GetInputTypeInfo(i));
-  }
-  for (size_t i = 0; i < session.GetOverridableInitializerCount(); ++i) {
-    add(session.GetOverridableInitializerNameAllocated(i, allocator).get(),
-        session.GetOverridableInitializerTypeInfo(i));
-  }
-  return inputs;
-}
-
-[[noreturn]] void refuse(const TaskRecord& task, const std::string& parameter,
-                         const std::string& why) {
-  throw Error(ErrorCode::kInvalid,
-              "task " + in_quotes(task.name) + ": parameter " + in_quotes(parameter) + " " + why);
-}
-
-void check_parameters(const TaskRecord& task, const Ort::Session& session) {
-  const std::map<std::string, Input> inputs = inputs_of(session);
-  for (const ParameterRecord& parameter : task.parameters) {
-    const auto found = inputs.find(parameter.name);
-    if (found == inputs.end()) refuse(task, parameter.name, "is no input of the session");
-    const Input& input = found->second;
-    if (find_dtype(std::string_view(parameter.dtype))->code != static_cast<int32_t>(input.dtype)) {
-      refuse(task, parameter.name, "has another element type than the session's input");
-    }
-    bool fits = parameter.shape.size() == input.shape.size();
-    for (size_t i = 0; fits && i < input.shape.size(); ++i) {
-      fits = input.shape[i] < 0 || input.shape[i] == parameter.shape[i];
-    }
-    if (!fits) refuse(task, parameter.name, "has another shape than the session's input");
-  }
-}
+// True if the task is an adapter over its base, or equal to it.
+bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
 
 const TaskRecord& find_adapter_task(const Manifest& manifest, const std::string& base,
+                                    const std::vector<std::string>& added,
                                     const std::string& name) {
-  std::string names;
+  std::vector<std::string> names;
   for (const TaskRecord& task : manifest.tasks) {
     if (task.base != base) continue;
-    if (task.name == name && (task.adapter || task.model.empty())) return task;
+    if (task.name == name && is_over_base(task)) return task;
     if (task.name == name) {
       throw Error(ErrorCode::kInvalid,
                   "task " + in_quotes(name) + " is no adapter over " + in_quotes(base),
                   "it has a model of its own: open a session of " + in_quotes(task.model));
     }
-    if (task.adapter || task.model.empty())
-      names += (names.empty() ? "" : ", ") + in_quotes(task.name);
+    if (is_over_base(task)) names.push_back(task.name);
   }
+  names.insert(names.end(), added.begin(), added.end());
+  std::string list;
+  for (const std::string& each : names) list += (list.empty() ? "" : ", ") + in_quotes(each);
   throw Error(ErrorCode::kInvalid,
               in_quotes(name) + ": no such task over " + in_quotes(base) + " in the bundle",
-              names.empty() ? "it has none" : "it has " + names);
+              list.empty() ? "it has none" : "it has " + list);
 }
 
-// Maps the adapter of `task` once it is known to be the manifest's.
-Ort::LoraAdapter load_adapter(const std::filesystem::path& folder, const BlobRecord& blob) {
-  const std::filesystem::path path = std::filesystem::absolute(folder / blob.file);
-  const MappedFile file = open_checked(path, blob.size);
-  if (content_hash(file.bytes()) != *blob.hash) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
-                "'wshare verify' lists what has changed");
+// The hash says that the file is the manifest's; this, that the manifest's list is the file's.
+void check_is_listed(const TaskRecord& task, const std::vector<NamedTensor>& listed,
+                     const TaskAdapter& adapter) {
+  const auto same = [](const NamedTensor& a, const NamedTensor& b) {
+    return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
+  };
+  if (std::equal(listed.begin(), listed.end(), adapter.parameters.begin(), adapter.parameters.end(),
+                 same)) {
+    return;
   }
-  return Ort::LoraAdapter::CreateLoraAdapter(path.c_str(), nullptr);
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(adapter.file.path().string()) +
+                  ": its parameters are not the ones that the manifest lists for task " +
+                  in_quotes(task.name));
 }
 
 }  // namespace
 
+const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
+  if (task.empty()) return nullptr;
+  const std::lock_guard lock(mutex);
+  const auto found = adapters.find(task);
+  if (found != adapters.end()) return &found->second;
+  const Manifest& manifest = bundle->manifest;
+  const TaskRecord& record = find_adapter_task(manifest, base, added, task);
+  if (!record.adapter) return nullptr;
+  const std::vector<NamedTensor> listed = parameters_of(record);
+  check_parameters(task, listed, inputs);
+  const BlobRecord& blob = manifest.blobs[*record.adapter];
+  TaskAdapter adapter = translate_errors(task, [&] {
+    return read_task_adapter(open_checked(std::filesystem::absolute(bundle->folder / blob.file),
+                                          blob.size, blob.hash.value()));
+  });
+  check_is_listed(record, listed, adapter);
+  return &adapters.emplace(task, std::move(adapter)).first->second;
+}
+
+std::set<std::string> TaskSession::State::find_parameters() const {
+  std::set<std::string> names;
+  for (const TaskRecord& task : bundle->manifest.tasks) {
+    if (task.base != base) continue;
+    for (const ParameterRecord& parameter : task.parameters) names.insert(parameter.name);
+  }
+  for (const auto& [name, adapter] : adapters) {
+    names.insert(adapter.names.begin(), adapter.names.end());
+  }
+  // What is no input was refused when its task was named.
+  std::erase_if(names, [&](const std::string& name) { return !inputs.contains(name); });
+  return names;
+}
+
+void TaskSession::State::read_missing_defaults(const std::set<std::string>& names) {
+  std::set<std::string> missing;
+  for (const std::string& name : names) {
+    if (!defaults.contains(name)) missing.insert(name);
+  }
+  if (missing.empty()) return;
+  const ModelRecord& record = find_model(bundle->manifest, base);
+  const MappedFile model = open_checked(bundle->folder / record.file, record.size, record.hash);
+  defaults.merge(read_defaults(model.bytes(), record, bundle->blobs, missing));
+}
+
 std::vector<std::string> TaskSession::tasks() const {
   std::vector<std::string> names;
   for (const TaskRecord& task : state_->bundle->manifest.tasks) {
-    const bool is_over_base = task.adapter || task.model.empty();  // or equal to it
-    if (task.base == state_->base && is_over_base) names.push_back(task.name);
+    if (task.base == state_->base && is_over_base(task)) names.push_back(task.name);
   }
+  const std::lock_guard lock(state_->mutex);
+  names.insert(names.end(), state_->added.begin(), state_->added.end());
   return names;
 }
 
 Ort::RunOptions TaskSession::options(const std::string& task) {
-  Ort::RunOptions options;
-  if (task.empty()) return options;
-  const std::lock_guard lock(state_->mutex);
-  auto found = state_->adapters.find(task);
-  if (found == state_->adapters.end()) {
-    const Manifest& manifest = state_->bundle->manifest;
-    const TaskRecord& record = find_adapter_task(manifest, state_->base, task);
-    if (!record.adapter) return options;  // equal to the base
-    check_parameters(record, **state_->session);
-    found = translate_errors(task, [&] {
-      return state_->adapters
-          .emplace(task, load_adapter(state_->bundle->folder, manifest.blobs[*record.adapter]))
-          .first;
-    });
-  }
-  options.AddActiveLoraAdapter(found->second);
-  return options;
+  const TaskAdapter* adapter = state_->find_adapter(task);
+  return translate_errors(task, [&] {
+    Ort::RunOptions options;
+    if (adapter != nullptr) options.AddActiveLoraAdapter(adapter->adapter);
+    return options;
+  });
 }
 
 std::vector<Ort::Value> TaskSession::run(const std::string& task, const char* const* input_names,
                                          const Ort::Value* inputs, size_t input_count,
                                          const char* const* output_names, size_t output_count) {
+  const TaskAdapter* adapter = state_->find_adapter(task);
+  for (size_t i = 0; adapter != nullptr && i < input_count; ++i) {
+    // ONNX Runtime would take either, and not say which.
+    if (!adapter->names.contains(std::string_view(input_names[i]))) continue;
+    throw Error(ErrorCode::kInvalid, "task " + in_quotes(task) + ": input " +
+                                         in_quotes(input_names[i]) +
+                                         " is given by the task and by the caller");
+  }
   const Ort::RunOptions run_options = options(task);
   return translate_errors(task.empty() ? state_->base : task, [&] {
     return session().Run(run_options, input_names, inputs, input_count, output_names, output_count);
   });
+}
+
+void TaskSession::bind(Ort::IoBinding& binding, const std::string& task) {
+  const TaskAdapter* adapter = state_->find_adapter(task);
+  std::map<std::string, const Ort::Value*> values;
+  for (size_t i = 0; adapter != nullptr && i < adapter->values.size(); ++i) {
+    values[adapter->parameters[i].name] = &adapter->values[i];
+  }
+  const std::lock_guard lock(state_->mutex);
+  std::set<std::string> rest = state_->find_parameters();
+  std::erase_if(rest, [&](const std::string& name) { return values.contains(name); });
+  translate_errors(task.empty() ? state_->base : task, [&] {
+    state_->read_missing_defaults(rest);
+    for (const std::string& name : rest) {
+      const auto known = state_->defaults.find(name);
+      if (known == state_->defaults.end()) {
+        throw Error(ErrorCode::kInvalid,
+                    "input " + in_quotes(name) + " has no default, and task " + in_quotes(task) +
+                        " does not give it",
+                    "one binding cannot take turns with a task that gives it");
+      }
+      values[name] = &known->second;
+    }
+    for (const auto& [name, value] : values) binding.BindInput(name.c_str(), *value);
+  });
+}
+
+void TaskSession::add_adapter(const std::string& name, const std::filesystem::path& path) {
+  if (name.empty()) throw Error(ErrorCode::kInvalid, "a task needs a name");
+  TaskAdapter adapter = translate_errors(
+      name, [&] { return read_task_adapter(MappedFile::open(std::filesystem::absolute(path))); });
+  check_parameters(name, adapter.parameters, state_->inputs);
+  const std::lock_guard lock(state_->mutex);
+  if (find_task(state_->bundle->manifest, name) != nullptr || state_->adapters.contains(name)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": there is a task of this name already");
+  }
+  state_->adapters.emplace(name, std::move(adapter));
+  state_->added.push_back(name);
 }
 
 Ort::Session& TaskSession::session() { return **state_->session; }
@@ -153,6 +204,7 @@ TaskSession Bundle::task_session(const std::string& base, const SessionOptions& 
   state->bundle = state_;
   state->base = base;
   state->session.emplace(session(base, options));
+  state->inputs = translate_errors(base, [&] { return inputs_of(**state->session); });
   return TaskSession(std::move(state));
 }
 

@@ -1,97 +1,9 @@
-#include <onnx/onnx_pb.h>
-
-#include <cstring>
 #include <thread>
 
-#include "format/adapter_file.h"
-#include "format/manifest.h"
-#include "support/bundle_test.h"
-#include "wshare/extract_lora.h"
-#include "wshare/runtime.h"
+#include "runtime/task_sessions.h"
 
 namespace wshare::test {
 namespace {
-
-const fs::path kFamily = fs::path(WSHARE_TESTDATA) / "t5-lora";
-
-class TaskSessions : public BundleTest {
- protected:
-  TaskSessions() {
-    ExtractOptions options;
-    options.base = (kFamily / "base.onnx").string();
-    extract_lora(resolve_inputs({(kFamily / "summarize.onnx").string(),
-                                 (kFamily / "translate.onnx").string(),
-                                 (kFamily / "classify.onnx").string()}),
-                 folder(), options);
-  }
-  fs::path folder() const { return temp_ / "bundle"; }
-
-  void change(const std::function<void(Manifest&)>& edit) {
-    Manifest manifest = load_manifest(folder());
-    edit(manifest);
-    write_file(folder() / kManifestName, to_json(manifest));
-  }
-
-  // The code with which the first run of "summarize" is refused.
-  int refusal(std::string* message = nullptr) {
-    Bundle bundle = Bundle::open(folder());
-    TaskSession session = bundle.task_session("base");
-    return code_of([&] { session.options("summarize"); }, message);
-  }
-};
-
-onnx::TensorProto read_tensor(const fs::path& path) {
-  onnx::TensorProto tensor;
-  EXPECT_TRUE(tensor.ParseFromString(read_file(path))) << path;
-  return tensor;
-}
-
-// The inputs that lie beside the models of the family.
-struct FamilyInputs {
-  std::vector<onnx::TensorProto> tensors;
-  std::vector<Ort::Value> values;
-  std::vector<const char*> names;
-
-  FamilyInputs() {
-    for (int i = 0; fs::exists(file(i)); ++i) tensors.push_back(read_tensor(file(i)));
-    const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
-    for (onnx::TensorProto& tensor : tensors) {
-      std::string& raw = *tensor.mutable_raw_data();
-      const std::vector<int64_t> shape(tensor.dims().begin(), tensor.dims().end());
-      values.push_back(
-          Ort::Value::CreateTensor(memory, raw.data(), raw.size(), shape.data(), shape.size(),
-                                   static_cast<ONNXTensorElementDataType>(tensor.data_type())));
-      names.push_back(tensor.name().c_str());
-    }
-  }
-  static fs::path file(int number) {
-    return kFamily / "summarize/test_data_set_0" / ("input_" + std::to_string(number) + ".pb");
-  }
-};
-
-std::string bytes_of_output(const std::vector<Ort::Value>& outputs) {
-  const Ort::Value& first = outputs.at(0);
-  return {static_cast<const char*>(first.GetTensorRawData()), first.GetTensorSizeInBytes()};
-}
-
-std::string run(TaskSession& session, const std::string& task) {
-  const FamilyInputs inputs;
-  const std::string output = session.session().GetOutputNames().at(0);
-  const char* name = output.c_str();
-  return bytes_of_output(
-      session.run(task, inputs.names.data(), inputs.values.data(), inputs.values.size(), &name, 1));
-}
-
-std::string run_plain(const fs::path& model, GraphOptimizationLevel level) {
-  Ort::SessionOptions options;
-  options.SetGraphOptimizationLevel(level);
-  Ort::Session session(environment(), model.c_str(), options);
-  const FamilyInputs inputs;
-  const std::string output = session.GetOutputNames().at(0);
-  const char* name = output.c_str();
-  return bytes_of_output(session.Run(Ort::RunOptions{nullptr}, inputs.names.data(),
-                                     inputs.values.data(), inputs.values.size(), &name, 1));
-}
 
 TEST_F(TaskSessions, ListsItsTasks) {
   Bundle bundle = Bundle::open(folder());
@@ -189,6 +101,67 @@ TEST_F(TaskSessions, RefusesParametersThatDoNotFitTheSession) {
     EXPECT_EQ(refusal(&message), 4);
     EXPECT_NE(message.find(c.message), std::string::npos) << message;
   }
+}
+
+TEST_F(TaskSessions, RefusesRanksThatDoNotAgree) {
+  change([](Manifest& manifest) {
+    // A: [in, rank]
+    manifest.tasks.at(0).parameters.at(0).shape.at(1) += 1;
+  });
+  std::string message;
+  EXPECT_EQ(refusal(&message), 4);
+  EXPECT_NE(message.find("has 4 for the dimension"), std::string::npos) << message;
+  EXPECT_NE(message.find("has 5"), std::string::npos) << message;
+}
+
+TEST_F(TaskSessions, RefusesHalfAPair) {
+  change([](Manifest& manifest) {
+    std::vector<ParameterRecord>& parameters = manifest.tasks.at(0).parameters;
+    parameters.erase(parameters.begin() + 1);
+  });
+  std::string message;
+  EXPECT_EQ(refusal(&message), 4);
+  EXPECT_NE(message.find("which is missing"), std::string::npos) << message;
+}
+
+TEST_F(TaskSessions, RefusesAnAdapterOfAnotherTask) {
+  change([](Manifest& manifest) {  // fits the session, and its hash is right
+    manifest.tasks.at(0).adapter = manifest.tasks.at(1).adapter;
+  });
+  std::string message;
+  EXPECT_EQ(refusal(&message), 4);
+  EXPECT_NE(message.find("not the ones that the manifest lists"), std::string::npos) << message;
+}
+
+TEST_F(TaskSessions, RefusesInputsThatTheTaskGives) {
+  Bundle bundle = Bundle::open(folder());
+  TaskSession session = bundle.task_session("base");
+  const ParameterRecord given = load_manifest(folder()).tasks.at(0).parameters.at(0);
+  FamilyInputs inputs;
+  const Ort::AllocatorWithDefaultOptions heap;
+  inputs.values.push_back(Ort::Value::CreateTensor(heap, given.shape.data(), given.shape.size(),
+                                                   ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
+  inputs.names.push_back(given.name.c_str());
+  const std::string output = session.session().GetOutputNames().at(0);
+  const char* name = output.c_str();
+  std::string message;
+  EXPECT_EQ(code_of(
+                [&] {
+                  session.run("summarize", inputs.names.data(), inputs.values.data(),
+                              inputs.values.size(), &name, 1);
+                },
+                &message),
+            4);
+  EXPECT_NE(message.find("by the task and by the caller"), std::string::npos) << message;
+}
+
+TEST_F(TaskSessions, RunsTheBaseForATaskEqualToIt) {
+  change([](Manifest& manifest) {
+    manifest.tasks.at(2).adapter.reset();
+    manifest.tasks.at(2).parameters.clear();
+  });
+  TaskSession session = Bundle::open(folder()).task_session("base");
+  EXPECT_EQ(run(session, "classify"), run(session, ""));
 }
 
 TEST_F(TaskSessions, RefusesTasksThatAreNoneOfTheBase) {

@@ -85,27 +85,49 @@ class Session {
 
 // One session and the tasks that run on it: the base of an extracted bundle, with the adapter of a
 // task chosen for each run. Copies share one state; all functions may be called by several threads.
+//
+// The adapter of a task is mapped and checked when the task is first named, and stays. Functions
+// that take the name of a task throw Error(kInvalid) if there is no such task, its adapter is not
+// the file of the manifest or does not fit the session's inputs (names, types, shapes, and equal
+// ranks of A and B); Error(kIo) if it is missing.
 class TaskSession {
  public:
-  // Returns the names of the tasks that are an adapter over this session, in the bundle's order.
-  // (A task may need a model of its own instead: Bundle::session() of its name.)
+  // Returns the names of the tasks that run on this session: those of the bundle that are an
+  // adapter over it or equal to it, in the bundle's order, then what add_adapter() added. (A task
+  // may need a model of its own instead: Bundle::session() of that.)
   std::vector<std::string> tasks() const;
 
   // Runs the session with the weights of `task`; "" runs the base itself.
   //
-  // The first run of a task maps its adapter and checks it. Throws Error(kInvalid) if there is no
-  // such task, its adapter is not the file of the manifest, or it does not fit the inputs of the
-  // session; Error(kIo) if it is missing; Error(kRuntime) with ONNX Runtime's message.
+  // Throws Error(kInvalid) if an input is one that the task gives, Error(kRuntime) with ONNX
+  // Runtime's message.
   std::vector<Ort::Value> run(const std::string& task, const char* const* input_names,
                               const Ort::Value* inputs, size_t input_count,
                               const char* const* output_names, size_t output_count);
 
   // Returns run options for `task` for a Run() of session() by hand; they must not outlive this.
   // ONNX Runtime 1.29 ignores adapters in RunAsync() and, silently, with an IoBinding.
-  //
-  // Throws what run() throws of the task.
   Ort::RunOptions options(const std::string& task);
 
+  // Makes runs of session() with `binding`, which is one of session(), runs of `task`; "" is the
+  // base. The run options need no adapter then.
+  //
+  // Binds every input that any task of tasks() gives: to what this task gives, else to the base's
+  // default, so that nothing stays of the task before. Other inputs and outputs are left alone. To
+  // be called again after ClearBoundInputs(). The binding must not be run when this is gone.
+  //
+  // Binds nothing and throws Error(kInvalid) if an input of another task has no default,
+  // Error(kUnsupported) if it has one that cannot be read.
+  void bind(Ort::IoBinding& binding, const std::string& task);
+
+  // Adds the .onnx_adapter at `path`, which may come from anywhere, as the task `name`.
+  //
+  // The file must stay as it is. Throws Error(kInvalid) if the bundle or this has a task `name`,
+  // the file is no .onnx_adapter or does not fit the session's inputs, Error(kUnsupported) if it
+  // has another format version, Error(kIo) if it cannot be read.
+  void add_adapter(const std::string& name, const std::filesystem::path& path);
+
+  // The session. Whoever runs it by hand, with neither options() nor bind(), runs the base.
   Ort::Session& session();
 
  private:

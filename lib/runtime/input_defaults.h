@@ -1,0 +1,29 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "format/manifest.h"
+#include "util/mapped_file.h"
+
+namespace wshare {
+
+// Returns what the inputs `names` of a model hold when a run leaves them out: its initializers of
+// these names, as copies. A name that is no initializer of the main graph is left out.
+//
+// `model` holds the bytes of the .onnx of `record`, `blobs` is parallel to those of the manifest.
+// Throws Error(kInvalid) if the bytes are not what type and shape need, Error(kUnsupported) if they
+// lie in the model in a form other than raw_data, float_data or double_data.
+std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model,
+                                                const ModelRecord& record,
+                                                const std::vector<std::optional<MappedFile>>& blobs,
+                                                const std::set<std::string>& names);
+
+}  // namespace wshare
