@@ -30,7 +30,8 @@ std::vector<std::string> find_exceeded(const Limits& limits, const Measurement& 
   for (const SessionFigures& session : measurement.sessions) {
     if (!limits.create_ms || session.create_ms <= *limits.create_ms) continue;
     exceeded.push_back(fmt::format("{}: making a session took {:g} ms, the limit is {:g} ms",
-                                   in_quotes(session.model), session.create_ms, *limits.create_ms));
+                                   in_quotes(session.name()), session.create_ms,
+                                   *limits.create_ms));
   }
   for (const ParityRow& row : parity) {
     const bool is_within =

@@ -7,7 +7,6 @@
 #include <optional>
 #include <set>
 
-#include "format/manifest.h"
 #include "runtime/ort_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -103,30 +102,24 @@ Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level) {
 }
 
 // Fills in how much the original differs from itself without optimisations, where there is a
-// difference to judge.
+// difference to judge. Left out where it does not run so: some operators have no kernel for float16
+// until they are fused.
 void add_noise(std::vector<ParityRow>& rows, const NamedModel& original,
                const std::vector<std::string>& names, const Inputs& inputs,
                const std::vector<Ort::Value>& optimised) {
   const auto differs = [](const ParityRow& row) { return !row.bit_equal; };
   if (std::none_of(rows.begin(), rows.end(), differs)) return;
-  const Runner plain = open_at_level(original, ORT_DISABLE_ALL);
-  const std::vector<ParityRow> noise =
-      compare_outputs(original.name, names, run_once(original.name, plain, inputs), optimised);
+  std::vector<Ort::Value> plain;
+  try {
+    plain = run_once(original.name, open_at_level(original, ORT_DISABLE_ALL), inputs);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kRuntime) throw;
+    return;
+  }
+  const std::vector<ParityRow> noise = compare_outputs(original.name, names, plain, optimised);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (differs(rows[i])) rows[i].noise_abs_diff = noise[i].max_abs_diff;
   }
-}
-
-// True if the task is an adapter over its base, or equal to it.
-bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
-
-const TaskRecord& require_task(const Manifest& manifest, const std::string& name) {
-  if (const TaskRecord* task = find_task(manifest, name)) return *task;
-  std::string names;
-  for (const TaskRecord& task : manifest.tasks)
-    names += (names.empty() ? "" : ", ") + in_quotes(task.name);
-  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such task in the bundle",
-              names.empty() ? "it has no tasks" : "it has " + names);
 }
 
 void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& opened) {
@@ -144,71 +137,52 @@ void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& open
   }
 }
 
-}  // namespace
-
-std::vector<NamedModel> find_models(const std::filesystem::path& folder,
-                                    const std::vector<std::string>& names,
-                                    const std::vector<std::string>& tasks) {
-  const Manifest manifest = load_manifest(folder);
-  std::vector<NamedModel> models;
-  const auto add = [&](const std::string& name, const ModelRecord& model, const std::string& base) {
-    const auto is_named = [&](const NamedModel& other) { return other.name == name; };
-    if (std::any_of(models.begin(), models.end(), is_named)) return;
-    models.push_back({name, folder / model.file, base});
-  };
-  const bool all = names.empty() && tasks.empty();
-  std::set<std::string> bases;  // of the tasks that run
-  for (const TaskRecord& task : manifest.tasks) {
-    const bool runs = all || std::count(tasks.begin(), tasks.end(), task.name) > 0;
-    if (runs && is_over_base(task)) bases.insert(task.base);
+std::vector<Opened> open_all(const std::vector<NamedModel>& models, const Opener& open,
+                             unsigned sessions, Measurement& result) {
+  std::vector<Opened> opened;
+  std::set<const Ort::Session*> distinct;
+  for (const NamedModel& model : models) {
+    for (unsigned i = 0; i < sessions; ++i) {
+      const auto start = Clock::now();
+      opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
+      result.sessions.push_back({model.session_model(), milliseconds_since(start), 0, 0,
+                                 model.is_task() ? model.name : "", model.shares_session});
+      distinct.insert(opened.back().runner.session.get());
+    }
   }
-  const auto add_model = [&](const ModelRecord& model) {
-    add(model.name, model, bases.contains(model.name) ? model.name : "");
-  };
-  const auto add_task = [&](const TaskRecord& task) {
-    if (!is_over_base(task)) return add_model(find_model(manifest, task.model));
-    add(task.name, find_model(manifest, task.base), task.base);
-  };
-  for (const std::string& name : names) add_model(find_model(manifest, name));
-  for (const std::string& name : tasks) add_task(require_task(manifest, name));
-  if (all) {
-    for (const ModelRecord& model : manifest.models) add_model(model);
-    for (const TaskRecord& task : manifest.tasks) add_task(task);
-  }
-  if (models.empty())
-    throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": has no models");
-  return models;
+  result.session_count = distinct.size();
+  return opened;
 }
+
+// Runs each session for the first time, and returns what each model runs on.
+std::map<const NamedModel*, Inputs> run_all_first(const std::vector<Opened>& opened,
+                                                  const InputOptions& options,
+                                                  Measurement& result) {
+  std::map<const NamedModel*, Inputs> inputs;
+  for (size_t i = 0; i < opened.size(); ++i) {
+    const NamedModel& model = *opened[i].model;
+    const auto known = inputs.find(&model);
+    if (known == inputs.end()) {
+      FirstRun first = run_first(model, opened[i].runner, options);
+      result.sessions[i].first_run_ms = first.milliseconds;
+      inputs.emplace(&model, std::move(first.inputs));
+    } else {
+      const auto start = Clock::now();
+      run_once(model.name, opened[i].runner, known->second);
+      result.sessions[i].first_run_ms = milliseconds_since(start);
+    }
+  }
+  return inputs;
+}
+
+}  // namespace
 
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
   Measurement result;
-  std::vector<Opened> opened;
-  for (const NamedModel& model : models) {
-    for (unsigned i = 0; i < options.sessions; ++i) {
-      const auto start = Clock::now();
-      opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
-      result.sessions.push_back({model.name, milliseconds_since(start), 0, 0, model.base});
-    }
-  }
-  std::set<const Ort::Session*> sessions;
-  for (const Opened& one : opened) sessions.insert(one.runner.session.get());
-  result.session_count = sessions.size();
+  const std::vector<Opened> opened = open_all(models, open, options.sessions, result);
   check_shapes_are_used(options.inputs.shapes, opened);
-  std::map<const NamedModel*, Inputs> inputs;
-  for (size_t i = 0; i < opened.size(); ++i) {
-    const auto known = inputs.find(opened[i].model);
-    double& milliseconds = result.sessions[i].first_run_ms;
-    if (known == inputs.end()) {
-      FirstRun first = run_first(*opened[i].model, opened[i].runner, options.inputs);
-      milliseconds = first.milliseconds;
-      inputs.emplace(opened[i].model, std::move(first.inputs));
-    } else {
-      const auto start = Clock::now();
-      run_once(opened[i].model->name, opened[i].runner, known->second);
-      milliseconds = milliseconds_since(start);
-    }
-  }
+  const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options.inputs, result);
   result.memory = measure_memory();
   for (size_t i = 0; i < opened.size(); ++i) {
     std::vector<double> times;
@@ -244,26 +218,27 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
 }
 
 Opener shared_opener(Bundle& bundle, Tier tier) {
-  // Of each base, its sessions; of each model or task, how many it has taken.
+  // Of each base, its sessions; of each base and task, how many it has taken.
   struct State {
     std::map<std::string, std::vector<TaskSession>> sessions;
-    std::map<std::string, size_t> taken;
+    std::map<std::pair<std::string, std::string>, size_t> taken;
   };
   const auto state = std::make_shared<State>();
   return [&bundle, tier, state](const NamedModel& model) {
     const SessionOptions options{tier, default_ort_options()};
-    if (model.base.empty()) {
-      const auto session = std::make_shared<Session>(bundle.session(model.name, options));
+    const std::string& of = model.session_model();
+    if (!model.shares_session) {
+      const auto session = std::make_shared<Session>(bundle.session(of, options));
       return Runner{std::shared_ptr<Ort::Session>(session, &**session),
                     std::make_shared<Ort::RunOptions>()};
     }
-    std::vector<TaskSession>& sessions = state->sessions[model.base];
-    const size_t number = state->taken[model.name]++;
-    if (number == sessions.size()) sessions.push_back(bundle.task_session(model.base, options));
+    std::vector<TaskSession>& sessions = state->sessions[of];
+    const std::string task = model.is_task() ? model.name : "";
+    const size_t number = state->taken[{of, task}]++;
+    if (number == sessions.size()) sessions.push_back(bundle.task_session(of, options));
     const auto session = std::make_shared<TaskSession>(sessions[number]);
-    return Runner{
-        std::shared_ptr<Ort::Session>(session, &session->session()),
-        std::make_shared<Ort::RunOptions>(session->options(model.is_task() ? model.name : ""))};
+    return Runner{std::shared_ptr<Ort::Session>(session, &session->session()),
+                  std::make_shared<Ort::RunOptions>(session->options(task))};
   };
 }
 

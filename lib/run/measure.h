@@ -2,7 +2,6 @@
 
 #include <onnxruntime_cxx_api.h>
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,30 +9,11 @@
 
 #include "run/inputs.h"
 #include "run/memory.h"
+#include "run/named_model.h"
 #include "run/parity.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
-
-// A model, or a task that runs on the session of one.
-struct NamedModel {
-  std::string name;
-  std::filesystem::path path;  // of the .onnx, also what inputs are made from
-  // Of a task that is an adapter, the base that it runs on; of that base itself, when tasks share
-  // its session, its own name; else empty.
-  std::string base = {};
-
-  bool is_task() const { return !base.empty() && base != name; }
-};
-
-// Returns the models `names` and the tasks `tasks` of the bundle in `folder`, all of both when both
-// are empty; a name given twice counts once. A task with a model of its own is that model.
-//
-// Throws Error(kIo) if there is no bundle, Error(kInvalid) if it has no models at all, or, listing
-// them, none of a name.
-std::vector<NamedModel> find_models(const std::filesystem::path& folder,
-                                    const std::vector<std::string>& names,
-                                    const std::vector<std::string>& tasks = {});
 
 // What runs a model: a session, and the run options that choose its task.
 struct Runner {
@@ -52,11 +32,14 @@ struct MeasureOptions {
 };
 
 struct SessionFigures {
-  std::string model;  // or task
-  double create_ms = 0;
+  std::string model;     // that the session is of
+  double create_ms = 0;  // where the session was there already: to choose the task
   double first_run_ms = 0;
   double run_ms_median = 0;
-  std::string base = {};  // NamedModel::base
+  std::string task = {};        // empty: the model itself
+  bool shares_session = false;  // NamedModel::shares_session
+
+  const std::string& name() const { return task.empty() ? model : task; }
 };
 
 struct Measurement {
@@ -75,7 +58,8 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options);
 
 // Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same
-// inputs; where bits differ, also how much `theirs` differs from itself without optimisations.
+// inputs; where bits differ, also how much `theirs` differs from itself without optimisations (if
+// it runs without).
 std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
                                       const NamedModel& theirs, const Opener& open_theirs,
                                       const InputOptions& inputs);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "run/run_command.h"
+#include "run_report.h"
 
 namespace wshare::test {
 namespace {
@@ -54,6 +55,23 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
   write_file(temp_ / "no.onnx", "no model");
   expect_refused("no original", {"--baseline", "--model=b", "--against=b=" + path("no.onnx")}, 6,
                  "no.onnx'");
+}
+
+TEST(MeasurementFrom, GivesBackWhatWasWritten) {
+  Measurement measurement;
+  measurement.sessions = {{"a", 1, 2, 3, "", true}, {"a", 4, 5, 6, "task", true}, {"b", 7, 8, 9}};
+  ModelReport report{"a", {"w"}, 65536, {}, true};
+  for (const LeftReason reason :
+       {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,
+        LeftReason::kDtype}) {
+    report.left.push_back({reason, 1, 2});
+  }
+  measurement.models = {report};
+  measurement.memory = {10, 11};
+  measurement.session_count = 2;
+  const auto json = to_json(measurement);
+  EXPECT_EQ(to_json(measurement_from(json)), json);
+  EXPECT_EQ(json.at("models")[0].at("left").size(), 5u);
 }
 
 TEST_F(RunCommand, SaysHowAChildEnded) {

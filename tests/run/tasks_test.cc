@@ -1,5 +1,6 @@
 // `wshare run` on bundles of extract-lora.
 
+#include "format/manifest.h"
 #include "run/run_command.h"
 #include "wshare/extract_lora.h"
 
@@ -21,8 +22,37 @@ class RunTasks : public RunCommand {
   // The base under another name: a task that changes nothing.
   std::string copy_of_base() {
     fs::create_directories(temp_ / "copy");
-    fs::copy_file(family() / "base.onnx", temp_ / "copy/same.onnx");
+    fs::copy_file(family() / "base.onnx", temp_ / "copy/same.onnx",
+                  fs::copy_options::overwrite_existing);
     return (temp_ / "copy/same.onnx").string();
+  }
+
+  // Makes a bundle where all tasks have models, and "classify" nothing else.
+  void add_models() {
+    fs::remove_all(temp_ / "bundle");
+    ExtractOptions options;
+    options.base = (family() / "base.onnx").string();
+    options.emit.onnx = true;
+    extract_lora(resolve_inputs({(family() / "summarize.onnx").string(),
+                                 (family() / "classify.onnx").string(), "same=" + copy_of_base()}),
+                 temp_ / "bundle", options);
+    Manifest manifest = load_manifest(temp_ / "bundle");
+    TaskRecord& classify = manifest.tasks.at(1);
+    classify.adapter.reset();
+    classify.parameters.clear();
+    write_file(temp_ / "bundle/manifest.json", to_json(manifest));
+  }
+
+  // "model task shared" of each session; "-" for no task, "own" where it is not shared.
+  static Names rows_of(const json& report) {
+    Names rows;
+    for (const json& session : report.at("sessions")) {
+      const json& task = session.at("task");
+      rows.push_back(session.at("model").get<std::string>() + " " +
+                     (task.is_null() ? "-" : task.get<std::string>()) +
+                     (session.at("shares_session") == true ? " shared" : " own"));
+    }
+    return rows;
   }
 
   std::string against(const std::string& task) {
@@ -62,6 +92,47 @@ TEST_F(RunTasks, MeasuresPlainSessionsOnRestoredTasks) {
   const json report = run_json({"--task=summarize", "--task=same", "--baseline"});
   EXPECT_EQ(report.at("baseline").at("session_count"), 2);
   EXPECT_EQ(names(report.at("baseline").at("sessions"), "model"), (Names{"summarize", "same"}));
+}
+
+// Tasks that are adapters and have models of their own, and one that only has such a model.
+TEST_F(RunTasks, RunsATaskOnceAndAModelOnlyWhereAskedTo) {
+  add_models();
+  const json all = run_json({});
+  EXPECT_EQ(all.at("session_count"), 3);
+  EXPECT_EQ(rows_of(all), (Names{"base - shared", "base summarize shared", "classify classify own",
+                                 "same same own"}));
+  EXPECT_EQ(rows_of(run_json({"--model=summarize", "--task=summarize", "--task=classify"})),
+            (Names{"summarize - own", "base summarize shared", "classify classify own"}));
+  EXPECT_EQ(rows_of(run_json({"--task=classify", "--task=classify"})),
+            (Names{"classify classify own"}));
+}
+
+TEST_F(RunTasks, ComparesTasksThatHaveModelsOfTheirOwn) {
+  add_models();
+  const json report = run_json({"--task=classify", "--against", against("classify")});
+  ASSERT_EQ(names(report.at("parity"), "model"), Names{"classify"});
+  EXPECT_LT(report.at("parity")[0].at("max_rel_diff"), 1e-5);
+}
+
+TEST_F(RunTasks, LeavesAMadeBaseOutOfTheBaseline) {
+  fs::remove_all(temp_ / "bundle");
+  extract_lora(resolve_inputs(
+                   {(family() / "summarize.onnx").string(), (family() / "classify.onnx").string()}),
+               temp_ / "bundle", {});
+  const json report = run_json({"--baseline"});
+  EXPECT_EQ(rows_of(report),
+            (Names{"base - shared", "base summarize shared", "base classify shared"}));
+  EXPECT_EQ(names(report.at("baseline").at("sessions"), "model"), (Names{"summarize", "classify"}));
+  ASSERT_EQ(run({"--baseline"}), 0) << err_;
+  EXPECT_NE(out_.find("-            -          -  base\n"), std::string::npos) << out_;
+  expect_refused("only the base", {"--baseline", "--model=base"}, 4, "has no original");
+}
+
+TEST_F(RunTasks, ShowsTheSharedSessionInTheTable) {
+  ASSERT_EQ(run({}), 0) << err_;
+  for (const char* text : {"  summarize (over base)\n", "1 shared session of 1 model, 3 tasks"}) {
+    EXPECT_NE(out_.find(text), std::string::npos) << text << '\n' << out_;
+  }
 }
 
 TEST_F(RunTasks, RefusesUnknownTasks) {

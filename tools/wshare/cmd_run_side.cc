@@ -16,8 +16,11 @@ struct Arguments {
 int run_side(const Arguments& arguments, Context& context) {
   const SideArguments& side = arguments.side;
   std::vector<NamedModel> models;
-  for (size_t i = 0; i < side.names.size(); ++i)
-    models.push_back({side.names[i], side.files.at(i), side.bases.at(i).substr(1)});
+  for (size_t i = 0; i < side.names.size(); ++i) {
+    const std::string& task_of = side.tasks_of.at(i);
+    models.push_back(
+        {side.names[i], side.files.at(i), task_of.substr(1), task_of.starts_with('+')});
+  }
   const MeasureOptions options = measure_options(arguments.inputs);
   silence_log();
   Measurement measurement;
@@ -44,7 +47,8 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
   app.add_option("--name", arguments->side.names, "Of a model")->allow_extra_args(false);
   app.add_option("--file", arguments->side.files, "Of the model at the same place")
       ->allow_extra_args(false);
-  app.add_option("--base", arguments->side.bases, "Behind a '=', the base of a task")
+  app.add_option("--task-of", arguments->side.tasks_of,
+                 "The model that runs a task, behind a '+' where the session is shared, else a '='")
       ->allow_extra_args(false);
   add_input_options(app, arguments->inputs);
   app.callback(

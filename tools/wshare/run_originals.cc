@@ -1,9 +1,10 @@
 #include "run_originals.h"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <set>
 
+#include "format/manifest.h"
+#include "restore/original.h"
 #include "run_options.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -36,18 +37,30 @@ void check_originals(const Originals& originals, const std::vector<NamedModel>& 
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
                                    const std::filesystem::path& folder, unsigned threads) {
-  std::vector<std::string> missing;
-  for (const NamedModel& model : models) {
-    if (!originals.contains(model.name)) missing.push_back(model.name);
+  const Manifest manifest = load_manifest(bundle);
+  std::set<std::string> missing;
+  for (const Original& original : originals_of(manifest)) {
+    const auto is_it = [&](const NamedModel& model) { return model.name == original.name; };
+    const bool runs = std::any_of(models.begin(), models.end(), is_it);
+    if (runs && !originals.contains(original.name)) missing.insert(original.name);
   }
   if (!missing.empty()) {  // restore() takes no names for all
     RestoreOptions options;
     options.threads = threads;
-    for (const RestoredModel& model : restore(bundle, missing, folder, options))
+    const std::vector<std::string> names(missing.begin(), missing.end());
+    for (const RestoredModel& model : restore(bundle, names, folder, options))
       originals[model.name] = folder / model.path;
   }
   std::vector<NamedModel> plain;
-  for (const NamedModel& model : models) plain.push_back({model.name, originals.at(model.name)});
+  for (const NamedModel& model : models) {
+    const auto original = originals.find(model.name);
+    if (original != originals.end()) plain.push_back({model.name, original->second});
+  }
+  if (plain.empty()) {
+    throw Error(ErrorCode::kInvalid,
+                "--baseline: " + in_quotes(models.at(0).name) + " has no original in the bundle",
+                "name one: --against NAME=original.onnx");
+  }
   return plain;
 }
 

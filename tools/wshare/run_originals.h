@@ -21,7 +21,9 @@ Originals read_originals(const std::vector<std::string>& against);
 void check_originals(const Originals& originals, const std::vector<NamedModel>& models);
 
 // Returns `models` as plain files: those in `originals`, the others restored from `bundle` into
-// `folder`. Throws the errors of restore().
+// `folder`. A base that extract-lora made itself has no original and is left out.
+//
+// Throws the errors of restore(); Error(kInvalid) if none is left.
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
                                    const std::filesystem::path& folder, unsigned threads);

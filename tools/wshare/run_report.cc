@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <span>
 
 #include "cli.h"
 #include "util/text.h"
@@ -15,7 +16,8 @@ namespace {
 using Rows = std::vector<std::vector<std::string>>;
 
 constexpr std::array kLeftReasons = {LeftReason::kSmall, LeftReason::kFolded,
-                                     LeftReason::kAmbiguousName, LeftReason::kDtype};
+                                     LeftReason::kAmbiguousName, LeftReason::kFunction,
+                                     LeftReason::kDtype};
 
 const char* for_people(LeftReason reason) {
   switch (reason) {
@@ -43,9 +45,8 @@ std::string count_of(size_t count, const std::string& noun) {
 std::string describe(const Measurement& measurement, const std::string& kind) {
   std::set<std::string> models, tasks;
   for (const SessionFigures& session : measurement.sessions) {
-    const bool is_task = !session.base.empty() && session.base != session.model;
-    models.insert(is_task ? session.base : session.model);
-    if (is_task) tasks.insert(session.model);
+    models.insert(session.model);
+    if (!session.task.empty()) tasks.insert(session.task);
   }
   std::string text = count_of(measurement.session_count, kind + " session") + " of " +
                      count_of(models.size(), "model");
@@ -53,36 +54,56 @@ std::string describe(const Measurement& measurement, const std::string& kind) {
   return text;
 }
 
-// The medians over the sessions of one model, which stand side by side from `begin` on.
-std::vector<std::string> describe_times(const std::vector<SessionFigures>& sessions, size_t begin,
-                                        size_t end) {
+bool is_same_model(const SessionFigures& a, const SessionFigures& b) {
+  return a.model == b.model && a.task == b.task;
+}
+
+using Figures = std::span<const SessionFigures>;
+
+// Returns the sessions of one model or task at the front of `figures`: they stand side by side.
+Figures first_group(Figures figures) {
+  size_t count = 0;
+  while (count < figures.size() && is_same_model(figures[count], figures[0])) ++count;
+  return figures.first(count);
+}
+
+// Returns the plain sessions on the original called `name`; none if there is no original.
+Figures find_plain(Figures figures, const std::string& name) {
+  while (!figures.empty() && figures[0].name() != name) figures = figures.subspan(1);
+  return first_group(figures);
+}
+
+// The medians over the sessions of one model.
+std::vector<std::string> describe_times(Figures figures) {
+  if (figures.empty()) return {"-", "-", "-"};
   std::vector<double> create, first, run;
-  for (size_t i = begin; i < end; ++i) {
-    create.push_back(sessions[i].create_ms);
-    first.push_back(sessions[i].first_run_ms);
-    run.push_back(sessions[i].run_ms_median);
+  for (const SessionFigures& session : figures) {
+    create.push_back(session.create_ms);
+    first.push_back(session.first_run_ms);
+    run.push_back(session.run_ms_median);
   }
   return {in_ms(median(create)), in_ms(median(first)), in_ms(median(run))};
 }
 
 void print_sessions(std::ostream& out, const RunReport& report) {
-  const std::vector<SessionFigures>& sessions = report.shared.sessions;
-  const bool both = report.baseline && report.baseline->sessions.size() == sessions.size();
   Rows rows = {{"sessions", "create ms", "first ms", "run ms"}};
-  if (both) rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
+  if (report.baseline) {
+    rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
+  }
   const size_t numbers = rows[0].size();
   rows[0].push_back("model");
-  for (size_t begin = 0, end = 0; begin < sessions.size(); begin = end) {
-    while (end < sessions.size() && sessions[end].model == sessions[begin].model) ++end;
-    std::vector<std::string> row = describe_times(sessions, begin, end);
-    row.insert(row.begin(), std::to_string(end - begin));
-    if (both) {
-      const auto plain = describe_times(report.baseline->sessions, begin, end);
+  Figures rest = report.shared.sessions;
+  while (!rest.empty()) {
+    const Figures group = first_group(rest);
+    rest = rest.subspan(group.size());
+    std::vector<std::string> row = describe_times(group);
+    row.insert(row.begin(), std::to_string(group.size()));
+    if (report.baseline) {
+      const auto plain = describe_times(find_plain(report.baseline->sessions, group[0].name()));
       row.insert(row.end(), plain.begin(), plain.end());
     }
-    const SessionFigures& first = sessions[begin];
-    const bool is_task = !first.base.empty() && first.base != first.model;
-    row.push_back(is_task ? first.model + " (over " + first.base + ")" : first.model);
+    const bool is_over_base = !group[0].task.empty() && group[0].shares_session;
+    row.push_back(group[0].name() + (is_over_base ? " (over " + group[0].model + ")" : ""));
     rows.push_back(std::move(row));
   }
   print_table(out, rows, numbers);
@@ -164,11 +185,11 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
   nlohmann::ordered_json json;
   json["sessions"] = nlohmann::ordered_json::array();
   for (const SessionFigures& session : measurement.sessions) {
-    const bool is_task = !session.base.empty() && session.base != session.model;
     json["sessions"].push_back(
-        {{"model", is_task ? session.base : session.model},
-         {"task", is_task ? nlohmann::ordered_json(session.model) : nlohmann::ordered_json()},
-         {"shares_session", !session.base.empty()},
+        {{"model", session.model},
+         {"task",
+          session.task.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(session.task)},
+         {"shares_session", session.shares_session},
          {"create_ms", session.create_ms},
          {"first_run_ms", session.first_run_ms},
          {"run_ms_median", session.run_ms_median}});
@@ -185,11 +206,11 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
 Measurement measurement_from(const nlohmann::ordered_json& json) {
   Measurement measurement;
   for (const auto& session : json.at("sessions")) {
-    const std::string model = session.at("model");
-    const std::string base = session.at("shares_session") ? model : "";
-    measurement.sessions.push_back(
-        {session.at("task").is_null() ? model : session.at("task").get<std::string>(),
-         session.at("create_ms"), session.at("first_run_ms"), session.at("run_ms_median"), base});
+    const auto& task = session.at("task");
+    measurement.sessions.push_back({session.at("model"), session.at("create_ms"),
+                                    session.at("first_run_ms"), session.at("run_ms_median"),
+                                    task.is_null() ? "" : task.get<std::string>(),
+                                    session.at("shares_session")});
   }
   measurement.session_count = json.at("session_count");
   for (const auto& model : json.at("models")) {

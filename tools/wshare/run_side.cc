@@ -19,7 +19,7 @@ std::vector<std::string> command_line(const SideArguments& side, const InputArgu
   }
   for (const std::string& name : side.names) add("--name", name);
   for (const std::string& file : side.files) add("--file", file);
-  for (const std::string& base : side.bases) add("--base", base);
+  for (const std::string& model : side.tasks_of) add("--task-of", model);
   add("--sessions", std::to_string(inputs.sessions));
   add("--repeat", std::to_string(inputs.repeat));
   for (const std::string& shape : inputs.shapes) add("--shape", shape);
@@ -51,7 +51,7 @@ SideArguments side_of(const std::vector<NamedModel>& models) {
   for (const NamedModel& model : models) {
     side.names.push_back(model.name);
     side.files.push_back(model.path.string());
-    side.bases.push_back("=" + model.base);
+    side.tasks_of.push_back((model.shares_session ? "+" : "=") + model.task_of);
   }
   return side;
 }

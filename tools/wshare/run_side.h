@@ -20,7 +20,8 @@ struct SideArguments {
   std::string tier = "auto";
   std::vector<std::string> names;  // of the models
   std::vector<std::string> files;  // their .onnx, as many
-  std::vector<std::string> bases;  // NamedModel::base behind a '=', as many
+  // NamedModel::task_of, as many, behind a '+' where the session is shared, else behind a '='.
+  std::vector<std::string> tasks_of;
 };
 
 struct SideResult {
