@@ -126,12 +126,13 @@ class ReadDefaults : public testing::Test {
   std::string default_of(const onnx::TensorProto& tensor) {
     onnx::ModelProto model = empty_model();
     *model.mutable_graph()->add_initializer() = tensor;
-    // The same name in a subgraph is another tensor.
+    // What a subgraph defines is no input of the model.
     onnx::AttributeProto& branch = *add_node(*model.mutable_graph(), "If", {}, {}).add_attribute();
     branch.set_type(onnx::AttributeProto::GRAPH);
-    *branch.mutable_g()->add_initializer() = raw("x", "inner");
+    *branch.mutable_g()->add_initializer() = raw("inner", "bytes");
     const std::string bytes = model.SerializeAsString();
-    const auto defaults = read_defaults(std::as_bytes(std::span(bytes)), {}, {}, {"x", "none"});
+    const auto defaults =
+        read_defaults(std::as_bytes(std::span(bytes)), {}, {}, {"x", "inner", "none"});
     EXPECT_EQ(defaults.size(), 1u);
     const Ort::Value& value = defaults.at("x");
     return {static_cast<const char*>(value.GetTensorRawData()), value.GetTensorSizeInBytes()};
