@@ -102,8 +102,8 @@ Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level) {
 }
 
 // Fills in how much the original differs from itself without optimisations, where there is a
-// difference to judge. Left out where it does not run so: some operators have no kernel for float16
-// until they are fused.
+// difference to judge. An original that does not run so has none: outputs are compared all the
+// same.
 void add_noise(std::vector<ParityRow>& rows, const NamedModel& original,
                const std::vector<std::string>& names, const Inputs& inputs,
                const std::vector<Ort::Value>& optimised) {
