@@ -9,6 +9,7 @@ namespace {
 using test::add_node;
 using test::Export;
 using test::export_encoder;
+using test::integer;
 using test::Proto;
 using test::Weights;
 using Texts = std::vector<std::string>;
@@ -34,14 +35,6 @@ onnx::ValueInfoProto value(const std::string& name, const std::vector<int64_t>& 
     if (dim < 0) added.set_dim_param("n");
   }
   return info;
-}
-
-onnx::AttributeProto integer(const std::string& name, int64_t number) {
-  onnx::AttributeProto attribute;
-  attribute.set_name(name);
-  attribute.set_type(onnx::AttributeProto::INT);
-  attribute.set_i(number);
-  return attribute;
 }
 
 // x [n,16] -> MatMul(w) -> Softmax -> Add(bias) -> MatMul(u) -> y

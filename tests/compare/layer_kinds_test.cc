@@ -20,13 +20,6 @@ onnx::AttributeProto& add_graph(onnx::NodeProto& node, const std::string& name) 
   return body;
 }
 
-void add_integer(onnx::NodeProto& node, const std::string& name, int64_t number) {
-  onnx::AttributeProto& attribute = *node.add_attribute();
-  attribute.set_name(name);
-  attribute.set_type(onnx::AttributeProto::INT);
-  attribute.set_i(number);
-}
-
 // One layer with the weight `w` between an input and an output.
 onnx::ModelProto around(const std::function<void(onnx::GraphProto&)>& layer) {
   onnx::ModelProto model = test::empty_model();
@@ -63,7 +56,8 @@ TEST_F(LayerKinds, ShowAMergedLoraAsLowRank) {
         Case{"Gemm, transB", 40, 56,
              [](onnx::GraphProto&graph, const onnx::TensorProto&weight) {
                *graph.add_initializer() = weight;
-               add_integer(add_node(graph, "Gemm", {"x", "w"}, {"y"}), "transB", 1);
+               *add_node(graph, "Gemm", {"x", "w"}, {"y"}).add_attribute() =
+                   test::integer("transB", 1);
              }},
         Case{"Gather, an embedding", 90, 32, simple("Gather", {"w", "x"})},
         Case{"Conv 1 x 1", 40, 32,
@@ -157,7 +151,8 @@ class QuantizedWeights : public test::BundleTest {
         add_node(graph, weight.op, {"x", "w"}, {"y"});
         return;
       }
-      add_integer(add_node(graph, "DequantizeLinear", inputs, {"floats"}), "axis", weight.axis);
+      *add_node(graph, "DequantizeLinear", inputs, {"floats"}).add_attribute() =
+          test::integer("axis", weight.axis);
       add_node(graph, "MatMul", {"x", "floats"}, {"y"});
     });
   }

@@ -76,11 +76,7 @@ class LoraModules : public test::BundleTest {
   std::string layer(const Form& form, const std::string& x, const std::string& weight) {
     if (!form.gemm) return node("MatMul", {x, weight});
     const std::string result = node("Gemm", {x, weight});
-    onnx::AttributeProto& attribute =
-        *graph().mutable_node(graph().node_size() - 1)->add_attribute();
-    attribute.set_name("transB");
-    attribute.set_type(onnx::AttributeProto::INT);
-    attribute.set_i(1);
+    *graph().mutable_node(graph().node_size() - 1)->add_attribute() = test::integer("transB", 1);
     return result;
   }
 

@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 using test::add_node;
 using test::add_used;
+using test::integer;
 using test::Proto;
 using test::raw;
 
@@ -43,14 +44,6 @@ onnx::ModelProto chain() {
   add_node(graph, "Cast", {"e"}, {"y"});
   graph.add_output()->set_name("y");
   return model;
-}
-
-onnx::AttributeProto integer(const std::string& name, int64_t value) {
-  onnx::AttributeProto attribute;
-  attribute.set_name(name);
-  attribute.set_type(onnx::AttributeProto::INT);
-  attribute.set_i(value);
-  return attribute;
 }
 
 TEST_F(Diff, FindsAModelEqualToItself) {
@@ -213,7 +206,10 @@ TEST_F(Diff, SaysWhatTheClassDoesNot) {
     std::vector<std::string> notes;
   };
   for (const Case& c :
-       {Case{"rows", test::tensor("w", rows), TensorClass::kReplaced, {"few rows: 1 of 40 rows changed (3)"}},
+       {Case{"rows",
+             test::tensor("w", rows),
+             TensorClass::kReplaced,
+             {"few rows: 1 of 40 rows changed (3)"}},
         Case{"NaN", test::tensor("w", nan), TensorClass::kReplaced, {"holds NaN or infinity"}},
         Case{"shape", test::tensor("w", wider), TensorClass::kReplaced, {"[40,8] -> [40,9]"}},
         Case{"dtype",

@@ -64,10 +64,7 @@ class ExtractTest : public CliTest {
   static onnx::ModelProto cast_to_float(onnx::ModelProto model) {
     for (onnx::NodeProto& node : *model.mutable_graph()->mutable_node()) {
       if (node.op_type() != "Cast") continue;
-      onnx::AttributeProto& to = *node.add_attribute();
-      to.set_name("to");
-      to.set_type(onnx::AttributeProto::INT);
-      to.set_i(Proto::FLOAT);
+      *node.add_attribute() = integer("to", Proto::FLOAT);
     }
     return model;
   }

@@ -10,30 +10,6 @@
 namespace wshare::test {
 namespace {
 
-// Values for the inputs of `model`.
-std::vector<Feed> feeds_of(const onnx::ModelProto& model) {
-  std::vector<Feed> feeds;
-  for (const onnx::ValueInfoProto& input : model.graph().input()) {
-    Feed feed{input.name(), input.type().tensor_type().elem_type(), {}, {}};
-    for (const auto& dim : input.type().tensor_type().shape().dim()) {
-      feed.shape.push_back(dim.has_dim_value() ? dim.dim_value() : 6);
-    }
-    const auto count = static_cast<size_t>(count_of(feed.shape));
-    if (feed.type == Proto::BOOL) {
-      feed.bytes.assign(count, '\1');
-    } else if (feed.type == Proto::INT64) {
-      for (size_t i = 0; i < count; ++i) {
-        const auto value = static_cast<int64_t>(i % 5 + 2);
-        feed.bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-      }
-    } else {
-      feed.bytes = float_bytes(values_of(feed.shape, 7, 0.5).values, feed.type);
-    }
-    feeds.push_back(std::move(feed));
-  }
-  return feeds;
-}
-
 class ExtractOutputs : public ExtractTest {
  protected:
   // Runs the file `name` with its external data.
@@ -66,7 +42,7 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
     add("base.onnx", base);
     add("task.onnx", model_of(form, sum(weight, low_rank(weight.rows, weight.cols, 3, 5, 0.05))));
     extract({"task.onnx"}, "base.onnx", [](ExtractOptions& o) { o.emit = {true, true}; });
-    const std::vector<Feed> feeds = feeds_of(base);
+    const std::vector<Feed> feeds = feeds_of(base, 6);
     std::vector<Feed> adapted = feeds;
     for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
     const Outputs wanted = run_file("in/task.onnx", feeds);

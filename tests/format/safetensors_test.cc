@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/errors.h"
 #include "support/files.h"
-#include "wshare/error.h"
 
 namespace wshare::test {
 namespace {
@@ -27,15 +27,6 @@ std::string read(const std::string& file) {
     text += "] " + std::string(reinterpret_cast<const char*>(each.bytes.data()), each.bytes.size());
   }
   return text;
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no Error";
 }
 
 NamedTensor tensor(const std::string& name, int32_t dtype, std::vector<int64_t> shape,

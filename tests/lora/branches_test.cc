@@ -167,16 +167,6 @@ TEST(SiteFinder, TellsNamesOfOtherScopesApart) {
   EXPECT_EQ(found.sites->sites.size(), 1u);
 }
 
-std::vector<std::string> texts_of(const onnx::GraphProto& graph) {
-  std::vector<std::string> texts;
-  for (const onnx::NodeProto& node : graph.node()) {
-    std::string text = node.output(0) + " = " + node.op_type();
-    for (const std::string& input : node.input()) text += " " + input;
-    texts.push_back(text);
-  }
-  return texts;
-}
-
 TEST(AddBranches, PutsThemBehindTheLayer) {
   onnx::ModelProto model = plain_model(17, "h = MatMul (x, w) y = Neg (h)");
   add_branches(model, {branch_of(model, "w")});

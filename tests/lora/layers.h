@@ -382,4 +382,15 @@ inline Shape ranked(Shape shape, int64_t rank) {
   return shape;
 }
 
+// The nodes of `graph` as "y = MatMul x w".
+inline std::vector<std::string> texts_of(const onnx::GraphProto& graph) {
+  std::vector<std::string> texts;
+  for (const onnx::NodeProto& node : graph.node()) {
+    std::string text = node.output(0) + " = " + node.op_type();
+    for (const std::string& input : node.input()) text += " " + input;
+    texts.push_back(text);
+  }
+  return texts;
+}
+
 }  // namespace wshare::test

@@ -4,8 +4,8 @@
 
 #include <chrono>
 #include <cmath>
-#include <functional>
 
+#include "support/errors.h"
 #include "wshare/error.h"
 
 namespace wshare::test {
@@ -18,15 +18,6 @@ PeftConfig config_with(const std::string& fields) {
 
 PeftScale scale_of(const std::string& fields, const std::string& path) {
   return scales_of(config_with(fields), {path}).at(0);
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no Error";
 }
 
 TEST(PeftConfig, ScalesByRankOrItsRoot) {

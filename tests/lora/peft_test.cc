@@ -5,29 +5,15 @@
 
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <nlohmann/json.hpp>
 
+#include "support/errors.h"
 #include "support/files.h"
-#include "wshare/error.h"
 
 namespace wshare::test {
 namespace {
 
 const fs::path kAdapters = fs::path(WSHARE_TESTDATA) / "adapters";
-
-std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no Error";
-}
 
 // The adapters of testdata hold the very factors that the exporter wrote, transposed, into the
 // models of t5-lora.

@@ -1,26 +1,11 @@
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "lora/peft.h"
+#include "support/errors.h"
 #include "support/files.h"
-#include "wshare/error.h"
 
 namespace wshare::test {
 namespace {
-
-std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no Error";
-}
 
 LoraFactors factors(const std::string& path, std::vector<int64_t> a, std::vector<int64_t> b,
                     const std::string& bytes, bool embedding = false) {

@@ -106,4 +106,28 @@ inline double distance(const Outputs& one, const Outputs& other) {
   return difference / largest;
 }
 
+// Values for the inputs of `model`; dimensions that it leaves open are `free_dim`.
+inline std::vector<Feed> feeds_of(const onnx::ModelProto& model, int64_t free_dim) {
+  std::vector<Feed> feeds;
+  for (const onnx::ValueInfoProto& input : model.graph().input()) {
+    Feed feed{input.name(), input.type().tensor_type().elem_type(), {}, {}};
+    for (const auto& dim : input.type().tensor_type().shape().dim()) {
+      feed.shape.push_back(dim.has_dim_value() ? dim.dim_value() : free_dim);
+    }
+    const auto count = static_cast<size_t>(count_of(feed.shape));
+    if (feed.type == onnx::TensorProto::BOOL) {
+      feed.bytes.assign(count, '\1');
+    } else if (feed.type == onnx::TensorProto::INT64) {
+      for (size_t i = 0; i < count; ++i) {
+        const auto value = static_cast<int64_t>(i % 5 + 2);
+        feed.bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
+    } else {
+      feed.bytes = float_bytes(values_of(feed.shape, 7, 0.5).values, feed.type);
+    }
+    feeds.push_back(std::move(feed));
+  }
+  return feeds;
+}
+
 }  // namespace wshare::test

@@ -40,16 +40,6 @@ class StripLora : public BundleTest {
     return texts_of(model_.graph());
   }
 
-  std::vector<std::string> texts_of(const onnx::GraphProto& graph) {
-    std::vector<std::string> texts;
-    for (const onnx::NodeProto& node : graph.node()) {
-      std::string text = node.output(0) + " = " + node.op_type();
-      for (const std::string& input : node.input()) text += " " + input;
-      texts.push_back(text);
-    }
-    return texts;
-  }
-
   std::string initializers() const {
     std::string names;
     for (const onnx::TensorProto& tensor : model_.graph().initializer())

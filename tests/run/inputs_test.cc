@@ -144,10 +144,7 @@ onnx::ModelProto lookup_model(const std::string& name, int type, int64_t rows) {
   set_type(*graph.add_input(), name, type, {"n", "500"});
   *graph.add_initializer() =
       raw("table", floats(static_cast<size_t>(rows), 1), Type::FLOAT, {rows});
-  onnx::AttributeProto& to = *add_node(graph, "Cast", {name}, {"wide"}).add_attribute();
-  to.set_name("to");
-  to.set_type(onnx::AttributeProto::INT);
-  to.set_i(Type::INT64);
+  *add_node(graph, "Cast", {name}, {"wide"}).add_attribute() = integer("to", Type::INT64);
   add_node(graph, "Gather", {"table", "wide"}, {"y"});
   set_type(*graph.add_output(), "y", Type::FLOAT, {"n", "500"});
   return model;

@@ -24,10 +24,7 @@ onnx::NodeProto& add_gather(onnx::GraphProto& graph, const std::string& table,
                             const std::string& indices, std::optional<int64_t> axis = {}) {
   onnx::NodeProto& node = add_node(graph, "Gather", {table, indices}, {indices + "_rows"});
   if (!axis) return node;
-  onnx::AttributeProto& attribute = *node.add_attribute();
-  attribute.set_name("axis");
-  attribute.set_type(onnx::AttributeProto::INT);
-  attribute.set_i(*axis);
+  *node.add_attribute() = integer("axis", *axis);
   return node;
 }
 

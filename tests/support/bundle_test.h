@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "wshare/dedupe.h"
+#include "support/errors.h"
 #include "support/files.h"
 #include "support/models.h"
-#include "wshare/error.h"
+#include "wshare/dedupe.h"
 
 namespace wshare::test {
 
@@ -43,18 +43,5 @@ class BundleTest : public testing::Test {
 
   TempFolder temp_;
 };
-
-// The code of the Error that `call` throws, 0 if it throws none.
-template <typename Call>
-int code_of(const Call& call, std::string* message = nullptr, std::string* hint = nullptr) {
-  try {
-    call();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    if (hint != nullptr) *hint = error.hint();
-    return static_cast<int>(error.code());
-  }
-  return 0;
-}
 
 }  // namespace wshare::test

@@ -50,6 +50,14 @@ inline onnx::NodeProto& add_node(onnx::GraphProto& graph, const std::string& op,
   return node;
 }
 
+inline onnx::AttributeProto integer(const std::string& name, int64_t number) {
+  onnx::AttributeProto attribute;
+  attribute.set_name(name);
+  attribute.set_type(onnx::AttributeProto::INT);
+  attribute.set_i(number);
+  return attribute;
+}
+
 // Adds `tensor` and an Identity node that reads it.
 inline void add_used(onnx::GraphProto& graph, const onnx::TensorProto& tensor) {
   *graph.add_initializer() = tensor;
