@@ -11,12 +11,6 @@
 namespace wshare {
 namespace {
 
-std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes) {
-  if (tensor.inline_reason) return tensor.inline_reason;
-  if (tensor.bytes.size() < std::max<uint64_t>(min_bytes, 1)) return InlineReason::kBelowMinBytes;
-  return std::nullopt;
-}
-
 // The tensors that move, with the bytes that they have in the bundle.
 struct Movable {
   std::vector<Bytes> tensors;
@@ -50,6 +44,12 @@ Movable find_movable(Draft& draft, uint64_t min_bytes) {
 }
 
 }  // namespace
+
+std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes) {
+  if (tensor.inline_reason) return tensor.inline_reason;
+  if (tensor.bytes.size() < std::max<uint64_t>(min_bytes, 1)) return InlineReason::kBelowMinBytes;
+  return std::nullopt;
+}
 
 std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsigned threads) {
   std::vector<std::optional<ScannedModel>> scanned(inputs.size());
@@ -102,7 +102,7 @@ std::vector<std::vector<uint32_t>> users_of(const Draft& draft) {
   return users;
 }
 
-InputBytes input_bytes(const std::vector<ScannedModel>& models) {
+InputBytes input_bytes(std::span<const ScannedModel> models) {
   InputBytes result;
   std::set<FileId> seen;
   for (const ScannedModel& model : models) {

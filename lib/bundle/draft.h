@@ -62,12 +62,15 @@ void place_tensors(Draft& draft, const DraftOptions& options);
 // Returns the models that use each content, in order: users_of(draft)[content].
 std::vector<std::vector<uint32_t>> users_of(const Draft& draft);
 
+// Returns why `tensor` stays in its model, or nothing if it goes into a blob.
+std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes);
+
 // What the files of the inputs hold; an external file that several models use counts once in
 // `total`.
 struct InputBytes {
   std::vector<uint64_t> of_model;  // the model file and its external files
   uint64_t total = 0;
 };
-InputBytes input_bytes(const std::vector<ScannedModel>& models);
+InputBytes input_bytes(std::span<const ScannedModel> models);
 
 }  // namespace wshare

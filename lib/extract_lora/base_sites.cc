@@ -57,10 +57,9 @@ BaseSites find_base_sites(const ScannedModel& model) {
   BaseSites result;
   std::vector<int32_t> tensors;
   std::vector<WeightSites> weights;
-  const GraphIndex index(skeleton.model());
   const bool has_defaults = model.ir_version >= kInitializersApart;
   for (size_t t = 0; t < model.tensors.size(); ++t) {
-    if (has_defaults && may_be_input(index, model.tensors[t])) {
+    if (has_defaults && may_be_input(finder.index(), model.tensors[t])) {
       result.vectors.insert(static_cast<int32_t>(t));
     }
     if (!matrix_of(model.tensors[t])) continue;

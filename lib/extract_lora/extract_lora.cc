@@ -6,6 +6,7 @@
 
 #include "bundle/draft.h"
 #include "bundle/target.h"
+#include "bundle/task_record.h"
 #include "bundle/write.h"
 #include "extract_lora/common_base.h"
 #include "extract_lora/report.h"
@@ -84,10 +85,12 @@ class Extraction {
       task.input = inputs_[i];
       task.changes = find_changes(scanned_[0], sites_, scanned_[i], options_, scratch_);
       check_related(task, scanned_[i]);
-      task.bytes_in = bytes_of(scanned_[i]);
     }
-    if (!options_.base.empty()) bytes_in_ += bytes_of(scanned_[0]);
-    for (const ExtractTask& task : tasks_) bytes_in_ += task.bytes_in;
+    // A base that was made here is no input.
+    const size_t first = options_.base.empty() ? 1 : 0;
+    const InputBytes bytes = input_bytes(std::span(scanned_).subspan(first));
+    bytes_in_ = bytes.total;
+    for (size_t i = 0; i < tasks_.size(); ++i) tasks_[i].bytes_in = bytes.of_model[i + 1 - first];
   }
 
   const std::vector<ScannedModel>& scanned() const { return scanned_; }
@@ -119,9 +122,8 @@ class Extraction {
     place_tensors(draft_, {options_.min_bytes, options_.threads, options_.progress});
     for (size_t i = 0; i < tasks_.size(); ++i) {
       DraftTask& drafted = draft_.tasks[i];
-      const ScannedModel& original =
-          drafted.original ? *drafted.original : draft_.models[*drafted.model];
-      drafted.tensors = place_originals(tasks_[i], original, draft_, options_.residual);
+      drafted.tensors =
+          place_originals(tasks_[i], original_of(draft_, drafted), draft_, options_.residual);
       if (options_.residual) drafted.residual = residuals_of(tasks_[i]);
     }
   }
@@ -136,12 +138,6 @@ class Extraction {
   }
 
  private:
-  static uint64_t bytes_of(const ScannedModel& model) {
-    uint64_t bytes = model.file.file().bytes().size();
-    for (const ExternalFile& external : model.external) bytes += external.file.bytes().size();
-    return bytes;
-  }
-
   // A task that has nothing of the base's weights is another model, not a task of it.
   void check_related(const ExtractTask& task, const ScannedModel& model) const {
     const ModelComparison& comparison = task.changes.comparison;

@@ -42,6 +42,11 @@ MatrixView StoredFactors::right() const {
   return {layout == FactorLayout::kConv ? a : b, dtype, rank, cols, false};
 }
 
+FactorViews StoredFactors::views(bool transposed) const {
+  if (transposed) return {transpose_of(right()), transpose_of(left())};
+  return {left(), right()};
+}
+
 StoredFactors store_factors(const LowRankFactors& factors, FactorLayout layout, int32_t dtype,
                             SharedScratch& scratch) {
   StoredFactors stored{layout, dtype, factors.rows, factors.cols, factors.rank, {}, {}};

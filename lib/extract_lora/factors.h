@@ -32,6 +32,10 @@ class SharedScratch {
   Scratch scratch_;
 };
 
+struct FactorViews {
+  MatrixView left, right;
+};
+
 // The factors of one weight as an adapter holds them, of the weight's float type.
 //
 // In the layout of the base's tensor, seen as a matrix [rows, cols], what they add is left · right,
@@ -42,6 +46,10 @@ struct StoredFactors {
   uint64_t rows = 0, cols = 0, rank = 0;
   std::span<const std::byte> a, b;
 
+  // Left and right, or, where the task stores the transpose of the base's tensor, those of that.
+  FactorViews views(bool transposed) const;
+
+ private:
   MatrixView left() const;
   MatrixView right() const;
 };

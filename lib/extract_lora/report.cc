@@ -9,10 +9,6 @@
 namespace wshare {
 namespace {
 
-std::string full_name(const TensorRef& tensor) {
-  return tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name;
-}
-
 class TaskReport {
  public:
   TaskReport(const Draft& draft, const ExtractTask& task, const ScannedModel& original,

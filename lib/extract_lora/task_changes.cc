@@ -18,9 +18,7 @@ namespace {
 
 constexpr size_t kMostReasons = 6;
 
-std::string name_of(const TensorRef& tensor) {
-  return in_quotes(tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name);
-}
+std::string name_of(const TensorRef& tensor) { return in_quotes(full_name(tensor)); }
 
 std::span<const std::byte> keep(const std::string& bytes, SharedScratch& scratch) {
   if (bytes.empty()) return {};
@@ -88,7 +86,6 @@ class Finder {
     }
     MergedWeight merged;
     if (!site->second.no_inputs.empty()) add_note(index, "low rank, but " + site->second.no_inputs);
-    merged.match = index;
     merged.factors = store_factors(factors, site->second.layout, site->second.dtype, scratch_);
     const TensorRef& task = of_task(match.b);
     std::string coded;
@@ -104,16 +101,10 @@ class Finder {
   }
 
   Prediction prediction_of(const TensorMatch& match, const StoredFactors& factors) const {
-    const MatrixView base = *matrix_of(of_base(match.a));
-    Prediction prediction{of_task(match.b).dtype, base.rows,      base.cols, base, 1,
-                          factors.left(),         factors.right()};
-    if (match.transposed) {
-      std::swap(prediction.rows, prediction.cols);
-      prediction.base = transpose_of(base);
-      prediction.left = transpose_of(factors.right());
-      prediction.right = transpose_of(factors.left());
-    }
-    return prediction;
+    MatrixView base = *matrix_of(of_base(match.a));
+    if (match.transposed) base = transpose_of(base);
+    const FactorViews views = factors.views(match.transposed);
+    return {of_task(match.b).dtype, base.rows, base.cols, base, 1, views.left, views.right};
   }
 
   void add_note(size_t index, std::string note) {
@@ -207,21 +198,25 @@ class Finder {
     return pair;
   }
 
+  // How the task's B follows from the stored one: divided by the scaling.
+  static Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
+    const bool conv = pair.factors.layout == FactorLayout::kConv;
+    MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, conv};
+    if (pair.b.transposed) stored = transpose_of(stored);  // the task stores [out, rank]
+    return {pair.b.dtype, stored.rows, stored.cols, stored, 1 / scaling, {}, {}};
+  }
+
   // Every operand that both graphs read at one place must be what the base has there, but for the
   // weights whose change an adapter holds.
   void check_places() {
     const ModelComparison& comparison = changes_.comparison;
-    std::map<int32_t, size_t> match_of;  // by tensor of the task
-    for (size_t m = 0; m < comparison.tensors.size(); ++m) {
-      if (comparison.tensors[m].b != kAbsent) match_of[comparison.tensors[m].b] = m;
-    }
     std::set<int32_t> reported;
     for (const TensorPlace& place : comparison.alignment.places) {
       const int64_t content_a = comparison.contents_a[static_cast<size_t>(place.a)];
       if (content_a >= 0 && content_a == comparison.contents_b[static_cast<size_t>(place.b)]) {
         if (!place.transposed) continue;
       }
-      const size_t index = match_of.at(place.b);
+      const auto index = static_cast<size_t>(place.b);
       const TensorMatch& match = comparison.tensors[index];
       const bool same_place = match.a == place.a;
       if (same_place && match.tensor_class == TensorClass::kTransposed) continue;
@@ -311,20 +306,6 @@ class Finder {
 };
 
 }  // namespace
-
-Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
-  MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, false};
-  if (pair.factors.layout == FactorLayout::kConv) {
-    stored = {pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, true};
-  }
-  const bool turned = pair.b.transposed;  // the task stores [out, rank]
-  Prediction prediction{pair.b.dtype, pair.b.rows, pair.b.cols, stored, 1 / scaling, {}, {}};
-  if (turned) {
-    std::swap(prediction.rows, prediction.cols);
-    prediction.base = transpose_of(stored);
-  }
-  return prediction;
-}
 
 TaskChanges find_changes(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
                          const ExtractOptions& options, SharedScratch& scratch) {

@@ -12,7 +12,6 @@
 #include "compare/compare.h"
 #include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
-#include "format/prediction.h"
 #include "model/tensors.h"
 #include "wshare/extract_lora.h"
 
@@ -20,7 +19,6 @@ namespace wshare {
 
 // A weight of a task that is the base's plus left · right, rounded.
 struct MergedWeight {
-  size_t match = 0;  // index in ModelComparison::tensors
   StoredFactors factors;
   std::span<const std::byte> residual;  // empty: the prediction is exact, or none was asked for
   bool predicted = false;               // the prediction is exact without a residual
@@ -41,15 +39,13 @@ struct UnmergedPair {
 // What a task is to the base.
 struct TaskChanges {
   ModelComparison comparison;
+  // All tensors were compared, so a match of a tensor of the task has that tensor's number.
   std::map<size_t, MergedWeight> merged;  // by match
   std::vector<UnmergedPair> unmerged;
   std::set<size_t> vectors;  // matches: of BaseSites::vectors, replaced, to travel as inputs
   std::map<size_t, std::vector<std::string>> notes;  // by match
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
 };
-
-// How the task's B follows from the stored one: divided by the scaling.
-Prediction prediction_of_b(const UnmergedPair& pair, double scaling);
 
 // Compares `task` with `base` and takes its changes apart; factors and residuals lie in `scratch`.
 //

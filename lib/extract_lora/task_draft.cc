@@ -30,8 +30,7 @@ std::map<int32_t, const StoredFactors*> changed_weights(const TaskChanges& chang
 
 // True if what serves the task makes this merged weight of the base's and its factors.
 bool is_served_by_factors(const ExtractTask& task, size_t index) {
-  const TensorMatch& match = task.changes.comparison.tensors[index];
-  return !task.model || task.rewritten.count(match.b) != 0;
+  return !task.model || task.rewritten.count(static_cast<int32_t>(index)) != 0;
 }
 
 // A range that holds `view` of stored factors: `in_a` says in which of the two.
@@ -115,18 +114,12 @@ class Originals {
     if (!is_placed(0, match.a)) return;  // small: literal
     DraftDerivation derivation;
     const StoredFactors& factors = merged.factors;
-    MatrixView left = factors.left(), right = factors.right();
-    DraftMatrix base{{0, static_cast<size_t>(match.a), 0, 0}, dtype_of(match.b), false};
-    if (match.transposed) {
-      base.transposed = true;
-      std::swap(left, right);
-      left = transpose_of(left);
-      right = transpose_of(right);
-    }
-    derivation.base = base;
+    const FactorViews views = factors.views(match.transposed);
+    derivation.base =
+        DraftMatrix{{0, static_cast<size_t>(match.a), 0, 0}, dtype_of(match.b), match.transposed};
     derivation.rank = factors.rank;
-    derivation.left = places_.place(match.a, match.b, factors, left);
-    derivation.right = places_.place(match.a, match.b, factors, right);
+    derivation.left = places_.place(match.a, match.b, factors, views.left);
+    derivation.right = places_.place(match.a, match.b, factors, views.right);
     derivation.residual_offset = residual;
     derivation.residual_size = merged.residual.size();
     derivation.exact = has_residual_ || merged.predicted;
@@ -181,17 +174,15 @@ class Originals {
       if (draft_.plan.extents[*task_.model][t]) placed.bytes = DraftBytes{*task_.model, t, 0, 0};
       return placed;
     }
-    for (const TensorMatch& match : comparison().tensors) {
-      if (match.b != static_cast<int32_t>(t) || match.a == kAbsent || !is_placed(0, match.a))
-        continue;
-      const DraftBytes base{0, static_cast<size_t>(match.a), 0, 0};
-      if (match.tensor_class == TensorClass::kSame || match.tensor_class == TensorClass::kRenamed) {
-        placed.bytes = base;
-      } else if (match.tensor_class == TensorClass::kTransposed &&
-                 matrix_of(original_.tensors[t]).has_value()) {
-        placed.derivation.emplace();
-        placed.derivation->base = DraftMatrix{base, dtype_of(match.b), true};
-      }
+    const TensorMatch& match = comparison().tensors[t];
+    if (match.a == kAbsent || !is_placed(0, match.a)) return placed;
+    const DraftBytes base{0, static_cast<size_t>(match.a), 0, 0};
+    if (match.tensor_class == TensorClass::kSame || match.tensor_class == TensorClass::kRenamed) {
+      placed.bytes = base;
+    } else if (match.tensor_class == TensorClass::kTransposed &&
+               matrix_of(original_.tensors[t]).has_value()) {
+      placed.derivation.emplace();
+      placed.derivation->base = DraftMatrix{base, dtype_of(match.b), true};
     }
     return placed;
   }
@@ -204,10 +195,6 @@ class Originals {
   std::vector<DraftTaskTensor> tensors_;
 };
 
-bool may_leave(const TensorRef& tensor, uint64_t min_bytes) {
-  return !tensor.inline_reason && tensor.bytes.size() >= min_bytes;
-}
-
 // True if a task's own model may read the base's weight and a branch in place of `merged`.
 bool can_be_rewritten(const TensorMatch& match, const MergedWeight& merged, const BaseSites& sites,
                       const ScannedModel& base, const ScannedModel& model,
@@ -215,8 +202,8 @@ bool can_be_rewritten(const TensorMatch& match, const MergedWeight& merged, cons
   if (match.transposed || (options.exact && !merged.predicted)) return false;
   const TensorRef& weight = model.tensors[static_cast<size_t>(match.b)];
   const TensorRef& of_base = base.tensors[static_cast<size_t>(match.a)];
-  if (weight.shape != of_base.shape || !may_leave(weight, options.min_bytes) ||
-      !may_leave(of_base, options.min_bytes)) {
+  if (weight.shape != of_base.shape || reason_to_stay(weight, options.min_bytes) ||
+      reason_to_stay(of_base, options.min_bytes)) {
     return false;
   }
   const auto site = sites.sites.find(match.b);
@@ -279,13 +266,14 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
   for (const auto& [index, merged] : task.changes.merged) {
     const TensorMatch& match = task.changes.comparison.tensors[index];
     if (can_be_rewritten(match, merged, sites, base, model, options))
-      task.rewritten[match.b] = index;
+      task.rewritten.insert(match.b);
   }
   std::vector<PlacedBranch> branches;
-  for (const auto& [tensor, index] : task.rewritten) {
+  for (const int32_t tensor : task.rewritten) {
+    const auto index = static_cast<size_t>(tensor);
     const StoredFactors& factors = task.changes.merged.at(index).factors;
     const BaseSite& site = sites.sites.at(tensor);
-    const TensorRef& weight = model.tensors[static_cast<size_t>(tensor)];
+    const TensorRef& weight = model.tensors[index];
     branches.push_back(
         {weight.scope, weight.name, site,
          BranchTensor{site.a_name, site.dtype, with_rank(site.a_shape, factors.rank)},
@@ -293,8 +281,7 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
     edit.added.push_back(added_tensor(*branches.back().a, factors.a));
     edit.added.push_back(added_tensor(*branches.back().b, factors.b));
     const int32_t of_base = task.changes.comparison.tensors[index].a;
-    edit.substitutes[static_cast<size_t>(tensor)] =
-        base.tensors[static_cast<size_t>(of_base)].bytes;
+    edit.substitutes[index] = base.tensors[static_cast<size_t>(of_base)].bytes;
   }
   if (branches.empty()) return edit;
   edit.is_original = false;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,9 +23,9 @@ struct ExtractTask {
                                                                 // A and B in the adapter
   std::map<size_t, uint64_t> vectors_at;  // [match]: offsets of replaced vectors there
   std::vector<ParameterRecord> parameters;
-  std::optional<uint32_t> model;        // of its own, in the draft
-  std::map<int32_t, size_t> rewritten;  // [tensor of the task]: its match, where its own model
-                                        // reads the base's weight and a branch
+  std::optional<uint32_t> model;  // of its own, in the draft
+  std::set<int32_t> rewritten;    // tensors of the task, where its own model
+                                  // reads the base's weight and a branch
 };
 
 // Makes the adapter of `task`: A and B of every weight that it changes, in the order of the base's

@@ -58,6 +58,8 @@ class SiteFinder {
   // Scope and name as in TensorRef; scopes count nodes as `model` has them now.
   FoundSites find(const std::string& scope, const std::string& name) const;
 
+  const GraphIndex& index() const { return index_; }
+
  private:
   onnx::ModelProto& model_;
   GraphIndex index_;

@@ -201,8 +201,7 @@ class Scanner {
         std::find_if(model_.external.begin(), model_.external.end(),
                      [&](const ExternalFile& file) { return file.location == location; });
     if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
-    model_.external.push_back(
-        {location, MappedFile::open(resolve_external(beside_, location))});
+    model_.external.push_back({location, MappedFile::open(resolve_external(beside_, location))});
     return model_.external.size() - 1;
   }
 
@@ -212,6 +211,10 @@ class Scanner {
 };
 
 }  // namespace
+
+std::string full_name(const TensorRef& tensor) {
+  return tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name;
+}
 
 ScannedModel scan_model(const std::filesystem::path& path) { return scan_model(path, path); }
 

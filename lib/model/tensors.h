@@ -58,6 +58,9 @@ struct TensorRef {
   bool is_span = false;  // `bytes` lie in the model file as they are
 };
 
+// Returns the name of `tensor` behind its scope, as people see it.
+std::string full_name(const TensorRef& tensor);
+
 // A file of external data that a model refers to.
 struct ExternalFile {
   std::string location;  // as in the model
