@@ -71,7 +71,7 @@ TaskRecord make_task_record(const Draft& draft, const DraftTask& task, const Tas
     OriginalTensor& out = record.tensors[i];
     out.scope = tensor.scope;
     out.name = tensor.name;
-    out.dtype = std::string(find_dtype(tensor.dtype)->name);
+    out.dtype = dtype_name(tensor.dtype);
     out.shape = tensor.shape;
     out.hash = content_hash(tensor.bytes);
     if (drafted.bytes) out.extent = extent_of(draft, *drafted.bytes, blobs);

@@ -216,9 +216,8 @@ class Writer {
     const std::optional<Extent>& place = draft_.plan.extents[m][t];
     if (!place) return;
     const Content& content = draft_.contents.contents[draft_.planned[m].tensors[t].content];
-    record.tensors.push_back({tensor.scope, tensor.name,
-                              std::string(find_dtype(tensor.dtype)->name), tensor.shape, *place,
-                              content.hash, tensor.folded});
+    record.tensors.push_back({tensor.scope, tensor.name, dtype_name(tensor.dtype), tensor.shape,
+                              *place, content.hash, tensor.folded});
   }
 
   // Fills in all of `source` but where its record will lie.

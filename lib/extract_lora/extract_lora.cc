@@ -11,6 +11,7 @@
 #include "extract_lora/common_base.h"
 #include "extract_lora/report.h"
 #include "extract_lora/task_draft.h"
+#include "extract_lora/task_originals.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"

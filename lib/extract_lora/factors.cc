@@ -1,6 +1,7 @@
 #include "extract_lora/factors.h"
 
-#include <algorithm>
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "format/dtype.h"
@@ -56,6 +57,20 @@ StoredFactors store_factors(const LowRankFactors& factors, FactorLayout layout, 
   stored.a = layout == FactorLayout::kInOut ? left : right;
   stored.b = layout == FactorLayout::kInOut ? right : left;
   return stored;
+}
+
+CodedResidual code_residual(const Prediction& prediction, std::span<const std::byte> actual,
+                            bool keep, SharedScratch& scratch) {
+  std::string coded;
+  CodedResidual result;
+  result.report = encode_residual(prediction, actual, [&](std::span<const std::byte> bytes) {
+    coded.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  });
+  if (!keep || coded.empty()) return result;
+  const std::span<std::byte> kept = scratch.allocate(coded.size());
+  std::memcpy(kept.data(), coded.data(), coded.size());
+  result.bytes = kept;
+  return result;
 }
 
 void copy_matrix(const MatrixView& view, double scaling, std::span<std::byte> out) {

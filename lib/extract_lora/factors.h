@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
-#include <string>
 
 #include "compare/low_rank.h"
 #include "format/matrix.h"
+#include "format/prediction.h"
+#include "format/residual.h"
 #include "util/scratch.h"
 
 namespace wshare {
@@ -57,6 +58,16 @@ struct StoredFactors {
 // Returns `factors` rounded to `dtype`, in memory of `scratch`.
 StoredFactors store_factors(const LowRankFactors& factors, FactorLayout layout, int32_t dtype,
                             SharedScratch& scratch);
+
+struct CodedResidual {
+  ResidualReport report;
+  std::span<const std::byte> bytes;  // in scratch; empty if not kept, or nothing is to be coded
+};
+
+// Compares `actual` with `prediction`, and keeps what makes it exact in `scratch` if `keep` says
+// so.
+CodedResidual code_residual(const Prediction& prediction, std::span<const std::byte> actual,
+                            bool keep, SharedScratch& scratch);
 
 // Writes `view` to `out`, row by row, each element multiplied by `scaling` and rounded once to its
 // own type.

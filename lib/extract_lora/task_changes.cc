@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <mutex>
 #include <set>
 #include <utility>
 
 #include "compare/graph_changes.h"
 #include "compare/layers.h"
-#include "format/dtype.h"
-#include "format/residual.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -19,19 +16,6 @@ namespace {
 constexpr size_t kMostReasons = 6;
 
 std::string name_of(const TensorRef& tensor) { return in_quotes(full_name(tensor)); }
-
-std::span<const std::byte> keep(const std::string& bytes, SharedScratch& scratch) {
-  if (bytes.empty()) return {};
-  const std::span<std::byte> kept = scratch.allocate(bytes.size());
-  std::memcpy(kept.data(), bytes.data(), bytes.size());
-  return kept;
-}
-
-ByteSink sink_to(std::string& out) {
-  return [&out](std::span<const std::byte> bytes) {
-    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  };
-}
 
 bool is_power_of_two(double value) {
   int exponent = 0;
@@ -88,11 +72,10 @@ class Finder {
     if (!site->second.no_inputs.empty()) add_note(index, "low rank, but " + site->second.no_inputs);
     merged.factors = store_factors(factors, site->second.layout, site->second.dtype, scratch_);
     const TensorRef& task = of_task(match.b);
-    std::string coded;
-    const ResidualReport report =
-        encode_residual(prediction_of(match, merged.factors), task.bytes, sink_to(coded));
+    const auto [report, residual] = code_residual(prediction_of(match, merged.factors), task.bytes,
+                                                  options_.residual, scratch_);
     merged.predicted = report.differing_elements == 0;
-    if (options_.residual) merged.residual = keep(coded, scratch_);
+    merged.residual = residual;
     merged.relative_error =
         report.square_delta == 0 ? 0 : std::sqrt(report.square_error / report.square_delta);
     merged.max_abs_error = report.max_abs_error;
@@ -115,15 +98,6 @@ class Finder {
   const TensorRef& factor_of(int32_t value) const {
     const GraphValue& found = changes_.comparison.graph_b.values[static_cast<size_t>(value)];
     return of_task(found.tensor);
-  }
-
-  // The factor `value`, which the node that reads it takes as [from, to], seen so.
-  MatrixView factor_view(int32_t value) const {
-    const ComputeGraph& graph = changes_.comparison.graph_b;
-    const GraphValue& found = graph.values[static_cast<size_t>(value)];
-    const MatrixView stored = *matrix_of(of_task(found.tensor));
-    const GraphNode& node = graph.nodes[static_cast<size_t>(found.uses.front().node)];
-    return found.transposed != reads_out_in(node) ? transpose_of(stored) : stored;
   }
 
   // The weight of the base that the layer of `module` reads. The layer says it, not the task's
@@ -164,46 +138,12 @@ class Finder {
     if (options_.exact && !is_power_of_two(module.scaling)) {
       return refuse("is scaled by no power of two, which rounds B (--exact)");
     }
-    UnmergedPair pair = store_pair(index, base, site->second);
+    const UnmergedPair pair =
+        store_pair(comparison, index, task_, {base, *matrix_of(of_base(base)), site->second},
+                   options_.residual, scratch_);
     if (!std::isfinite(pair.max_abs_error)) return refuse("is not finite when scaled");
     if (options_.exact && !pair.predicted) return refuse("loses bits when scaled (--exact)");
     changes_.unmerged.push_back(pair);
-  }
-
-  // B of the task is the stored one divided by the scaling, which rounds unless that is a power of
-  // two.
-  UnmergedPair store_pair(size_t index, int32_t base, const BaseSite& site) const {
-    const LoraModule& module = changes_.comparison.lora_b[index];
-    UnmergedPair pair;
-    pair.module = index;
-    pair.weight = base;
-    pair.a = factor_view(module.a);
-    pair.b = factor_view(module.b);
-    const MatrixView weight = *matrix_of(of_base(base));
-    const auto rank = static_cast<uint64_t>(module.rank);
-    pair.factors = {site.layout, site.dtype, weight.rows, weight.cols, rank, {}, {}};
-    const bool conv = site.layout == FactorLayout::kConv;
-    const std::span<std::byte> a = scratch_.allocate(pair.a.bytes.size());
-    const std::span<std::byte> b = scratch_.allocate(pair.b.bytes.size());
-    copy_matrix(conv ? transpose_of(pair.a) : pair.a, 1, a);
-    copy_matrix(conv ? transpose_of(pair.b) : pair.b, module.scaling, b);
-    pair.factors.a = a;
-    pair.factors.b = b;
-    std::string coded;
-    const ResidualReport report =
-        encode_residual(prediction_of_b(pair, module.scaling), pair.b.bytes, sink_to(coded));
-    pair.predicted = report.differing_elements == 0;
-    pair.max_abs_error = report.max_abs_error;
-    if (options_.residual) pair.b_residual = keep(coded, scratch_);
-    return pair;
-  }
-
-  // How the task's B follows from the stored one: divided by the scaling.
-  static Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
-    const bool conv = pair.factors.layout == FactorLayout::kConv;
-    MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, conv};
-    if (pair.b.transposed) stored = transpose_of(stored);  // the task stores [out, rank]
-    return {pair.b.dtype, stored.rows, stored.cols, stored, 1 / scaling, {}, {}};
   }
 
   // Every operand that both graphs read at one place must be what the base has there, but for the

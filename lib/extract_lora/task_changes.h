@@ -12,6 +12,7 @@
 #include "compare/compare.h"
 #include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
+#include "extract_lora/unmerged_pair.h"
 #include "model/tensors.h"
 #include "wshare/extract_lora.h"
 
@@ -23,17 +24,6 @@ struct MergedWeight {
   std::span<const std::byte> residual;  // empty: the prediction is exact, or none was asked for
   bool predicted = false;               // the prediction is exact without a residual
   double relative_error = 0, max_abs_error = 0;
-};
-
-// A LoRA pair that the task holds unmerged, with the scaling folded into B.
-struct UnmergedPair {
-  size_t module = 0;         // index in ModelComparison::lora_b
-  int32_t weight = kAbsent;  // tensor of the base
-  StoredFactors factors;
-  MatrixView a, b;                        // the task's own tensors, seen as [in, rank], [rank, out]
-  std::span<const std::byte> b_residual;  // what makes b of factors.b / scaling
-  bool predicted = false;                 // that is b without a residual
-  double max_abs_error = 0;               // of it; not finite if B or the stored one is not
 };
 
 // What a task is to the base.

@@ -45,6 +45,8 @@ std::optional<Dtype> find_dtype(int32_t code) {
   return std::nullopt;
 }
 
+std::string dtype_name(int32_t code) { return std::string(find_dtype(code)->name); }
+
 std::optional<Dtype> find_dtype(std::string_view name) {
   for (const Dtype& dtype : kDtypes) {
     if (dtype.name == name) return dtype;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace wshare {
@@ -25,6 +26,9 @@ inline constexpr int32_t kStringCode = 8;
 // Returns the element type with this code, or nothing when the code is unknown to this version.
 // Source: onnx.proto3 of ONNX 1.23, TensorProto.
 std::optional<Dtype> find_dtype(int32_t code);
+
+// Returns the name of the element type with this code, which must be known.
+std::string dtype_name(int32_t code);
 
 // Returns the element type with this name, or nothing.
 std::optional<Dtype> find_dtype(std::string_view name);

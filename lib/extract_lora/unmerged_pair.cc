@@ -1,0 +1,60 @@
+#include "extract_lora/unmerged_pair.h"
+
+#include "compare/layers.h"
+#include "compare/matrix.h"
+
+namespace wshare {
+namespace {
+
+// The factor `value`, which the node that reads it takes as [from, to], seen so.
+MatrixView factor_view(const ComputeGraph& graph, const ScannedModel& task, int32_t value) {
+  const GraphValue& found = graph.values[static_cast<size_t>(value)];
+  const MatrixView stored = *matrix_of(task.tensors[static_cast<size_t>(found.tensor)]);
+  const GraphNode& node = graph.nodes[static_cast<size_t>(found.uses.front().node)];
+  return found.transposed != reads_out_in(node) ? transpose_of(stored) : stored;
+}
+
+// How the task's B follows from the stored one: divided by the scaling, which rounds unless that is
+// a power of two.
+Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
+  const bool conv = pair.factors.layout == FactorLayout::kConv;
+  MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, conv};
+  if (pair.b.transposed) stored = transpose_of(stored);  // the task stores [out, rank]
+  return {pair.b.dtype, stored.rows, stored.cols, stored, 1 / scaling, {}, {}};
+}
+
+// Returns a copy of `view` in memory of `scratch`, each element multiplied by `scaling`.
+std::span<const std::byte> copy_of(const MatrixView& view, double scaling, SharedScratch& scratch) {
+  const std::span<std::byte> copy = scratch.allocate(view.bytes.size());
+  copy_matrix(view, scaling, copy);
+  return copy;
+}
+
+}  // namespace
+
+UnmergedPair store_pair(const ModelComparison& comparison, size_t module, const ScannedModel& task,
+                        const PairWeight& weight, bool residual, SharedScratch& scratch) {
+  const LoraModule& found = comparison.lora_b[module];
+  const BaseSite& site = weight.site;
+  const bool conv = site.layout == FactorLayout::kConv;
+  UnmergedPair pair;
+  pair.module = module;
+  pair.weight = weight.tensor;
+  pair.a = factor_view(comparison.graph_b, task, found.a);
+  pair.b = factor_view(comparison.graph_b, task, found.b);
+  pair.factors = {site.layout,
+                  site.dtype,
+                  weight.matrix.rows,
+                  weight.matrix.cols,
+                  static_cast<uint64_t>(found.rank),
+                  copy_of(conv ? transpose_of(pair.a) : pair.a, 1, scratch),
+                  copy_of(conv ? transpose_of(pair.b) : pair.b, found.scaling, scratch)};
+  const CodedResidual coded =
+      code_residual(prediction_of_b(pair, found.scaling), pair.b.bytes, residual, scratch);
+  pair.predicted = coded.report.differing_elements == 0;
+  pair.max_abs_error = coded.report.max_abs_error;
+  pair.b_residual = coded.bytes;
+  return pair;
+}
+
+}  // namespace wshare
