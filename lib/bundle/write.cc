@@ -60,6 +60,8 @@ struct Source {
   std::string packed;  // restore record
 };
 
+// Over 300 lines, since blobs, originals and tasks are numbered together and each step needs all.
+//
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
 class Writer {
  public:

@@ -1,5 +1,7 @@
 #pragma once
 
+// All records of manifest.json in one header, since each is made of others.
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>

@@ -1,5 +1,7 @@
 #pragma once
 
+// The whole loader: what a service includes is one header, and most of it is what users must know.
+
 #include <onnxruntime_cxx_api.h>
 
 #include <cstdint>
