@@ -105,7 +105,7 @@ std::vector<Group> make_groups(std::span<const Bytes> tensors,
   std::vector<Group> groups;
   for (uint32_t i = 0; i < tensors.size(); ++i) {
     const Bytes front = tensors[i].first(std::min(kFrontBytes, tensors[i].size()));
-    const uint64_t key = fingerprint ? fingerprint(front) : XXH3_64bits(front.data(), front.size());
+    const uint64_t key = fingerprint ? fingerprint(front) : front_fingerprint(front);
     const auto [at, is_new] = group_of.try_emplace(key, groups.size());
     if (is_new) groups.emplace_back();
     groups[at->second].members.push_back(i);
@@ -153,6 +153,10 @@ bool is_front(std::span<const Bytes> tensors, const Distinct& shorter, const Dis
 }
 
 }  // namespace
+
+uint64_t front_fingerprint(Bytes tensor) {
+  return XXH3_64bits(tensor.data(), std::min(kFrontBytes, tensor.size()));
+}
 
 Contents find_distinct(std::span<const Bytes> tensors, unsigned threads,
                        const ReadProgress& progress,

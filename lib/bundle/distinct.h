@@ -28,10 +28,15 @@ struct Contents {
 // Called now and then from any thread with the bytes read since the last call.
 using ReadProgress = std::function<void(uint64_t)>;
 
+// Returns a number that is equal for tensors which begin with the same kilobyte: what
+// find_distinct() compares with each other. Only the first kilobyte is read.
+uint64_t front_fingerprint(Bytes tensor);
+
 // Finds out which of `tensors` have equal bytes, and which are the front of a longer one.
 //
 // Every input byte is read once. `fingerprint` maps the first bytes of a tensor to a number and
-// only chooses what is compared with what; bytes decide. (A test passes one that always collides.)
+// only chooses what is compared with what; bytes decide. (A test passes one that always collides;
+// by default it is front_fingerprint().)
 Contents find_distinct(std::span<const Bytes> tensors, unsigned threads,
                        const ReadProgress& progress = {},
                        const std::function<uint64_t(Bytes)>& fingerprint = {});

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "util/parallel.h"
+#include "util/text.h"
+#include "wshare/error.h"
 
 namespace wshare {
 namespace {
@@ -43,6 +45,42 @@ Movable find_movable(Draft& draft, uint64_t min_bytes) {
   return movable;
 }
 
+// What the bundle has and find_distinct() would compare with one of `tensors`.
+std::vector<StoredExtent> find_candidates(const std::optional<DraftStart>& start,
+                                          const std::vector<Bytes>& tensors) {
+  std::vector<StoredExtent> candidates;
+  if (!start) return candidates;
+  std::set<uint64_t> fronts;
+  for (const Bytes tensor : tensors) fronts.insert(front_fingerprint(tensor));
+  for (const StoredExtent& stored : start->stored) {
+    if (fronts.count(front_fingerprint(stored.bytes)) != 0) candidates.push_back(stored);
+  }
+  return candidates;
+}
+
+std::vector<PlanContent> plan_contents(const Draft& draft,
+                                       const std::vector<StoredExtent>& candidates) {
+  const Contents& found = draft.contents;
+  std::vector<PlanContent> contents;
+  for (const Content& content : found.contents) {
+    contents.push_back({content.bytes.size(), content.host, std::nullopt});
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const StoredExtent& candidate = candidates[i];
+    if (found.contents[found.of_tensor[i]].hash != candidate.hash) {
+      const std::string& file = draft.start->manifest.blobs[candidate.extent.blob].file;
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(file) + ": is damaged: " + std::to_string(candidate.extent.size) +
+                      " bytes at " + std::to_string(candidate.extent.offset) +
+                      " do not have the manifest's hash",
+                  "'wshare verify' lists all damage");
+    }
+    std::optional<Extent>& stored = contents[found.of_tensor[i]].stored;
+    if (!stored) stored = candidate.extent;
+  }
+  return contents;
+}
+
 }  // namespace
 
 std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes) {
@@ -63,23 +101,33 @@ std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsign
 
 void place_tensors(Draft& draft, const DraftOptions& options) {
   const Movable movable = find_movable(draft, options.min_bytes);
+  const std::vector<StoredExtent> candidates = find_candidates(draft.start, movable.tensors);
+  std::vector<Bytes> tensors;
+  uint64_t total = movable.total;
+  for (const StoredExtent& candidate : candidates) {
+    tensors.push_back(candidate.bytes);
+    total += candidate.bytes.size();
+  }
+  tensors.insert(tensors.end(), movable.tensors.begin(), movable.tensors.end());
   std::atomic<uint64_t> done{0};
-  draft.contents =
-      find_distinct(movable.tensors, thread_count(options.threads), [&](uint64_t bytes) {
-        if (options.progress) options.progress("comparing", done += bytes, movable.total);
-      });
+  draft.contents = find_distinct(tensors, thread_count(options.threads), [&](uint64_t bytes) {
+    if (options.progress) options.progress("comparing", done += bytes, total);
+  });
   for (PlanModel& model : draft.planned) {
     for (PlanTensor& tensor : model.tensors) {
-      if (!tensor.reason) tensor.content = draft.contents.of_tensor[tensor.content];
+      if (tensor.reason) continue;
+      tensor.content = draft.contents.of_tensor[candidates.size() + tensor.content];
     }
   }
-  std::vector<PlanContent> contents;
-  for (const Content& content : draft.contents.contents) {
-    contents.push_back({content.bytes.size(), content.host});
-  }
+  const std::vector<PlanContent> contents = plan_contents(draft, candidates);
   std::vector<std::string> tasks;
   for (const DraftTask& task : draft.tasks) tasks.push_back(task.input.name);
-  draft.plan = make_plan(draft.planned, contents, tasks);
+  PlanStart start;
+  if (draft.start) {
+    start.blobs = static_cast<uint32_t>(draft.start->manifest.blobs.size());
+    start.names = draft.start->names;
+  }
+  draft.plan = make_plan(draft.planned, contents, tasks, start);
 }
 
 Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {

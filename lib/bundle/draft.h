@@ -11,6 +11,7 @@
 
 #include "bundle/distinct.h"
 #include "bundle/plan.h"
+#include "bundle/source_folders.h"
 #include "bundle/task.h"
 #include "model/externalize.h"
 #include "model/tensors.h"
@@ -34,6 +35,22 @@ struct ModelEdit {
   bool is_original = true;  // false: nothing of the model itself is to be restored
 };
 
+// Bytes that the bundle holds already, for models that come to it.
+struct StoredExtent {
+  Extent extent;
+  ContentHash hash;  // as the manifest says
+  Bytes bytes;
+};
+
+// The bundle that a draft is to be added to.
+struct DraftStart {
+  Manifest manifest;
+  std::vector<MappedFile> blobs;     // what spans of `stored` borrow from
+  std::vector<StoredExtent> stored;  // what new models may point to; each extent once
+  std::vector<std::string> names;    // that no new file may take
+  RestoredPlaces restored;           // where originals must not go
+};
+
 // Models on their way into a bundle: read, compared, every tensor with its place. Nothing is
 // written yet. Spans in it point into the maps of `models`.
 struct Draft {
@@ -45,6 +62,7 @@ struct Draft {
   Plan plan;
   std::map<size_t, ModelEdit> edits;  // [model]
   std::vector<DraftTask> tasks;
+  std::optional<DraftStart> start;  // none: the bundle is new
 };
 
 // Reads `inputs` and finds a place for each tensor; every byte of the weights is read once.
@@ -56,7 +74,10 @@ Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options);
 std::vector<ScannedModel> scan_all(const std::vector<ModelInput>& inputs, unsigned threads);
 
 // Finds a place for each tensor of draft.models, which have been read, and of draft.edits, and
-// names for the files of draft.tasks.
+// names for the files of draft.tasks. With draft.start, tensors that the bundle has stay there; of
+// its bytes only those are read that may be equal to a tensor's.
+//
+// Throws Error(kInvalid) if bytes in the bundle that are to be used do not have their hash.
 void place_tensors(Draft& draft, const DraftOptions& options);
 
 // Returns the models that use each content, in order: users_of(draft)[content].

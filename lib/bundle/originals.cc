@@ -28,7 +28,8 @@ bool all_zero(Bytes bytes) {
 }
 
 // Returns the pieces of `source` between its tensors; appends to `gaps` those that are not zero.
-std::vector<ExternalPiece> find_pieces(SourceFile source, std::vector<Bytes>& gaps) {
+std::vector<ExternalPiece> find_pieces(SourceFile source, std::vector<Bytes>& gaps,
+                                       size_t first_gap) {
   std::sort(source.covered.begin(), source.covered.end(),
             [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
   std::vector<ExternalPiece> pieces;
@@ -39,7 +40,7 @@ std::vector<ExternalPiece> find_pieces(SourceFile source, std::vector<Bytes>& ga
     if (all_zero(rest)) {
       pieces.push_back({ExternalPiece::Kind::kZeros, at, rest.size()});
     } else {
-      pieces.push_back({ExternalPiece::Kind::kGap, at, gaps.size()});
+      pieces.push_back({ExternalPiece::Kind::kGap, at, first_gap + gaps.size()});
       gaps.push_back(rest);
     }
   };
@@ -83,7 +84,7 @@ void read_literal(const ScannedModel& model, const Places& places, RestoreRecord
 
 }  // namespace
 
-ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals) {
+ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap) {
   ExternalRest result;
   std::vector<FileId> order;  // of first use, so that gaps are always numbered alike
   std::map<FileId, SourceFile> sources;
@@ -103,7 +104,7 @@ ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals) {
     }
   }
   for (const FileId& id : order) {
-    result.pieces[id] = find_pieces(std::move(sources.at(id)), result.gaps);
+    result.pieces[id] = find_pieces(std::move(sources.at(id)), result.gaps, first_gap);
   }
   return result;
 }

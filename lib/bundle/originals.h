@@ -29,7 +29,8 @@ struct OriginalPlaces {
   Places places;  // may be longer
 };
 
-ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals);
+// Returns what `originals` need beside tensors; the first gap gets the number `first_gap`.
+ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap = 0);
 
 // Returns what gives `model` back. Tensors are named by their number among those with a place.
 RestoreRecord describe_original(const ScannedModel& model, const Places& places,

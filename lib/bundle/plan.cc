@@ -10,23 +10,27 @@ namespace {
 
 constexpr uint32_t kShared = ~uint32_t{0};
 
+// Names that differ in case only are one name to some systems.
+std::string folded(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return name;
+}
+
 // Returns `stem` + `extension`, or with a number between them when a bundle of these files has it
-// already. Names that differ in case only are one name to some systems.
+// already.
 std::string unused_name(const std::string& stem, const std::string& extension,
                         std::set<std::string>& taken) {
   for (int number = 1;; ++number) {
     std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
-    std::string folded = name;
-    std::transform(folded.begin(), folded.end(), folded.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (taken.insert(folded).second) return name;
+    if (taken.insert(folded(name)).second) return name;
   }
 }
 
-// The content that holds the bytes of `content`: itself or its host. Hosts have no hosts of their
-// own that are not the longest: find_distinct() names the longest first.
+// The content that holds the bytes of `content`: itself, when it is stored, or its host. Hosts have
+// no hosts of their own that are not the longest: find_distinct() names the longest first.
 uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
-  while (contents[content].host) content = *contents[content].host;
+  while (contents[content].host && !contents[content].stored) content = *contents[content].host;
   return content;
 }
 
@@ -46,7 +50,7 @@ void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
 }  // namespace
 
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
-               const std::vector<std::string>& tasks) {
+               const std::vector<std::string>& tasks, const PlanStart& start) {
   // Who uses each holder: one model, or kShared.
   std::vector<std::optional<uint32_t>> owner(contents.size());
   std::vector<uint32_t> first_use;
@@ -54,6 +58,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
     for (const PlanTensor& tensor : models[m].tensors) {
       if (tensor.reason) continue;
       const uint32_t content = holder(contents, tensor.content);
+      if (contents[content].stored) continue;
       if (!owner[content]) {
         owner[content] = m;
         first_use.push_back(content);
@@ -70,6 +75,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   }
   Plan plan;
   std::set<std::string> taken = {kManifestName};
+  for (const std::string& name : start.names) taken.insert(folded(name));
   for (const PlanModel& model : models)
     plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
   for (const std::string& task : tasks) {
@@ -77,18 +83,23 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
     plan.residual_files.push_back(unused_name(task, ".residual", taken));
   }
   std::vector<Extent> place(contents.size());
+  for (size_t c = 0; c < contents.size(); ++c) {
+    if (contents[c].stored) place[c] = *contents[c].stored;
+  }
   const auto add_blob = [&](bool shared_by_models, const std::string& stem,
                             const std::vector<uint32_t>& members) {
     if (members.empty()) return;
     PlanBlob blob{shared_by_models, unused_name(stem, ".bin", taken), {}, 0};
     lay_out(blob, contents, members);
     for (const Placement& placement : blob.placements) {
-      place[placement.content] = {static_cast<uint32_t>(plan.blobs.size()), placement.offset, 0};
+      place[placement.content] = {start.blobs + static_cast<uint32_t>(plan.blobs.size()),
+                                  placement.offset, 0};
     }
     plan.blobs.push_back(std::move(blob));
   };
   add_blob(true, "shared", shared);
   for (uint32_t m = 0; m < models.size(); ++m) add_blob(false, models[m].name, own[m]);
+  plan.restore_file = unused_name("restore", ".bin", taken);
 
   for (const PlanModel& model : models) {
     std::vector<std::optional<Extent>>& extents = plan.extents.emplace_back();
@@ -100,6 +111,15 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
     }
   }
   return plan;
+}
+
+std::vector<std::string> file_names_of(const Plan& plan) {
+  std::vector<std::string> files = plan.model_files;
+  files.insert(files.end(), plan.adapter_files.begin(), plan.adapter_files.end());
+  files.insert(files.end(), plan.residual_files.begin(), plan.residual_files.end());
+  for (const PlanBlob& blob : plan.blobs) files.push_back(blob.file);
+  files.push_back(plan.restore_file);
+  return files;
 }
 
 }  // namespace wshare

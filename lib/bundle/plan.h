@@ -25,7 +25,15 @@ struct PlanModel {
 // What the plan needs to know of one content.
 struct PlanContent {
   uint64_t size = 0;
-  std::optional<uint32_t> host;  // a longer content that begins with this one
+  std::optional<uint32_t> host;                 // a longer content that begins with this one
+  std::optional<Extent> stored = std::nullopt;  // where the bundle has it already
+};
+
+// What the bundle has before the plan: the number of its blobs, and names that no new file may
+// take.
+struct PlanStart {
+  uint32_t blobs = 0;
+  std::vector<std::string> names;
 };
 
 // A content at its place in a blob.
@@ -43,18 +51,24 @@ struct PlanBlob {
 
 // Where every tensor goes; a pure value.
 struct Plan {
-  std::vector<PlanBlob>
-      blobs;  // the shared one first, then by model; blobs without bytes are left out
+  // New ones; blob b of an extent is blobs[b - PlanStart::blobs], or one that was there. The shared
+  // one first, then by model; blobs without bytes are left out.
+  std::vector<PlanBlob> blobs;
   std::vector<std::string> model_files;
-  std::vector<std::string> adapter_files, residual_files;   // [task]
+  std::vector<std::string> adapter_files, residual_files;  // [task]
+  std::string restore_file;
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
 };
 
 // Returns the plan for `models`: contents that two models use go into the shared blob, others into
 // the blob of their model; a content with a host lies inside its host. Each blob holds its large
 // contents first, on pages, then the small ones, on cache lines, both by first use, so that padding
-// stays under one percent. Files of `tasks`, which are names, get names here, too.
+// stays under one percent. Contents that are stored stay where they are. Files of `tasks`, which
+// are names, get names here, too.
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
-               const std::vector<std::string>& tasks = {});
+               const std::vector<std::string>& tasks = {}, const PlanStart& start = {});
+
+// Returns the names of all files that a bundle of `plan` may get, but the manifest's.
+std::vector<std::string> file_names_of(const Plan& plan);
 
 }  // namespace wshare

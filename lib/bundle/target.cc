@@ -1,7 +1,6 @@
 #include "bundle/target.h"
 
-#include <set>
-
+#include "bundle/edit.h"
 #include "format/manifest.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -20,13 +19,17 @@ namespace {
 
 }  // namespace
 
-void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs, bool replace) {
-  if (bundle.empty()) throw Error(ErrorCode::kIo, "the output has no name");
+void check_inputs_outside(const fs::path& bundle, const std::vector<ModelInput>& inputs) {
   CanonicalPaths canonical;
   const fs::path root = fs::weakly_canonical(bundle);
   for (const ModelInput& input : inputs) {
     if (is_below(canonical.of(input.path), root)) refuse_to_replace(bundle, input.path);
   }
+}
+
+void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs, bool replace) {
+  if (bundle.empty()) throw Error(ErrorCode::kIo, "the output has no name");
+  check_inputs_outside(bundle, inputs);
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(bundle))) return;
   if (!fs::is_directory(bundle, ignored))
@@ -36,18 +39,7 @@ void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs,
     throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists already",
                 "--force replaces a bundle as a whole");
   }
-  std::set<std::string> known = {kManifestName};
-  const Manifest manifest = load_manifest(bundle);
-  for (const BlobRecord& blob : manifest.blobs) known.insert(blob.file);
-  for (const ModelRecord& model : manifest.models) known.insert(model.file);
-  for (const fs::directory_entry& entry : fs::directory_iterator(bundle)) {
-    if (known.count(entry.path().filename().string()) == 0) {
-      throw Error(
-          ErrorCode::kIo,
-          in_quotes(entry.path().string()) + ": is no part of the bundle that would be replaced",
-          "move it away first");
-    }
-  }
+  check_only_bundle(bundle, load_manifest(bundle), "move it away first");
 }
 
 void check_external(const fs::path& bundle, const ScannedModel& model) {

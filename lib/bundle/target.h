@@ -15,6 +15,10 @@ namespace wshare {
 void check_target(const std::filesystem::path& bundle, const std::vector<ModelInput>& inputs,
                   bool replace);
 
+// Throws Error(kIo) if one of `inputs` lies in the folder `bundle`.
+void check_inputs_outside(const std::filesystem::path& bundle,
+                          const std::vector<ModelInput>& inputs);
+
 // The same for external data of `model`, which may lie in a folder below it: in the very bundle
 // that would be replaced.
 void check_external(const std::filesystem::path& bundle, const ScannedModel& model);

@@ -2,55 +2,24 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
+#include <iterator>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "bundle/originals.h"
+#include "bundle/source_folders.h"
 #include "bundle/task_record.h"
 #include "format/dtype.h"
 #include "format/layout.h"
 #include "model/externalize.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
-#include "util/paths.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
-
-// The folder names that keep originals apart on restore: none when all come from one folder.
-std::vector<std::string> source_folders(const std::vector<fs::path>& paths) {
-  std::map<fs::path, std::string> name_of;
-  std::set<std::string> taken;
-  std::vector<std::string> result;
-  for (const fs::path& path : paths) {
-    auto [at, is_new] = name_of.try_emplace(fs::absolute(path).parent_path());
-    if (is_new) {
-      const std::string last = fs::canonical(at->first).filename().string();
-      const std::string stem = is_file_name(last) ? last : "folder";
-      at->second = stem;
-      for (int number = 2; !taken.insert(at->second).second; ++number) {
-        at->second = stem + "_" + std::to_string(number);
-      }
-    }
-    result.push_back(at->second);
-  }
-  if (name_of.size() == 1) result.assign(result.size(), "");
-  return result;
-}
-
-// A name for the blob of restore records that no other file of the bundle has.
-std::string restore_blob_name(const Plan& plan) {
-  for (int number = 1;; ++number) {
-    std::string name = number == 1 ? "restore.bin" : "restore_" + std::to_string(number) + ".bin";
-    const auto same = [&](const PlanBlob& blob) { return blob.file == name; };
-    if (std::none_of(plan.blobs.begin(), plan.blobs.end(), same)) return name;
-  }
-}
 
 // A model that restore gives back.
 struct Source {
@@ -71,9 +40,10 @@ class Writer {
   BundleFiles run() {
     const Plan& plan = draft_.plan;
     const size_t models = draft_.models.size();
+    if (draft_.start) manifest_ = draft_.start->manifest;
     name_blobs();
-    manifest_.models.resize(models);
-    manifest_.tasks.resize(draft_.tasks.size());
+    models_.resize(models);
+    tasks_.resize(draft_.tasks.size());
     model_files_.resize(models);
     list_sources();
     // The shared blob is the longest job and the first one, so it starts at once. After it models,
@@ -92,8 +62,10 @@ class Writer {
     }
     write_restore_blob();
     check_inputs();
+    std::move(models_.begin(), models_.end(), std::back_inserter(manifest_.models));
+    std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
     const std::string text = to_json(manifest_, threads_);
-    write_file(kManifestName, text);
+    if (!draft_.start) write_file(kManifestName, text);
     BundleFiles result{std::move(manifest_), text.size()};
     for (const BlobRecord& blob : result.manifest.blobs) result.bytes += blob.size;
     for (const ModelRecord& model : result.manifest.models) result.bytes += model.size;
@@ -101,7 +73,8 @@ class Writer {
   }
 
  private:
-  // Blobs of tensors first, then the files of tasks, last what restore needs.
+  // Blobs of tensors first, then the files of tasks, last what restore needs; all after those that
+  // are there.
   void name_blobs() {
     std::vector<BlobRecord>& blobs = manifest_.blobs;
     for (const PlanBlob& blob : draft_.plan.blobs) blobs.push_back({blob.file, blob.size});
@@ -117,7 +90,7 @@ class Writer {
         blobs.push_back({draft_.plan.residual_files[t], 0});
       }
     }
-    blobs.push_back({restore_blob_name(draft_.plan), 0});
+    blobs.push_back({draft_.plan.restore_file, 0});
   }
 
   // The originals: models as they came, then those of tasks that need another record.
@@ -141,13 +114,16 @@ class Writer {
                           {}});
     }
     std::vector<OriginalPlaces> originals;
-    std::vector<fs::path> paths;
+    std::vector<SourceFiles> files;
     for (const Source& source : sources_) {
       originals.push_back(source.original);
-      paths.push_back(source.path);
+      SourceFiles& of_source = files.emplace_back(SourceFiles{source.path, {}});
+      for (const ExternalFile& external : source.original.model->external)
+        of_source.external.push_back(external.location);
     }
-    rest_ = find_external_rest(originals);
-    const std::vector<std::string> folders = source_folders(paths);
+    rest_ = find_external_rest(originals, manifest_.gaps.size());
+    const std::vector<std::string> folders =
+        source_folders(files, draft_.start ? draft_.start->restored : RestoredPlaces());
     for (size_t s = 0; s < sources_.size(); ++s) sources_[s].record.folder = folders[s];
   }
 
@@ -169,7 +145,7 @@ class Writer {
   }
 
   ExternalPlace external_place(const Extent& extent) const {
-    return {draft_.plan.blobs[extent.blob].file, extent.offset, extent.size};
+    return {manifest_.blobs[extent.blob].file, extent.offset, extent.size};
   }
 
   // The bytes of model `m` as it stands in the bundle.
@@ -197,7 +173,7 @@ class Writer {
 
   void write_model(size_t m) {
     std::string bytes = make_model(m);
-    ModelRecord& record = manifest_.models[m];
+    ModelRecord& record = models_[m];
     record.name = draft_.inputs[m].name;
     record.file = draft_.plan.model_files[m];
     record.size = bytes.size();
@@ -238,7 +214,7 @@ class Writer {
     const TaskBlobs& blobs = task_blobs_[t];
     if (blobs.adapter) write_whole(manifest_.blobs[*blobs.adapter], {&task.adapter, 1});
     if (blobs.residual) write_whole(manifest_.blobs[*blobs.residual], task.residual);
-    manifest_.tasks[t] = make_task_record(draft_, task, blobs, threads_);
+    tasks_[t] = make_task_record(draft_, task, blobs, threads_);
     if (!source_of_task_[t]) return;
     describe(sources_[*source_of_task_[t]], model_files_[task.model ? *task.model : task.base]);
   }
@@ -278,10 +254,10 @@ class Writer {
     }
     if (file) file->close();
     for (size_t m = 0; m < source_of_model_.size(); ++m) {
-      if (source_of_model_[m]) manifest_.models[m].source = sources_[*source_of_model_[m]].record;
+      if (source_of_model_[m]) models_[m].source = sources_[*source_of_model_[m]].record;
     }
     for (size_t t = 0; t < source_of_task_.size(); ++t) {
-      if (source_of_task_[t]) manifest_.tasks[t].source = sources_[*source_of_task_[t]].record;
+      if (source_of_task_[t]) tasks_[t].source = sources_[*source_of_task_[t]].record;
     }
   }
 
@@ -302,6 +278,8 @@ class Writer {
   std::vector<std::optional<size_t>> source_of_model_, source_of_task_;  // in sources_
   std::vector<TaskBlobs> task_blobs_;
   std::vector<std::string> model_files_;  // what records of tasks are compressed against
+  std::vector<ModelRecord> models_;       // new ones
+  std::vector<TaskRecord> tasks_;
   Manifest manifest_;
 };
 

@@ -14,7 +14,8 @@ struct BundleFiles {
   uint64_t bytes = 0;  // of all files, manifest.json included
 };
 
-// Writes all files of the bundle into `folder`, the manifest last.
+// Writes all files of the bundle into `folder`, the manifest last. With draft.start only the new
+// ones: the manifest, which then names old and new, is left to publish_manifest().
 //
 // Throws Error(kIo) if something cannot be written or an input changed since it was read.
 BundleFiles write_bundle(const Draft& draft, const std::filesystem::path& folder, unsigned threads);

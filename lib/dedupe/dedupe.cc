@@ -1,9 +1,10 @@
 #include "wshare/dedupe.h"
 
-#include <set>
 #include <thread>
+#include <utility>
 
 #include "bundle/draft.h"
+#include "bundle/model_figures.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
 #include "util/output_folder.h"
@@ -13,43 +14,35 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-DedupeReport report_of(const Draft& draft, const BundleFiles& files, bool explain) {
-  DedupeReport report;
-  const InputBytes bytes_in = input_bytes(draft.models);
+std::vector<PlacedTensor> placed_tensors(const Draft& draft) {
+  std::vector<PlacedTensor> result;
   const std::vector<std::vector<uint32_t>> users = users_of(draft);
-  report.bytes_in = bytes_in.total;
-  report.bytes_out = files.bytes;
-  report.distinct_tensors = draft.contents.contents.size();
   for (uint32_t m = 0; m < draft.models.size(); ++m) {
-    DedupedModel& entry = report.models.emplace_back();
-    entry.name = draft.inputs[m].name;
-    entry.source = draft.inputs[m].path.filename().string();
-    entry.bytes_in = bytes_in.of_model[m];
-    entry.model_bytes = files.manifest.models[m].size;
-    std::set<uint32_t> distinct;
     for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
       const TensorRef& tensor = draft.models[m].tensors[t];
       const PlanTensor& planned = draft.planned[m].tensors[t];
-      if (planned.reason) {
-        report.left_inline.push_back(
-            {entry.name, tensor.scope, tensor.name, tensor.bytes.size(), *planned.reason});
-        continue;
-      }
-      ++entry.tensors;
+      if (planned.reason) continue;
       const PlanBlob& blob = draft.plan.blobs[draft.plan.extents[m][t]->blob];
-      if (distinct.insert(planned.content).second) {
-        (blob.shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
-      }
-      if (!explain) continue;
-      PlacedTensor placed{entry.name, tensor.scope, tensor.name, blob.file, planned.size, {}};
+      PlacedTensor& placed = result.emplace_back(PlacedTensor{
+          draft.inputs[m].name, tensor.scope, tensor.name, blob.file, planned.size, {}});
       for (const uint32_t user : users[planned.content]) {
         if (user != m) placed.also_in.push_back(draft.inputs[user].name);
       }
-      report.placed.push_back(std::move(placed));
     }
-    entry.distinct = distinct.size();
-    report.tensors += entry.tensors;
   }
+  return result;
+}
+
+DedupeReport report_of(const Draft& draft, const BundleFiles& files, bool explain) {
+  ModelFigures figures = model_figures(draft, files);
+  DedupeReport report;
+  report.models = std::move(figures.models);
+  report.bytes_in = figures.bytes_in;
+  report.bytes_out = files.bytes;
+  report.tensors = figures.tensors;
+  report.distinct_tensors = figures.distinct_tensors;
+  report.left_inline = std::move(figures.left_inline);
+  if (explain) report.placed = placed_tensors(draft);
   return report;
 }
 

@@ -41,6 +41,10 @@ class OutputFile {
   uint64_t reserved_ = 0;
 };
 
+// Makes the bytes of `file`, or the names in `folder`, durable. Throws Error(kIo).
+void sync_file(const std::filesystem::path& file);
+void sync_folder(const std::filesystem::path& folder);
+
 // A folder that appears at its place as a whole or not at all.
 //
 // Files are written under path(), a hidden folder beside the target. commit() makes them durable

@@ -29,6 +29,7 @@ using Action = std::function<int()>;
 
 // Each declares the options of one command on its own `app`, and sets `action` when that command
 // was chosen. Nothing is opened while parsing.
+void add_append(CLI::App& app, Context& context, Action& action);
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
 void add_extract_lora(CLI::App& app, Context& context, Action& action);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "wshare/inline_reason.h"
+#include "wshare/bundled_model.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
 
@@ -18,29 +18,6 @@ struct DedupeOptions {
   bool replace = false;       // an existing bundle is replaced as a whole
   unsigned threads = 0;       // 0: all cores
   ProgressFn progress;
-};
-
-struct InlineTensor {
-  std::string model, scope, tensor;
-  uint64_t bytes = 0;
-  InlineReason reason{};
-};
-
-// A tensor in a blob, for `dedupe --explain`.
-struct PlacedTensor {
-  std::string model, scope, tensor, blob;
-  uint64_t bytes = 0;
-  std::vector<std::string> also_in;  // other models that use the same bytes
-};
-
-struct DedupedModel {
-  std::string name, source;
-  uint64_t bytes_in = 0;      // the model file and its external files
-  uint64_t model_bytes = 0;   // of the new model file
-  uint64_t own_bytes = 0;     // of tensors that only it uses
-  uint64_t shared_bytes = 0;  // of tensors in the shared blob
-  uint64_t tensors = 0;       // in blobs
-  uint64_t distinct = 0;
 };
 
 struct DedupeReport {

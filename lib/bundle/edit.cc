@@ -1,0 +1,127 @@
+#include "bundle/edit.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "util/output_folder.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+// Where manifest.json is written before it takes its place. No manifest can name a hidden file.
+constexpr char kNewManifest[] = ".manifest.json.wshare-new";
+
+// Deletes those of `names` that `manifest` does not name. What cannot be deleted stays: it harms
+// nobody.
+void delete_unnamed(const fs::path& folder, const std::vector<std::string>& names,
+                    const Manifest& manifest) {
+  std::set<std::string> named = {kManifestName};
+  for (const BundleFile& file : files_of(manifest)) named.insert(file.name);
+  std::error_code ignored;
+  for (const std::string& name : names) {
+    if (named.count(name) == 0) fs::remove(folder / name, ignored);
+  }
+  fs::remove(folder / kNewManifest, ignored);
+}
+
+// A lock file is made only where there is a manifest to lock.
+fs::path require_bundle(fs::path folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / kManifestName, ignored)) load_manifest(folder);
+  return folder;
+}
+
+}  // namespace
+
+std::vector<BundleFile> files_of(const Manifest& manifest) {
+  std::vector<BundleFile> files;
+  for (const BlobRecord& blob : manifest.blobs) files.push_back({blob.file, blob.size});
+  for (const ModelRecord& model : manifest.models) files.push_back({model.file, model.size});
+  return files;
+}
+
+uint64_t bundle_bytes(const Manifest& manifest, uint64_t text_bytes) {
+  uint64_t bytes = text_bytes;
+  for (const BundleFile& file : files_of(manifest)) bytes += file.size;
+  return bytes;
+}
+
+std::vector<std::string> names_in_folder(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  return names;
+}
+
+void check_only_bundle(const fs::path& folder, const Manifest& manifest, const std::string& hint) {
+  std::set<std::string> known = {kManifestName, kNewManifest, kLockName};
+  for (const BundleFile& file : files_of(manifest)) known.insert(file.name);
+  for (const std::string& name : announced_files(folder)) known.insert(name);
+  std::vector<std::string> names = names_in_folder(folder);
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (known.count(name) != 0) continue;
+    throw Error(
+        ErrorCode::kIo,
+        in_quotes((folder / name).string()) + ": is no part of the bundle that would be replaced",
+        hint);
+  }
+}
+
+BundleEdit::BundleEdit(fs::path folder, const std::string& command, std::chrono::milliseconds wait)
+    : folder_(require_bundle(std::move(folder))),
+      lock_(folder_, command, wait),
+      manifest_(load_manifest(folder_)) {
+  delete_unnamed(folder_, lock_.left_over(), manifest_);
+}
+
+BundleEdit::~BundleEdit() { delete_unnamed(folder_, announced_, manifest_); }
+
+void BundleEdit::announce(std::vector<std::string> files) {
+  lock_.announce(files);
+  announced_ = std::move(files);
+}
+
+std::vector<BundleFile> BundleEdit::publish(Manifest manifest, unsigned threads) {
+  for (const std::string& name : announced_) {
+    if (fs::exists(folder_ / name)) sync_file(folder_ / name);
+  }
+  std::set<std::string> kept;
+  for (const BundleFile& file : files_of(manifest)) kept.insert(file.name);
+  std::vector<BundleFile> gone;
+  for (BundleFile& file : files_of(manifest_)) {
+    if (kept.count(file.name) == 0) gone.push_back(std::move(file));
+  }
+  std::sort(gone.begin(), gone.end(), [](const BundleFile& a, const BundleFile& b) {
+    return std::tie(b.size, a.name) < std::tie(a.size, b.name);
+  });
+  std::vector<std::string> announced = announced_;
+  for (const BundleFile& file : gone) announced.push_back(file.name);
+  lock_.announce(announced);
+
+  OutputFile file(folder_ / kNewManifest);
+  file.write(to_json(manifest, threads));
+  file.close();
+  sync_file(folder_ / kNewManifest);
+  sync_folder(folder_);  // the names of new files, before the manifest that needs them
+  std::error_code error;
+  fs::rename(folder_ / kNewManifest, folder_ / kManifestName, error);
+  if (error) {
+    throw Error(ErrorCode::kIo, in_quotes((folder_ / kManifestName).string()) +
+                                    ": cannot replace it: " + error.message());
+  }
+  manifest_ = std::move(manifest);
+  sync_folder(folder_);  // before files go that the old manifest needs
+  announced_ = std::move(announced);
+  delete_unnamed(folder_, announced_, manifest_);
+  return gone;
+}
+
+}  // namespace wshare

@@ -1,0 +1,49 @@
+#include "bundle/model_figures.h"
+
+#include <set>
+
+namespace wshare {
+namespace {
+
+bool is_shared(const Draft& draft, const Extent& extent) {
+  const size_t before = draft.start ? draft.start->manifest.blobs.size() : 0;
+  return extent.blob < before || draft.plan.blobs[extent.blob - before].shared;
+}
+
+}  // namespace
+
+ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
+  ModelFigures figures;
+  const InputBytes bytes_in = input_bytes(draft.models);
+  figures.bytes_in = bytes_in.total;
+  const size_t before = draft.start ? draft.start->manifest.models.size() : 0;
+  std::set<uint32_t> of_all;
+  for (uint32_t m = 0; m < draft.models.size(); ++m) {
+    DedupedModel& entry = figures.models.emplace_back();
+    entry.name = draft.inputs[m].name;
+    entry.source = draft.inputs[m].path.filename().string();
+    entry.bytes_in = bytes_in.of_model[m];
+    entry.model_bytes = files.manifest.models[before + m].size;
+    std::set<uint32_t> distinct;
+    for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
+      const TensorRef& tensor = draft.models[m].tensors[t];
+      const PlanTensor& planned = draft.planned[m].tensors[t];
+      if (planned.reason) {
+        figures.left_inline.push_back(
+            {entry.name, tensor.scope, tensor.name, tensor.bytes.size(), *planned.reason});
+        continue;
+      }
+      ++entry.tensors;
+      if (!distinct.insert(planned.content).second) continue;
+      const bool shared = is_shared(draft, *draft.plan.extents[m][t]);
+      (shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
+    }
+    entry.distinct = distinct.size();
+    figures.tensors += entry.tensors;
+    of_all.merge(distinct);
+  }
+  figures.distinct_tensors = of_all.size();
+  return figures;
+}
+
+}  // namespace wshare

@@ -1,0 +1,115 @@
+#include "bundle/source_folders.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "format/restore_record.h"
+#include "util/mapped_file.h"
+#include "util/parallel.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// A model or a task that restore gives back, and the model its record is compressed against.
+struct Recorded {
+  const SourceRecord* source;
+  const ModelRecord* model;
+};
+
+std::vector<fs::path> places_of(const Recorded& recorded, const Manifest& manifest,
+                                const fs::path& folder) {
+  const SourceRecord& source = *recorded.source;
+  const MappedFile model = MappedFile::open(folder / recorded.model->file);
+  const MappedFile blob = MappedFile::open(folder / manifest.blobs[source.record.blob].file);
+  std::vector<fs::path> places = {fs::path(source.folder) / source.file};
+  try {
+    const RestoreRecord record = unpack_record(as_text(slice(blob.bytes(), source.record)),
+                                               as_text(model.bytes()), source.size);
+    for (const ExternalRecord& external : record.external) {
+      places.push_back((fs::path(source.folder) / external.location).lexically_normal());
+    }
+  } catch (const Error& error) {
+    throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(),
+                "'wshare verify' lists all damage");
+  }
+  return places;
+}
+
+}  // namespace
+
+RestoredPlaces find_restored_places(const Manifest& manifest, const fs::path& folder,
+                                    unsigned threads) {
+  std::vector<Recorded> recorded;
+  for (const ModelRecord& model : manifest.models) {
+    if (model.source) recorded.push_back({&*model.source, &model});
+  }
+  for (const TaskRecord& task : manifest.tasks) {
+    if (!task.source) continue;
+    recorded.push_back(
+        {&*task.source, &find_model(manifest, task.model.empty() ? task.base : task.model)});
+  }
+  std::vector<std::vector<fs::path>> places(recorded.size());
+  parallel_for(recorded.size(), threads,
+               [&](size_t i) { places[i] = places_of(recorded[i], manifest, folder); });
+  RestoredPlaces result;
+  for (size_t i = 0; i < recorded.size(); ++i) {
+    result.flat = result.flat && recorded[i].source->folder.empty();
+    result.paths.insert(places[i].begin(), places[i].end());
+  }
+  return result;
+}
+
+std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
+                                        const RestoredPlaces& taken) {
+  std::map<fs::path, std::vector<const SourceFiles*>> by_parent;
+  std::vector<fs::path> order;
+  for (const SourceFiles& source : sources) {
+    std::vector<const SourceFiles*>& list = by_parent[fs::absolute(source.path).parent_path()];
+    if (list.empty()) order.push_back(fs::absolute(source.path).parent_path());
+    list.push_back(&source);
+  }
+  const auto is_free = [&](const std::string& name, const fs::path& parent) {
+    const fs::path folder(name);
+    if (!name.empty() && taken.paths.count(folder) != 0) return false;
+    const std::vector<const SourceFiles*>& files = by_parent.at(parent);
+    return std::none_of(files.begin(), files.end(), [&](const SourceFiles* source) {
+      return taken.paths.count(folder / source->path.filename()) != 0 ||
+             std::any_of(source->external.begin(), source->external.end(),
+                         [&](const std::string& location) {
+                           return taken.paths.count((folder / location).lexically_normal()) != 0;
+                         });
+    });
+  };
+  std::map<fs::path, std::string> name_of;
+  std::set<std::string> chosen;
+  for (const fs::path& parent : order) {
+    if (order.size() == 1 && taken.flat && is_free("", parent)) {
+      name_of[parent] = "";
+      break;
+    }
+    const std::string last = fs::canonical(parent).filename().string();
+    const std::string stem = is_file_name(last) ? last : "folder";
+    std::string name = stem;
+    for (int number = 2; !is_free(name, parent) || !chosen.insert(name).second; ++number) {
+      name = stem + "_" + std::to_string(number);
+    }
+    name_of[parent] = name;
+  }
+  std::vector<std::string> result;
+  for (const SourceFiles& source : sources) {
+    result.push_back(name_of.at(fs::absolute(source.path).parent_path()));
+  }
+  return result;
+}
+
+}  // namespace wshare

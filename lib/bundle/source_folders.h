@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "format/manifest.h"
+
+namespace wshare {
+
+// Where restore puts the files that a bundle gives back, relative to its output.
+struct RestoredPlaces {
+  bool flat = true;  // all in one folder
+  std::set<std::filesystem::path> paths;
+};
+
+// Reads the restore records of the bundle in `folder`.
+//
+// Throws Error(kIo) or Error(kInvalid) if a file is missing or damaged.
+RestoredPlaces find_restored_places(const Manifest& manifest, const std::filesystem::path& folder,
+                                    unsigned threads);
+
+// The files of an original.
+struct SourceFiles {
+  std::filesystem::path path;         // of the model
+  std::vector<std::string> external;  // locations of its external files
+};
+
+// Returns the folder names that keep `sources` apart from each other and from `taken` on restore:
+// "" when all come from one folder and nothing is in their way, else the folders' own names, with a
+// number where one is taken.
+std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
+                                        const RestoredPlaces& taken);
+
+}  // namespace wshare

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "wshare/bundled_model.h"
+#include "wshare/models.h"
+#include "wshare/progress.h"
+
+namespace wshare {
+
+struct AppendOptions {
+  uint64_t min_bytes = 1024;  // smaller tensors stay in their models
+  bool dry_run = false;       // find out everything, write nothing
+  unsigned threads = 0;       // 0: all cores
+  // How long to wait for another command that changes the bundle.
+  std::chrono::milliseconds wait{10000};
+  ProgressFn progress;
+};
+
+struct AppendReport {
+  std::vector<DedupedModel> models;  // the new ones; shared_bytes: also what the bundle had before
+  uint64_t bytes_in = 0;             // of the new models, every file once
+  uint64_t bytes_before = 0;         // of all files of the bundle
+  uint64_t bytes_out = 0;
+  uint64_t tensors = 0;  // of the new models, in blobs
+  uint64_t distinct_tensors = 0;
+  std::vector<InlineTensor> left_inline;
+  std::vector<std::string> tasks;  // that the bundle has; the new models are no tasks
+};
+
+// Adds `inputs` to the bundle in the folder `bundle` and returns what it did.
+//
+// Tensors that the bundle has stay where they are; others go to new blobs; no file that is there is
+// changed but manifest.json, which is replaced in one step. Sessions over the bundle go on. Throws
+// Error(kInvalid) if the bundle has a model or task of that name, an input is malformed or the
+// bundle is damaged; Error(kIo) if the bundle is none, holds an input, cannot be written to or is
+// being changed by another process for longer than `wait`. The bundle is then as it was.
+AppendReport append(const std::filesystem::path& bundle, const std::vector<ModelInput>& inputs,
+                    const AppendOptions& options);
+
+}  // namespace wshare

@@ -1,0 +1,60 @@
+#include "bundled_models.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <ostream>
+
+#include "cli.h"
+#include "util/text.h"
+
+namespace wshare {
+
+nlohmann::ordered_json to_json(const std::vector<DedupedModel>& models) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const DedupedModel& model : models) {
+    json.push_back({{"name", model.name},
+                    {"source", model.source},
+                    {"bytes_in", model.bytes_in},
+                    {"model_bytes", model.model_bytes},
+                    {"own_bytes", model.own_bytes},
+                    {"shared_bytes", model.shared_bytes},
+                    {"tensors", model.tensors},
+                    {"distinct", model.distinct}});
+  }
+  return json;
+}
+
+nlohmann::ordered_json to_json(const std::vector<InlineTensor>& left_inline) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const InlineTensor& tensor : left_inline) {
+    json.push_back({{"model", tensor.model},
+                    {"tensor", tensor.tensor},
+                    {"scope", tensor.scope},
+                    {"bytes", tensor.bytes},
+                    {"reason", text_of(tensor.reason)}});
+  }
+  return json;
+}
+
+void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
+                  const std::vector<InlineTensor>& left_inline) {
+  std::vector<std::vector<std::string>> rows = {{"before", "own", "shared", "tensors", "model"}};
+  for (const DedupedModel& model : models) {
+    rows.push_back({format_bytes(model.bytes_in), format_bytes(model.own_bytes),
+                    format_bytes(model.shared_bytes), std::to_string(model.tensors), model.name});
+  }
+  print_table(out, rows, 4);
+  std::map<std::string, std::pair<uint64_t, uint64_t>> reasons;
+  for (const InlineTensor& tensor : left_inline) {
+    auto& [count, bytes] = reasons[text_of(tensor.reason)];
+    ++count;
+    bytes += tensor.bytes;
+  }
+  for (const auto& [reason, what] : reasons) {
+    out << fmt::format("left inline, {}: {} tensors, {}\n", reason, what.first,
+                       format_bytes(what.second));
+  }
+}
+
+}  // namespace wshare

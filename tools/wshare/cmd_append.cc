@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <ostream>
+
+#include "bundled_models.h"
+#include "cli.h"
+#include "util/text.h"
+#include "wshare/append.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  std::string bundle;
+  std::vector<std::string> models;
+  AppendOptions options;
+  double wait_seconds = 10;
+};
+
+nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bundle,
+                               double seconds) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.append/1";
+  json["bundle"] = bundle;
+  json["models"] = to_json(report.models);
+  json["bytes_in"] = report.bytes_in;
+  json["bytes_added"] = report.bytes_out - report.bytes_before;
+  json["bytes_out"] = report.bytes_out;
+  json["tensors"] = report.tensors;
+  json["distinct_tensors"] = report.distinct_tensors;
+  json["left_inline"] = to_json(report.left_inline);
+  json["seconds"] = seconds;
+  return json;
+}
+
+void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
+  print_models(out, report.models, report.left_inline);
+  out << fmt::format("{}{} -> {} added, the bundle {} {}\n", dry_run ? "would be " : "",
+                     format_bytes(report.bytes_in),
+                     format_bytes(report.bytes_out - report.bytes_before),
+                     dry_run ? "then has" : "has", format_bytes(report.bytes_out));
+}
+
+int run_append(const Arguments& arguments, Context& context) {
+  AppendOptions options = arguments.options;
+  options.threads = context.threads;
+  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
+  const auto start = std::chrono::steady_clock::now();
+  const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (!report.tasks.empty() && !context.quiet) {
+    context.err << "wshare: the bundle has tasks over a base; what is appended is a model of its "
+                   "own, which shares the tensors that are equal\n";
+  }
+  if (context.json) {
+    print_json(context.out, to_json(report, arguments.bundle, took.count()));
+  } else {
+    print_report(context.out, report, options.dry_run);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_append(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
+  app.add_option("MODEL", arguments->models, "A model file, NAME=file, or a folder of .onnx files")
+      ->required();
+  app.add_option("--min-bytes", arguments->options.min_bytes,
+                 "Tensors of fewer bytes stay in their model")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  app.add_option("--wait", arguments->wait_seconds,
+                 "Seconds to wait for another command that changes the bundle; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  app.callback([=, &context, &action] {
+    action = [=, &context] { return run_append(*arguments, context); };
+  });
+}
+
+}  // namespace wshare
