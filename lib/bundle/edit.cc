@@ -28,7 +28,6 @@ void delete_unnamed(const fs::path& folder, const std::vector<std::string>& name
   for (const std::string& name : names) {
     if (named.count(name) == 0) fs::remove(folder / name, ignored);
   }
-  fs::remove(folder / kNewManifest, ignored);
 }
 
 // A lock file is made only where there is a manifest to lock.
@@ -45,6 +44,19 @@ std::vector<BundleFile> files_of(const Manifest& manifest) {
   for (const BlobRecord& blob : manifest.blobs) files.push_back({blob.file, blob.size});
   for (const ModelRecord& model : manifest.models) files.push_back({model.file, model.size});
   return files;
+}
+
+std::vector<BundleFile> files_gone(const Manifest& before, const Manifest& after) {
+  std::set<std::string> kept;
+  for (const BundleFile& file : files_of(after)) kept.insert(file.name);
+  std::vector<BundleFile> gone;
+  for (BundleFile& file : files_of(before)) {
+    if (kept.count(file.name) == 0) gone.push_back(std::move(file));
+  }
+  std::sort(gone.begin(), gone.end(), [](const BundleFile& a, const BundleFile& b) {
+    return std::tie(b.size, a.name) < std::tie(a.size, b.name);
+  });
+  return gone;
 }
 
 uint64_t bundle_bytes(const Manifest& manifest, uint64_t text_bytes) {
@@ -79,7 +91,9 @@ BundleEdit::BundleEdit(fs::path folder, const std::string& command, std::chrono:
     : folder_(require_bundle(std::move(folder))),
       lock_(folder_, command, wait),
       manifest_(load_manifest(folder_)) {
-  delete_unnamed(folder_, lock_.left_over(), manifest_);
+  std::vector<std::string> left_over = lock_.left_over();
+  left_over.push_back(kNewManifest);
+  delete_unnamed(folder_, left_over, manifest_);
 }
 
 BundleEdit::~BundleEdit() { delete_unnamed(folder_, announced_, manifest_); }
@@ -89,23 +103,15 @@ void BundleEdit::announce(std::vector<std::string> files) {
   announced_ = std::move(files);
 }
 
-std::vector<BundleFile> BundleEdit::publish(Manifest manifest, unsigned threads) {
+void BundleEdit::publish(Manifest manifest, unsigned threads) {
   for (const std::string& name : announced_) {
     if (fs::exists(folder_ / name)) sync_file(folder_ / name);
   }
-  std::set<std::string> kept;
-  for (const BundleFile& file : files_of(manifest)) kept.insert(file.name);
-  std::vector<BundleFile> gone;
-  for (BundleFile& file : files_of(manifest_)) {
-    if (kept.count(file.name) == 0) gone.push_back(std::move(file));
-  }
-  std::sort(gone.begin(), gone.end(), [](const BundleFile& a, const BundleFile& b) {
-    return std::tie(b.size, a.name) < std::tie(a.size, b.name);
-  });
   std::vector<std::string> announced = announced_;
-  for (const BundleFile& file : gone) announced.push_back(file.name);
+  for (const BundleFile& file : files_gone(manifest_, manifest)) announced.push_back(file.name);
   lock_.announce(announced);
 
+  announced_.push_back(kNewManifest);
   OutputFile file(folder_ / kNewManifest);
   file.write(to_json(manifest, threads));
   file.close();
@@ -121,7 +127,6 @@ std::vector<BundleFile> BundleEdit::publish(Manifest manifest, unsigned threads)
   sync_folder(folder_);  // before files go that the old manifest needs
   announced_ = std::move(announced);
   delete_unnamed(folder_, announced_, manifest_);
-  return gone;
 }
 
 }  // namespace wshare

@@ -22,6 +22,9 @@ struct BundleFile {
 // Returns the files that `manifest` names; the manifest itself is not among them.
 std::vector<BundleFile> files_of(const Manifest& manifest);
 
+// Returns the files that `before` names and `after` does not, the largest first.
+std::vector<BundleFile> files_gone(const Manifest& before, const Manifest& after);
+
 // Returns the sizes of all files of a bundle with `manifest`, whose text is `text_bytes` long.
 uint64_t bundle_bytes(const Manifest& manifest, uint64_t text_bytes);
 
@@ -60,11 +63,11 @@ class BundleEdit {
   void announce(std::vector<std::string> files);
 
   // Makes the announced files durable and `manifest` the bundle's manifest; then deletes the files
-  // that only the old one named and returns them, the largest first.
+  // that only the old one named.
   //
   // Throws Error(kIo); the bundle is then as it was, or, if only the last step failed, the new one
   // with files that nobody names.
-  std::vector<BundleFile> publish(Manifest manifest, unsigned threads);
+  void publish(Manifest manifest, unsigned threads);
 
  private:
   std::filesystem::path folder_;

@@ -117,8 +117,8 @@ struct TaskRecord {
   std::vector<OriginalTensor> tensors;
 };
 
-// A range of a blob that no tensor uses and restore needs: bytes between the tensors of an external
-// file.
+// A range of a blob that no tensor uses: bytes between the tensors of an external file, which
+// restore needs, or what a removed model has left.
 struct GapRecord {
   Extent extent;
   ContentHash hash;

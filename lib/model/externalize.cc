@@ -4,6 +4,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <onnx/onnx_pb.h>
 
+#include <charconv>
 #include <set>
 #include <vector>
 
@@ -49,7 +50,39 @@ std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
   return out;
 }
 
+uint64_t parse_number(const std::string& text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw Error(ErrorCode::kInvalid, in_quotes(text) + ": is no offset or length");
+  }
+  return number;
+}
+
+ExternalPlace read_external(const onnx::TensorProto& tensor) {
+  ExternalPlace place;
+  for (const onnx::StringStringEntryProto& entry : tensor.external_data()) {
+    if (entry.key() == "location") place.file = entry.value();
+    if (entry.key() == "offset") place.offset = parse_number(entry.value());
+    if (entry.key() == "length") place.size = parse_number(entry.value());
+  }
+  return place;
+}
+
 }  // namespace
+
+std::string relocate(const ModelFile& file,
+                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of) {
+  Skeleton skeleton = file.skeleton();
+  visit_tensors(skeleton.model(), [&](const TensorSite& site) {
+    if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL) {
+      set_external(*site.tensor, place_of(read_external(*site.tensor)));
+    } else {
+      put_back(file, *site.tensor);
+    }
+  });
+  return serialize(skeleton.model(), file.file());
+}
 
 void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
   clear_cut_marks(tensor);

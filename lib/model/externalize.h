@@ -27,11 +27,18 @@ struct ExternalPlace {
 // Constant nodes so placed become initializers of their graph under the same name. In functions,
 // which have none, and up to IR 3, where they must be inputs, the nodes stay and their values refer
 // to the place. Tensors without a place keep their bytes inline; external ones among them are read
-// into the model. Everything else stays as it is, but for what `edit` does to the graph, while its Constant
-// nodes still stand where they were.
+// into the model. Everything else stays as it is, but for what `edit` does to the graph, while its
+// Constant nodes still stand where they were.
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalPlace>(size_t)>& place_of,
                         const std::function<void(onnx::ModelProto&)>& edit = {});
+
+// Returns the bytes of the model in `file`, whose external data `place_of` moves: it is asked with
+// the place that a tensor refers to. All else stays as it is.
+//
+// Throws Error(kInvalid) if a reference is none that externalize() writes; what place_of throws.
+std::string relocate(const ModelFile& file,
+                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of);
 
 // Makes `tensor` refer to its bytes as external data, whatever it held.
 void set_external(onnx::TensorProto& tensor, const ExternalPlace& place);

@@ -190,7 +190,7 @@ TEST_F(Append, WritesTheSameBytesForAnyNumberOfThreads) {
 TEST_F(Append, SharesAsMuchOneByOneAsDedupeDoesAtOnce) {
   // Every append has a restore file and a manifest entry of its own, which small models feel.
   constexpr uint64_t kPerModel = 256;
-  for (const char* family : {"t5-seq2seq", "t5-lora", "external", "homes"}) {
+  for (const char* family : {"t5-seq2seq", "t5-lora", "external"}) {
     SCOPED_TRACE(family);
     const fs::path folder = fs::path(WSHARE_TESTDATA) / family;
     std::vector<ModelInput> models = resolve_inputs({folder.string()});

@@ -22,6 +22,7 @@ struct Command {
 constexpr std::array kCommands = {
     Command{"dedupe", "Share equal weights across models", add_dedupe},
     Command{"append", "Add models to a bundle", add_append},
+    Command{"remove", "Take models out of a bundle", add_remove},
     Command{"restore", "Give the original files back", add_restore},
     Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
     Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},

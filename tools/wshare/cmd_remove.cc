@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <ostream>
+
+#include "cli.h"
+#include "util/text.h"
+#include "wshare/remove.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  std::string bundle;
+  std::vector<std::string> names;
+  RemoveOptions options;
+  double wait_seconds = 10;
+};
+
+nlohmann::ordered_json to_json(const RemoveReport& report, const Arguments& arguments,
+                               double seconds) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.remove/1";
+  json["bundle"] = arguments.bundle;
+  json["removed"] = report.removed;
+  json["files"] = nlohmann::ordered_json::array();
+  for (const RemovedFile& file : report.files)
+    json["files"].push_back({{"file", file.file}, {"bytes", file.bytes}});
+  json["compacted"] = arguments.options.compact;
+  json["bytes_before"] = report.bytes_before;
+  json["bytes_out"] = report.bytes_out;
+  json["unused_bytes"] = report.unused_bytes;
+  json["seconds"] = seconds;
+  return json;
+}
+
+void print_report(std::ostream& out, const RemoveReport& report, bool dry_run) {
+  std::vector<std::vector<std::string>> rows;
+  for (const RemovedFile& file : report.files)
+    rows.push_back({format_bytes(file.bytes), file.file});
+  if (!rows.empty()) out << (dry_run ? "would delete\n" : "deleted\n");
+  print_table(out, rows, 1);
+  if (report.unused_bytes > 0) {
+    out << fmt::format("{} in blobs that stay {} used by no model any more; --compact frees them\n",
+                       format_bytes(report.unused_bytes), dry_run ? "would be" : "are");
+  }
+  out << fmt::format("{}{} -> {}\n", dry_run ? "would be " : "", format_bytes(report.bytes_before),
+                     format_bytes(report.bytes_out));
+}
+
+int run_remove(const Arguments& arguments, Context& context) {
+  RemoveOptions options = arguments.options;
+  options.threads = context.threads;
+  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
+  const auto start = std::chrono::steady_clock::now();
+  const RemoveReport report = remove_models(arguments.bundle, arguments.names, options);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (context.json) {
+    print_json(context.out, to_json(report, arguments, took.count()));
+  } else {
+    print_report(context.out, report, options.dry_run);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_remove(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("BUNDLE", arguments->bundle, "The bundle to take from")->required();
+  CLI::Option* names = app.add_option("NAME", arguments->names, "Models or tasks of the bundle");
+  app.add_flag("--compact", arguments->options.compact,
+               "Rewrite what is left as a new bundle would have it; also without NAME");
+  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  app.add_option("--wait", arguments->wait_seconds,
+                 "Seconds to wait for another command that changes the bundle; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  app.callback([=, &context, &action] {
+    if (!arguments->options.compact && names->count() == 0) throw CLI::RequiredError("NAME");
+    action = [=, &context] { return run_remove(*arguments, context); };
+  });
+}
+
+}  // namespace wshare
