@@ -94,6 +94,7 @@ BundleEdit::BundleEdit(fs::path folder, const std::string& command, std::chrono:
   std::vector<std::string> left_over = lock_.left_over();
   left_over.push_back(kNewManifest);
   delete_unnamed(folder_, left_over, manifest_);
+  lock_.forget_left_over();
 }
 
 BundleEdit::~BundleEdit() { delete_unnamed(folder_, announced_, manifest_); }
@@ -107,9 +108,9 @@ void BundleEdit::publish(Manifest manifest, unsigned threads) {
   for (const std::string& name : announced_) {
     if (fs::exists(folder_ / name)) sync_file(folder_ / name);
   }
-  std::vector<std::string> announced = announced_;
-  for (const BundleFile& file : files_gone(manifest_, manifest)) announced.push_back(file.name);
-  lock_.announce(announced);
+  std::vector<std::string> gone;
+  for (const BundleFile& file : files_gone(manifest_, manifest)) gone.push_back(file.name);
+  lock_.announce(gone);
 
   announced_.push_back(kNewManifest);
   OutputFile file(folder_ / kNewManifest);
@@ -125,7 +126,7 @@ void BundleEdit::publish(Manifest manifest, unsigned threads) {
   }
   manifest_ = std::move(manifest);
   sync_folder(folder_);  // before files go that the old manifest needs
-  announced_ = std::move(announced);
+  announced_.insert(announced_.end(), gone.begin(), gone.end());
   delete_unnamed(folder_, announced_, manifest_);
 }
 

@@ -40,11 +40,29 @@ bool leads_to(const fs::path& path, int descriptor) {
          named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
-std::vector<std::string> read_lines(const fs::path& path) {
-  std::vector<std::string> lines;
+// What a lock file says. Lines are only ever added to it, so that a writer that is killed loses
+// none; one without its line feed was not written to the end and does not count.
+struct Journal {
+  std::string holder;
+  std::vector<std::string> files;
+  uint64_t size = 0;  // of complete lines
+};
+
+constexpr std::string_view kBy = "by ";
+constexpr std::string_view kFile = "file ";
+
+Journal read_journal(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
-  for (std::string line; std::getline(file, line);) lines.push_back(line);
-  return lines;
+  Journal journal;
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    journal.size += line.size() + 1;
+    if (line.starts_with(kBy)) journal.holder = line.substr(kBy.size());
+    if (!line.starts_with(kFile)) continue;
+    // The file may be anyone's: it can name files directly in the bundle only.
+    std::string name = line.substr(kFile.size());
+    if (is_file_name(name)) journal.files.push_back(std::move(name));
+  }
+  return journal;
 }
 
 // Returns a descriptor with the lock, or -1 if another process has it.
@@ -72,45 +90,52 @@ BundleLock::BundleLock(const fs::path& folder, const std::string& command,
     : path_(folder / kLockName),
       holder_("wshare " + command + ", process " + std::to_string(::getpid())) {
   const auto end = std::chrono::steady_clock::now() + wait;
-  while ((descriptor_ = try_lock(path_)) < 0) {
+  while ((descriptor_.number = try_lock(path_)) < 0) {
     if (std::chrono::steady_clock::now() >= end) {
-      const std::vector<std::string> lines = read_lines(path_);
+      const std::string holder = read_journal(path_).holder;
       throw Error(ErrorCode::kIo,
                   in_quotes(folder.string()) + ": is being changed" +
-                      (lines.empty() ? std::string() : " by " + in_quotes(lines[0])),
+                      (holder.empty() ? std::string() : " by " + in_quotes(holder)),
                   "try again when that is done, or let --wait SECONDS wait for it");
     }
     std::this_thread::sleep_for(kRetry);
   }
-  left_over_ = announced_files(folder);
-  // What is left over stays announced until it is gone.
-  announce(left_over_);
+  Journal journal = read_journal(path_);
+  if (ftruncate(descriptor_.number, static_cast<off_t>(journal.size)) != 0) {
+    fail(path_, "cannot write to " + std::string(kLockName), errno);
+  }
+  left_over_ = std::move(journal.files);
+  write_end(std::string(kBy) + holder_ + '\n');
+}
+
+BundleLock::Descriptor::~Descriptor() {
+  if (number >= 0) ::close(number);
 }
 
 BundleLock::~BundleLock() {
   // Compacting puts another folder in the place of the locked one: what lies there is not ours.
-  if (leads_to(path_, descriptor_)) ::unlink(path_.c_str());
-  ::close(descriptor_);
+  if (leads_to(path_, descriptor_.number)) ::unlink(path_.c_str());
+}
+
+void BundleLock::forget_left_over() {
+  if (ftruncate(descriptor_.number, 0) == 0) write_end(std::string(kBy) + holder_ + '\n');
 }
 
 void BundleLock::announce(const std::vector<std::string>& files) {
-  std::string text = holder_ + '\n';
-  for (const std::string& file : files) text += file + '\n';
-  // Only the end matters to a reader: a torn line is no name of a file that this process made.
-  if (ftruncate(descriptor_, 0) != 0 ||
-      pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
-    const int error = errno;
-    throw Error(ErrorCode::kIo,
-                in_quotes(path_.string()) + ": cannot write: " + std::strerror(error));
-  }
+  std::string text;
+  for (const std::string& file : files) text += std::string(kFile) + file + '\n';
+  if (!text.empty()) write_end(text);
+}
+
+void BundleLock::write_end(const std::string& text) {
+  const off_t end = lseek(descriptor_.number, 0, SEEK_END);
+  const ssize_t done = end < 0 ? -1 : ::write(descriptor_.number, text.data(), text.size());
+  if (done == static_cast<ssize_t>(text.size())) return;
+  fail(path_, "cannot write to " + std::string(kLockName), done < 0 ? errno : ENOSPC);
 }
 
 std::vector<std::string> announced_files(const fs::path& folder) {
-  std::vector<std::string> names = read_lines(folder / kLockName);
-  if (!names.empty()) names.erase(names.begin());
-  // The file may be anyone's: it can name files directly in the bundle only.
-  std::erase_if(names, [](const std::string& name) { return !is_file_name(name); });
-  return names;
+  return read_journal(folder / kLockName).files;
 }
 
 }  // namespace wshare

@@ -33,13 +33,21 @@ class BundleLock {
   // Names of files that an earlier holder was about to make or delete when it was killed.
   const std::vector<std::string>& left_over() const { return left_over_; }
 
-  // Writes `files` down for whoever comes after a holder that is killed.
+  // Says that nothing is left over any more.
+  void forget_left_over();
+
+  // Writes `files` down for whoever comes after a holder that is killed. Throws Error(kIo).
   void announce(const std::vector<std::string>& files);
 
  private:
+  void write_end(const std::string& text);
+
   std::filesystem::path path_;
-  int descriptor_ = -1;
-  std::string holder_;  // first line of the file
+  struct Descriptor {  // closes, also when the constructor throws
+    int number = -1;
+    ~Descriptor();
+  } descriptor_;
+  std::string holder_;
   std::vector<std::string> left_over_;
 };
 

@@ -114,12 +114,12 @@ TEST_F(Edit, IsTheOldBundleInEveryStateBeforeTheCommit) {
   const auto before = files_in(bundle());
   append_b();
   const auto after = files_in(bundle());
-  std::string announced = "wshare append, process 1\n";
+  std::string announced = "by wshare append, process 1\n";
   std::vector<std::string> made;
   for (const auto& [name, bytes] : after) {
     if (before.count(name) == 0) made.push_back(name);
   }
-  for (const std::string& name : made) announced += name + '\n';
+  for (const std::string& name : made) announced += "file " + name + '\n';
   ASSERT_EQ(made.size(), 3u);  // b.bin, b.onnx, restore_2.bin
   for (size_t state = 0; state < 27; ++state) {
     SCOPED_TRACE(state);
@@ -145,7 +145,8 @@ TEST_F(Edit, DeletesWhatWasAnnouncedAndNothingElse) {
   write_file(bundle() / "half.bin", "left over");
   write_file(temp_ / "outside.bin", "mine");
   write_file(bundle() / kLockName,
-             "wshare append, process 1\nhalf.bin\na.bin\nmanifest.json\n../outside.bin\n");
+             "by wshare append, process 1\nfile half.bin\nfile a.bin\nfile manifest.json\n"
+             "file ../outside.bin\nfile tokenizer.json");
   append_b();
   EXPECT_FALSE(fs::exists(bundle() / "half.bin"));
   EXPECT_EQ(read_file(bundle() / "tokenizer.json"), "mine");
@@ -163,7 +164,7 @@ TEST_F(Edit, TakesNoNameOfAForeignFile) {
 
 TEST_F(Edit, DoesNotKeepDedupeFromReplacingTheBundle) {
   write_file(bundle() / "half.bin", "left over");
-  write_file(bundle() / kLockName, "wshare append, process 1\nhalf.bin\n");
+  write_file(bundle() / kLockName, "by wshare append, process 1\nfile half.bin\n");
   DedupeOptions options;
   options.replace = true;
   dedupe(resolve_inputs({(temp_ / "b.onnx").string()}), bundle(), options);
