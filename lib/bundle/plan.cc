@@ -1,7 +1,6 @@
 #include "bundle/plan.h"
 
 #include <algorithm>
-#include <set>
 
 #include "format/layout.h"
 
@@ -15,16 +14,6 @@ std::string folded(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return name;
-}
-
-// Returns `stem` + `extension`, or with a number between them when a bundle of these files has it
-// already.
-std::string unused_name(const std::string& stem, const std::string& extension,
-                        std::set<std::string>& taken) {
-  for (int number = 1;; ++number) {
-    std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
-    if (taken.insert(folded(name)).second) return name;
-  }
 }
 
 // The content that holds the bytes of `content`: itself, when it is stored, or its host. Hosts have
@@ -48,6 +37,18 @@ void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
 }
 
 }  // namespace
+
+UnusedNames::UnusedNames(const std::vector<std::string>& taken) {
+  taken_.insert(kManifestName);
+  for (const std::string& name : taken) taken_.insert(folded(name));
+}
+
+std::string UnusedNames::make(const std::string& stem, const std::string& extension) {
+  for (int number = 1;; ++number) {
+    std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
+    if (taken_.insert(folded(name)).second) return name;
+  }
+}
 
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
                const std::vector<std::string>& tasks, const PlanStart& start) {
@@ -74,13 +75,11 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
     (*owner[content] == kShared ? shared : own[*owner[content]]).push_back(content);
   }
   Plan plan;
-  std::set<std::string> taken = {kManifestName};
-  for (const std::string& name : start.names) taken.insert(folded(name));
-  for (const PlanModel& model : models)
-    plan.model_files.push_back(unused_name(model.name, ".onnx", taken));
+  UnusedNames names(start.names);
+  for (const PlanModel& model : models) plan.model_files.push_back(names.make(model.name, ".onnx"));
   for (const std::string& task : tasks) {
-    plan.adapter_files.push_back(unused_name(task, ".onnx_adapter", taken));
-    plan.residual_files.push_back(unused_name(task, ".residual", taken));
+    plan.adapter_files.push_back(names.make(task, ".onnx_adapter"));
+    plan.residual_files.push_back(names.make(task, ".residual"));
   }
   std::vector<Extent> place(contents.size());
   for (size_t c = 0; c < contents.size(); ++c) {
@@ -89,7 +88,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   const auto add_blob = [&](bool shared_by_models, const std::string& stem,
                             const std::vector<uint32_t>& members) {
     if (members.empty()) return;
-    PlanBlob blob{shared_by_models, unused_name(stem, ".bin", taken), {}, 0};
+    PlanBlob blob{shared_by_models, names.make(stem, ".bin"), {}, 0};
     lay_out(blob, contents, members);
     for (const Placement& placement : blob.placements) {
       place[placement.content] = {start.blobs + static_cast<uint32_t>(plan.blobs.size()),
@@ -99,7 +98,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   };
   add_blob(true, "shared", shared);
   for (uint32_t m = 0; m < models.size(); ++m) add_blob(false, models[m].name, own[m]);
-  plan.restore_file = unused_name("restore", ".bin", taken);
+  plan.restore_file = names.make("restore", ".bin");
 
   for (const PlanModel& model : models) {
     std::vector<std::optional<Extent>>& extents = plan.extents.emplace_back();

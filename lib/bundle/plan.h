@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,5 +71,19 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
 
 // Returns the names of all files that a bundle of `plan` may get, but the manifest's.
 std::vector<std::string> file_names_of(const Plan& plan);
+
+// Gives names for files of a bundle that no file has yet, not the manifest either. Names that
+// differ in case only are one name to some systems.
+class UnusedNames {
+ public:
+  explicit UnusedNames(const std::vector<std::string>& taken);
+
+  // Returns `stem` + `extension`, or with the lowest number from _2 between them that makes it new;
+  // taken from now on.
+  std::string make(const std::string& stem, const std::string& extension);
+
+ private:
+  std::set<std::string> taken_;
+};
 
 }  // namespace wshare

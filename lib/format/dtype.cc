@@ -45,7 +45,10 @@ std::optional<Dtype> find_dtype(int32_t code) {
   return std::nullopt;
 }
 
-std::string dtype_name(int32_t code) { return std::string(find_dtype(code)->name); }
+std::string dtype_name(int32_t code) {
+  const std::optional<Dtype> known = find_dtype(code);
+  return known ? std::string(known->name) : "type " + std::to_string(code);
+}
 
 std::optional<Dtype> find_dtype(std::string_view name) {
   for (const Dtype& dtype : kDtypes) {

@@ -27,7 +27,7 @@ inline constexpr int32_t kStringCode = 8;
 // Source: onnx.proto3 of ONNX 1.23, TensorProto.
 std::optional<Dtype> find_dtype(int32_t code);
 
-// Returns the name of the element type with this code, which must be known.
+// Returns the name of the element type with this code; "type 99" where it is unknown.
 std::string dtype_name(int32_t code);
 
 // Returns the element type with this name, or nothing.

@@ -38,11 +38,17 @@ std::vector<Original> originals_of(const Manifest& manifest) {
   return originals;
 }
 
-const Original& find_original(const std::vector<Original>& originals, const std::string& name) {
+const Original& find_original(const Manifest& manifest, const std::vector<Original>& originals,
+                              const std::string& name) {
   std::string names;
   for (const Original& original : originals) {
     if (original.name == name) return original;
     names += (names.empty() ? "" : ", ") + in_quotes(original.name);
+  }
+  if (find_task(manifest, name) != nullptr) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(name) + ": came as an adapter: there is no original to give back",
+                "its adapter lies in the bundle as it is");
   }
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               "it has " + names);

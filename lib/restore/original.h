@@ -20,7 +20,9 @@ struct Original {
 // back. Pointers lead into `manifest`.
 std::vector<Original> originals_of(const Manifest& manifest);
 
-// Returns the one called `name`. Throws Error(kInvalid) that lists the names if there is none.
-const Original& find_original(const std::vector<Original>& originals, const std::string& name);
+// Returns the one called `name`. Throws Error(kInvalid) that lists the names if there is none, and
+// says so if `manifest` has a task of that name that came without a model.
+const Original& find_original(const Manifest& manifest, const std::vector<Original>& originals,
+                              const std::string& name);
 
 }  // namespace wshare

@@ -61,7 +61,8 @@ class Restorer {
   std::vector<RestoredModel> run(const std::vector<std::string>& names) {
     const std::vector<Original> originals = originals_of(manifest_);
     std::vector<const Original*> models;
-    for (const std::string& name : names) models.push_back(&find_original(originals, name));
+    for (const std::string& name : names)
+      models.push_back(&find_original(manifest_, originals, name));
     if (names.empty()) {
       for (const Original& original : originals) models.push_back(&original);
     }

@@ -28,6 +28,8 @@ constexpr std::array kCommands = {
     Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
     Command{"diff", "Say how two models differ, tensor by tensor", add_diff},
     Command{"extract-lora", "Make of task models one base and small adapters", add_extract_lora},
+    Command{"import-adapter", "Make a PEFT or .onnx_adapter adapter a task of a bundle",
+            add_import_adapter},
     Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
     Command{"run-side", "", add_run_side},  // a child process of run; hidden
 };

@@ -34,6 +34,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
 void add_extract_lora(CLI::App& app, Context& context, Action& action);
 void add_remove(CLI::App& app, Context& context, Action& action);
+void add_import_adapter(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);

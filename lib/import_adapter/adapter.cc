@@ -1,0 +1,111 @@
+#include "import_adapter/adapter.h"
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "format/adapter_file.h"
+#include "lora/peft.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+constexpr std::string_view kOnnxAdapter = ".onnx_adapter";
+constexpr std::string_view kFactorA = ".lora_A.weight";
+constexpr std::string_view kFactorB = ".lora_B.weight";
+
+GivenAdapter from_peft(const fs::path& path) {
+  PeftAdapter peft = load_peft_adapter(path);
+  GivenAdapter adapter{std::move(peft.file), {}, {}, std::move(peft.content.base_weights)};
+  for (PeftModule& module : peft.content.modules) {
+    const bool convolution = module.a.shape.size() > 2;
+    adapter.modules.push_back({std::move(module.path), module.embedding, std::move(module.a),
+                               std::move(module.b), !convolution, module.rank, module.scaling});
+  }
+  return adapter;
+}
+
+void check_pair(const GivenModule& module) {
+  const std::string name = in_quotes(module.path);
+  for (const NamedTensor* factor : {&module.a, &module.b}) {
+    if (factor->name.empty()) {
+      throw Error(ErrorCode::kInvalid,
+                  name + ": lacks factor " + (factor == &module.a ? "A" : "B"));
+    }
+  }
+  const std::vector<int64_t>&a = module.a.shape, &b = module.b.shape;
+  bool fits = a.size() >= 2 && a.size() == b.size() && module.a.dtype == module.b.dtype &&
+              holds_floats(module.a);
+  fits = fits && (a.size() == 2 ? a[1] == b[0] : a[0] == b[1]);
+  for (const int64_t dim : a) fits = fits && dim > 0;
+  for (size_t i = 0; fits && i < b.size(); ++i) fits = i < 2 ? b[i] > 0 : b[i] == 1;
+  if (!fits) throw Error(ErrorCode::kInvalid, name + ": A and B are no factors of one weight");
+}
+
+// Sorts the parameters of an .onnx_adapter into values for `inputs` and modules.
+void sort_parameters(const std::vector<NamedTensor>& parameters,
+                     const std::set<std::string>& inputs, GivenAdapter& adapter) {
+  std::map<std::string, GivenModule> modules;
+  for (const NamedTensor& parameter : parameters) {
+    const std::string& name = parameter.name;
+    const bool is_a = name.ends_with(kFactorA);
+    if (inputs.count(name) != 0) {
+      adapter.values.push_back(parameter);
+    } else if ((is_a || name.ends_with(kFactorB)) && name.size() > kFactorA.size()) {
+      GivenModule& module = modules[name.substr(0, name.size() - kFactorA.size())];
+      (is_a ? module.a : module.b) = parameter;
+    } else {
+      throw Error(ErrorCode::kInvalid, "parameter " + in_quotes(name) +
+                                           ": the base has no such input, and it is no "
+                                           "<module>.lora_A.weight or <module>.lora_B.weight");
+    }
+  }
+  for (auto& [path, module] : modules) {
+    module.path = path;
+    check_pair(module);
+    module.rank = module.a.shape[module.a.shape.size() == 2 ? 1 : 0];
+    adapter.modules.push_back(std::move(module));
+  }
+}
+
+GivenAdapter from_onnx_adapter(const fs::path& path, const std::vector<std::string>& inputs) {
+  GivenAdapter adapter{MappedFile::open(path), {}, {}, {}};
+  try {
+    const std::vector<NamedTensor> parameters = read_adapter(adapter.file.bytes());
+    if (parameters.empty()) throw Error(ErrorCode::kInvalid, "has no parameter");
+    sort_parameters(parameters, {inputs.begin(), inputs.end()}, adapter);
+  } catch (const Error& error) {
+    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
+  }
+  return adapter;
+}
+
+}  // namespace
+
+GivenAdapter load_adapter(const fs::path& path, const std::vector<std::string>& inputs) {
+  std::error_code ignored;
+  const bool is_onnx = path.extension() == kOnnxAdapter && !fs::is_directory(path, ignored);
+  return is_onnx ? from_onnx_adapter(path, inputs) : from_peft(path);
+}
+
+std::string task_name_of(const fs::path& path) {
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  const fs::path last = whole.has_filename() ? whole : whole.parent_path();
+  if (fs::is_directory(last)) return last.filename().string();
+  if (last.filename() == "adapter_model.safetensors") {
+    return last.parent_path().filename().string();
+  }
+  return last.stem().string();
+}
+
+std::vector<int64_t> branch_shape(const GivenModule& module, const NamedTensor& factor) {
+  std::vector<int64_t> shape = factor.shape;
+  if (module.turned) std::swap(shape.at(0), shape.at(1));
+  return shape;
+}
+
+}  // namespace wshare

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "format/named_tensor.h"
+#include "util/mapped_file.h"
+
+namespace wshare {
+
+// A LoRA pair of an adapter.
+struct GivenModule {
+  std::string path;
+  bool embedding = false;
+  NamedTensor a, b;     // as stored
+  bool turned = false;  // each is stored as the transpose of what a branch takes (lora/branches.h)
+  int64_t rank = 0;
+  double scaling = 1;  // to be multiplied into B
+};
+
+// An adapter of any format. Tensors borrow from `file`.
+struct GivenAdapter {
+  MappedFile file;
+  std::vector<GivenModule> modules;       // by path, each once
+  std::vector<NamedTensor> values;        // for inputs that the base has under these names
+  std::vector<NamedTensor> base_weights;  // what the base must have, by the path of the module
+};
+
+// Reads the adapter at `path`. What an .onnx_adapter names like one of `inputs` is a value for it.
+//
+// Throws what load_peft_adapter() and read_adapter() throw; Error(kInvalid) if a parameter of an
+// .onnx_adapter is neither a value nor factor A or B of a module.
+GivenAdapter load_adapter(const std::filesystem::path& path,
+                          const std::vector<std::string>& inputs);
+
+// Returns the name for a task made of the adapter at `path`: the folder's or the file's, for
+// adapter_model.safetensors that of its folder.
+std::string task_name_of(const std::filesystem::path& path);
+
+// The shapes of A and B as a branch takes them.
+std::vector<int64_t> branch_shape(const GivenModule& module, const NamedTensor& factor);
+
+}  // namespace wshare

@@ -1,0 +1,223 @@
+#include "wshare/import_adapter.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "bundle/edit.h"
+#include "bundle/plan.h"
+#include "format/adapter_file.h"
+#include "import_adapter/adapter.h"
+#include "import_adapter/base_weights.h"
+#include "import_adapter/match_modules.h"
+#include "import_adapter/moved_records.h"
+#include "import_adapter/new_base.h"
+#include "import_adapter/task_file.h"
+#include "util/output_folder.h"
+#include "util/parallel.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+// lock ─ base of the bundle ─ adapter ─ each module to its weight ─ A and B as the base takes them
+//                                                                   │
+//   manifest.json (the commit) ◄─ restore records of the base ◄─ base with more inputs ◄─ task file
+//
+// All that can be refused is refused before the first file is made. Files that the bundle has stay
+// as they are; a base that lacks inputs gets a new file, and the old one goes after the commit.
+
+namespace wshare {
+namespace {
+
+std::string text_of_names(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
+  return text;
+}
+
+ModelRecord& model_called(Manifest& manifest, const std::string& name) {
+  const auto number = &find_model(manifest, name) - manifest.models.data();
+  return manifest.models[static_cast<size_t>(number)];
+}
+
+ModelRecord& choose_base(Manifest& manifest, const std::string& wanted) {
+  if (!wanted.empty()) return model_called(manifest, wanted);
+  std::set<std::string> bases;
+  for (const TaskRecord& task : manifest.tasks) bases.insert(task.base);
+  if (bases.empty()) {
+    for (const ModelRecord& model : manifest.models) bases.insert(model.name);
+  }
+  if (bases.size() == 1) return model_called(manifest, *bases.begin());
+  throw Error(ErrorCode::kInvalid,
+              "the bundle has " + std::to_string(bases.size()) +
+                  " models that the adapter may be for: " + text_of_names(bases),
+              "say which one: --base NAME");
+}
+
+std::string choose_name(const Manifest& manifest, const fs::path& adapter,
+                        const std::string& wanted) {
+  const std::string name = wanted.empty() ? task_name_of(adapter) : wanted;
+  const char* hint = "give it another name: --name TASK";
+  if (!is_file_name(name)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": cannot be the name of a task", hint);
+  }
+  const bool is_model = std::any_of(manifest.models.begin(), manifest.models.end(),
+                                    [&](const ModelRecord& model) { return model.name == name; });
+  if (is_model || find_task(manifest, name) != nullptr) {
+    throw Error(
+        ErrorCode::kInvalid,
+        in_quotes(name) + ": the bundle has a " + (is_model ? "model" : "task") + " of this name",
+        hint);
+  }
+  return name;
+}
+
+void check_file(const ModelRecord& record, const MappedFile& file, unsigned threads) {
+  if (file.bytes().size() == record.size && content_hash(file.bytes(), threads) == record.hash)
+    return;
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(file.path().string()) + ": is not the file of the manifest",
+              "'wshare verify' lists all damage");
+}
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+class Import {
+ public:
+  Import(const fs::path& bundle, Manifest manifest, const fs::path& adapter,
+         const ImportOptions& options)
+      : bundle_(bundle),
+        manifest_(std::move(manifest)),
+        threads_(thread_count(options.threads)),
+        base_(choose_base(manifest_, options.base)),
+        task_(choose_name(manifest_, adapter, options.task)),
+        model_(scan_model(bundle / base_.file)) {
+    check_file(base_, model_.file.file(), threads_);
+    weights_ = find_base_weights(model_);
+    std::vector<std::string> inputs;
+    for (const BaseInput& input : weights_.inputs) inputs.push_back(input.name);
+    given_.emplace(load_adapter(adapter, inputs));
+    weight_of_ = match_modules(given_->modules, weights_);
+    check_base_weights(given_->base_weights, weights_, model_);
+    file_ = make_task_file(*given_, weight_of_, weights_, scratch_);
+    layout_ = lay_out_adapter(file_.parameters);
+    for (const size_t weight : std::set<size_t>(weight_of_.begin(), weight_of_.end())) {
+      if (!weights_.weights[weight].has_branch) added_.push_back(weights_.weights[weight]);
+    }
+  }
+
+  // Makes the new files of the bundle up, and the manifest that names them.
+  void compose() {
+    std::vector<std::string> taken = names_in_folder(bundle_);
+    for (const BundleFile& file : files_of(manifest_)) taken.push_back(file.name);
+    UnusedNames names(taken);
+    adapter_name_ = names.make(task_, ".onnx_adapter");
+    if (!added_.empty()) compose_base(names);
+    TaskRecord& task = manifest_.tasks.emplace_back();
+    task.name = task_;
+    task.base = base_.name;
+    task.adapter = static_cast<uint32_t>(manifest_.blobs.size());
+    task.parameters = records_of(file_);
+    manifest_.blobs.push_back({adapter_name_, layout_.size});
+  }
+
+  // The files that write() makes.
+  std::vector<std::string> files() const {
+    std::vector<std::string> files = {adapter_name_};
+    for (const auto& [name, bytes] : new_files_) files.push_back(name);
+    return files;
+  }
+
+  // Writes all files but the manifest, and returns that.
+  const Manifest& write() {
+    for (const auto& [name, bytes] : new_files_) {
+      OutputFile file(bundle_ / name, bytes.size());
+      file.write(bytes);
+      file.close();
+    }
+    OutputFile file(bundle_ / adapter_name_, layout_.size);
+    ContentHasher hasher;
+    write_adapter(layout_, file_.parameters, [&](std::span<const std::byte> bytes) {
+      hasher.update(bytes);
+      file.write(bytes);
+    });
+    file.close();
+    manifest_.blobs.back().hash = hasher.digest();
+    given_->file.check_unchanged();
+    model_.file.file().check_unchanged();
+    return manifest_;
+  }
+
+  ImportReport report() const {
+    ImportReport report;
+    report.task = task_;
+    report.base = base_.name;
+    report.adapter = adapter_name_;
+    report.adapter_bytes = layout_.size;
+    report.model = base_.file;
+    report.new_model = !added_.empty();
+    std::vector<std::pair<size_t, size_t>> order;  // weight, module
+    for (size_t m = 0; m < weight_of_.size(); ++m) order.emplace_back(weight_of_[m], m);
+    std::sort(order.begin(), order.end());
+    for (const auto& [weight, m] : order) {
+      const GivenModule& module = given_->modules[m];
+      report.mapping.push_back(
+          {module.path, weights_.weights[weight].name, module.rank, module.scaling});
+    }
+    for (const NamedTensor& value : given_->values)
+      report.mapping.push_back({value.name, value.name, 0, 1});
+    return report;
+  }
+
+ private:
+  void compose_base(UnusedNames& names) {
+    const std::string model = add_inputs(model_, added_);
+    const std::vector<NewBlob> blobs =
+        move_records(manifest_, bundle_, base_.name, text_of(model_.file.file()), model);
+    base_.file = names.make(base_.name, ".onnx");
+    base_.size = model.size();
+    base_.hash = content_hash(std::as_bytes(std::span(model)), threads_);
+    new_files_.emplace_back(base_.file, model);
+    for (const NewBlob& blob : blobs) {
+      manifest_.blobs[blob.blob].file = names.make("restore", ".bin");
+      new_files_.emplace_back(manifest_.blobs[blob.blob].file, blob.bytes);
+    }
+  }
+
+  const fs::path& bundle_;
+  Manifest manifest_;
+  unsigned threads_;
+  ModelRecord& base_;  // in manifest_
+  std::string task_;
+  ScannedModel model_;
+  BaseWeights weights_;
+  std::optional<GivenAdapter> given_;
+  std::vector<size_t> weight_of_;  // [module]
+  std::vector<BaseWeight> added_;  // that get inputs
+  Scratch scratch_;
+  TaskFile file_;
+  AdapterLayout layout_;
+  std::string adapter_name_;
+  std::vector<std::pair<std::string, std::string>> new_files_;  // name, bytes; beside the adapter
+};
+
+}  // namespace
+
+ImportReport import_adapter(const fs::path& bundle, const fs::path& path,
+                            const ImportOptions& options) {
+  std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
+  if (!options.dry_run) edit.emplace(bundle, "import-adapter", options.wait);
+  Import import(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
+  import.compose();
+  if (!edit) return import.report();
+  edit->announce(import.files());
+  edit->publish(import.write(), thread_count(options.threads));
+  return import.report();
+}
+
+}  // namespace wshare

@@ -1,0 +1,230 @@
+#include "import_adapter/match_modules.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "compare/matrix.h"
+#include "format/matrix.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// A path of PEFT and one of an export name the same module. Either may have more in front:
+//
+//   PEFT     encoder.layer.0.attention.self.query
+//   export   bert.encoder.layer.0.attention.self.query
+//
+// Only what is in front may be missing, and as a whole: "encoder.block.0.q" and "decoder.block.0.q"
+// have a long end in common and are two modules. Measured on adapters of T5, MiniLM and GPT-2 over
+// exports of both exporters: each of 244 modules has exactly one weight like this, the right one.
+
+namespace wshare {
+namespace {
+
+constexpr size_t kShown = 3;
+
+enum class Kinship { kEqual, kWrappedExport, kWrappedModule, kNone };
+
+bool ends_with_names(const std::string& path, const std::string& end) {
+  return path.size() > end.size() && path.ends_with(end) &&
+         path[path.size() - end.size() - 1] == '.';
+}
+
+Kinship kinship(const std::string& module, const std::string& weight) {
+  if (module == weight) return Kinship::kEqual;
+  if (ends_with_names(weight, module)) return Kinship::kWrappedExport;
+  const bool two_names = weight.find('.') != std::string::npos;
+  return two_names && ends_with_names(module, weight) ? Kinship::kWrappedModule : Kinship::kNone;
+}
+
+// The indices of `weights` that `path` may name, of the closest kinship that has any.
+std::vector<size_t> find_candidates(const std::string& path,
+                                    const std::vector<BaseWeight>& weights) {
+  std::map<Kinship, std::vector<size_t>> found;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const Kinship of_weight = kinship(path, weights[i].path);
+    if (of_weight != Kinship::kNone) found[of_weight].push_back(i);
+  }
+  return found.empty() ? std::vector<size_t>() : found.begin()->second;
+}
+
+bool equal_shapes(const std::vector<int64_t>& wanted, const std::vector<int64_t>& given,
+                  int64_t rank) {
+  return std::equal(wanted.begin(), wanted.end(), given.begin(), given.end(),
+                    [&](int64_t w, int64_t g) { return (w < 0 ? rank : w) == g; });
+}
+
+bool fits(const GivenModule& module, const BaseWeight& weight) {
+  if (module.turned && module.embedding != weight.is_table) return false;
+  return equal_shapes(weight.a_shape, branch_shape(module, module.a), module.rank) &&
+         equal_shapes(weight.b_shape, branch_shape(module, module.b), module.rank);
+}
+
+std::string text_of(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t dim : shape)
+    text += (text.empty() ? "" : ",") + (dim < 0 ? std::string("r") : std::to_string(dim));
+  return "[" + text + "]";
+}
+
+// How many names `a` and `b` have in common at their ends, and at their starts.
+std::pair<size_t, size_t> common_names(const std::string& a, const std::string& b) {
+  const auto count = [](auto one, auto one_end, auto other, auto other_end) {
+    size_t names = 0;
+    for (; one != one_end && other != other_end && *one == *other; ++one, ++other)
+      names += *one == '.' ? 1 : 0;
+    const bool whole = (one == one_end || *one == '.') && (other == other_end || *other == '.');
+    return names + (whole ? 1 : 0);
+  };
+  return {count(a.rbegin(), a.rend(), b.rbegin(), b.rend()),
+          count(a.begin(), a.end(), b.begin(), b.end())};
+}
+
+std::string nearest_paths(const std::string& path, const std::vector<BaseWeight>& weights) {
+  std::vector<std::tuple<std::pair<size_t, size_t>, std::string>> ranked;
+  for (const BaseWeight& weight : weights)
+    ranked.emplace_back(common_names(path, weight.path), weight.path);
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& x, const auto& y) { return std::get<0>(x) > std::get<0>(y); });
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, ranked.size()); ++i)
+    text += (i == 0 ? "the nearest paths are " : ", ") + in_quotes(std::get<1>(ranked[i]));
+  return text.empty() ? "the base has no weight that can have an adapter" : text;
+}
+
+// Refuses a module whose weight cannot have a branch.
+void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
+  for (const LeftWeight& weight : left) {
+    for (const std::string& of_weight : weight.paths) {
+      // A quantizer adds to names: "q.weight_quantized", "q.MatMul_Q4".
+      const bool same = kinship(path, of_weight) != Kinship::kNone ||
+                        ("." + of_weight).find("." + path + ".") != std::string::npos;
+      if (!same) continue;
+      throw Error(ErrorCode::kUnsupported, "module " + in_quotes(path) + ": its weight " +
+                                               in_quotes(weight.name) + " " + weight.reason);
+    }
+  }
+}
+
+[[noreturn]] void refuse_unknown(const std::vector<std::string>& paths, const BaseWeights& base) {
+  check_left(paths.front(), base.left);
+  std::string message =
+      "module " + in_quotes(paths.front()) + ": the base has no weight of this path";
+  if (paths.size() > 1) message += " (nor of " + std::to_string(paths.size() - 1) + " others)";
+  throw Error(ErrorCode::kInvalid, message, nearest_paths(paths.front(), base.weights));
+}
+
+[[noreturn]] void refuse_shapes(const GivenModule& module, const BaseWeight& weight) {
+  throw Error(ErrorCode::kInvalid,
+              "module " + in_quotes(module.path) + ": has factors " +
+                  text_of(branch_shape(module, module.a)) + " and " +
+                  text_of(branch_shape(module, module.b)) + ", weight " + in_quotes(weight.name) +
+                  " needs " + text_of(weight.a_shape) + " and " + text_of(weight.b_shape) +
+                  (module.turned && module.embedding != weight.is_table
+                       ? std::string(weight.is_table ? ", of an embedding" : ", of a layer")
+                       : ""));
+}
+
+[[noreturn]] void refuse_several(const std::string& path, const std::vector<size_t>& candidates,
+                                 const std::vector<BaseWeight>& weights) {
+  std::string names;
+  for (const size_t i : candidates)
+    names += (names.empty() ? "" : ", ") + in_quotes(weights[i].path);
+  throw Error(ErrorCode::kInvalid, "module " + in_quotes(path) + ": may be any of " +
+                                       std::to_string(candidates.size()) + " weights: " + names);
+}
+
+void check_weight(const GivenModule& module, const BaseWeight& weight) {
+  const std::string& reason =
+      !weight.several_modules.empty() ? weight.several_modules : weight.no_inputs;
+  const bool is_possible =
+      weight.several_modules.empty() && (weight.has_branch || weight.no_inputs.empty());
+  if (is_possible) return;
+  throw Error(ErrorCode::kUnsupported, "module " + in_quotes(module.path) + ": its weight " +
+                                           in_quotes(weight.name) + " " + reason);
+}
+
+// True if `tensor` is the weight `of_base`, seen as stored or transposed.
+bool is_weight(const NamedTensor& tensor, const TensorRef& of_base, bool transposed) {
+  const std::optional<MatrixView> base = matrix_of(of_base);
+  if (!base || tensor.shape.size() != of_base.shape.size()) return false;
+  std::vector<int64_t> shape = tensor.shape;
+  if (transposed) {
+    if (shape.size() != 2) return false;
+    std::swap(shape[0], shape[1]);
+  }
+  if (shape != of_base.shape) return false;
+  if (!transposed && tensor.dtype == of_base.dtype)
+    return std::equal(tensor.bytes.begin(), tensor.bytes.end(), of_base.bytes.begin(),
+                      of_base.bytes.end());
+  const MatrixView given{tensor.bytes, tensor.dtype, base->rows, base->cols, transposed};
+  const size_t row_bytes = static_cast<size_t>(base->cols) * float_format(base->dtype)->size;
+  std::vector<double> row(static_cast<size_t>(base->cols));
+  std::vector<std::byte> rounded(row_bytes);
+  for (uint64_t i = 0; i < base->rows; ++i) {
+    read_rows(given, i, 1, row.data());
+    write_values(row, base->dtype, rounded.data());
+    if (std::memcmp(rounded.data(), base->bytes.data() + static_cast<size_t>(i) * row_bytes,
+                    row_bytes) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<size_t> match_modules(const std::vector<GivenModule>& modules,
+                                  const BaseWeights& base) {
+  std::vector<size_t> result;
+  std::vector<std::string> unknown;
+  std::map<size_t, std::string> module_of;
+  for (const GivenModule& module : modules) {
+    const std::vector<size_t> by_path = find_candidates(module.path, base.weights);
+    if (by_path.empty()) {
+      unknown.push_back(module.path);
+      continue;
+    }
+    std::vector<size_t> fitting;
+    for (const size_t i : by_path) {
+      if (fits(module, base.weights[i])) fitting.push_back(i);
+    }
+    if (fitting.size() > 1) refuse_several(module.path, fitting, base.weights);
+    const size_t weight = fitting.empty() ? by_path.front() : fitting.front();
+    check_weight(module, base.weights[weight]);
+    if (fitting.empty()) refuse_shapes(module, base.weights[weight]);
+    const auto [at, is_new] = module_of.emplace(weight, module.path);
+    if (!is_new) {
+      throw Error(ErrorCode::kInvalid, "modules " + in_quotes(at->second) + " and " +
+                                           in_quotes(module.path) + " have one weight, " +
+                                           in_quotes(base.weights[weight].name));
+    }
+    result.push_back(weight);
+  }
+  if (!unknown.empty()) refuse_unknown(unknown, base);
+  return result;
+}
+
+void check_base_weights(const std::vector<NamedTensor>& tensors, const BaseWeights& base,
+                        const ScannedModel& model) {
+  for (const NamedTensor& tensor : tensors) {
+    const std::vector<size_t> candidates = find_candidates(tensor.name, base.weights);
+    if (candidates.empty()) refuse_unknown({tensor.name}, base);
+    const bool is_there =
+        holds_floats(tensor) && std::any_of(candidates.begin(), candidates.end(), [&](size_t i) {
+          const TensorRef& of_base = model.tensors[static_cast<size_t>(base.weights[i].tensor)];
+          return is_weight(tensor, of_base, false) || is_weight(tensor, of_base, true);
+        });
+    if (is_there) continue;
+    throw Error(ErrorCode::kInvalid,
+                "module " + in_quotes(tensor.name) +
+                    ": the adapter comes with a weight that differs from the base's " +
+                    in_quotes(base.weights[candidates.front()].name),
+                "it was made for another base, or the weight was trained, too");
+  }
+}
+
+}  // namespace wshare

@@ -1,0 +1,127 @@
+#include "import_adapter/moved_records.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "bundle/start.h"
+#include "format/layout.h"
+#include "format/restore_record.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// A restore record is compressed against the .onnx of its model, so a new file for the base means
+// new records. To keep the old file as what they are compressed against would need a place for it
+// in the format, and leave two models of one name in the folder; to pack them again costs a few
+// kilobytes.
+
+namespace wshare {
+namespace {
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// A restore record and whose it is.
+struct OwnedRecord {
+  std::string name;
+  SourceRecord* source;
+  bool needs_base;
+};
+
+std::vector<OwnedRecord> records_of(Manifest& manifest, const std::string& base) {
+  std::vector<OwnedRecord> records;
+  for (ModelRecord& model : manifest.models) {
+    if (model.source) records.push_back({model.name, &*model.source, model.name == base});
+  }
+  for (TaskRecord& task : manifest.tasks) {
+    const std::string& model = task.model.empty() ? task.base : task.model;
+    if (task.source) records.push_back({task.name, &*task.source, model == base});
+  }
+  return records;
+}
+
+// True if tensors, adapters or residuals lie in blob `blob`.
+bool holds_more(const Manifest& manifest, uint32_t blob) {
+  const auto in_matrix = [&](const std::optional<MatrixRecord>& matrix) {
+    return matrix && matrix->extent.blob == blob;
+  };
+  const auto in_tensor = [&](const OriginalTensor& tensor) {
+    if (tensor.extent) return tensor.extent->blob == blob;
+    const DerivationRecord& from = *tensor.derivation;
+    return in_matrix(from.base) || in_matrix(from.left) || in_matrix(from.right) ||
+           (from.residual.size > 0 && from.residual.blob == blob);
+  };
+  for (const ModelRecord& model : manifest.models) {
+    for (const TensorRecord& tensor : model.tensors) {
+      if (tensor.extent.blob == blob) return true;
+    }
+  }
+  return std::any_of(manifest.tasks.begin(), manifest.tasks.end(), [&](const TaskRecord& task) {
+    return task.adapter == blob || std::any_of(task.tensors.begin(), task.tensors.end(), in_tensor);
+  });
+}
+
+// Returns `packed`, a record of `owner` against `before`, against `after`.
+std::string pack_again(const OwnedRecord& owner, std::string_view packed, std::string_view before,
+                       std::string_view after) {
+  try {
+    RestoreRecord record = unpack_record(packed, before, owner.source->size);
+    if (content_hash(std::as_bytes(std::span(record.literal))) != owner.source->graph_hash)
+      throw Error(ErrorCode::kInvalid, "restore record: does not fit the manifest");
+    return pack_record(std::move(record), after);
+  } catch (const Error& error) {
+    throw Error(error.code(), in_quotes(owner.name) + ": " + error.what(),
+                "'wshare verify' lists all damage");
+  }
+}
+
+// Appends the gaps that lie in blob `blob`, whose bytes are `from`, to `bytes`.
+void move_gaps(Manifest& manifest, uint32_t blob, std::span<const std::byte> from,
+               std::string& bytes) {
+  for (GapRecord& gap : manifest.gaps) {
+    if (gap.extent.blob != blob) continue;
+    const std::string_view gap_bytes = as_text(slice(from, gap.extent));
+    bytes.resize(static_cast<size_t>(align_up(bytes.size(), kLineBytes)));
+    gap.extent.offset = bytes.size();
+    bytes += gap_bytes;
+  }
+}
+
+}  // namespace
+
+std::vector<NewBlob> move_records(Manifest& manifest, const std::filesystem::path& folder,
+                                  const std::string& base, std::string_view before,
+                                  std::string_view after) {
+  const std::vector<OwnedRecord> records = records_of(manifest, base);
+  std::set<uint32_t> touched;
+  for (const OwnedRecord& each : records) {
+    if (each.needs_base) touched.insert(each.source->record.blob);
+  }
+  std::vector<NewBlob> result;
+  for (const uint32_t blob : touched) {
+    BlobRecord& record = manifest.blobs[blob];
+    if (holds_more(manifest, blob)) {
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(record.file) + ": holds restore records among other things");
+    }
+    const MappedFile file = open_blob(record, folder);
+    std::string bytes;
+    for (const OwnedRecord& each : records) {
+      if (each.source->record.blob != blob) continue;
+      std::string packed(as_text(slice(file.bytes(), each.source->record)));
+      if (each.needs_base) packed = pack_again(each, packed, before, after);
+      each.source->record = {blob, bytes.size(), packed.size()};
+      if (each.needs_base)
+        each.source->record_hash = content_hash(std::as_bytes(std::span(packed)));
+      bytes += packed;
+    }
+    move_gaps(manifest, blob, file.bytes(), bytes);
+    record.size = bytes.size();
+    record.hash.reset();
+    result.push_back({blob, std::move(bytes)});
+  }
+  return result;
+}
+
+}  // namespace wshare

@@ -1,0 +1,101 @@
+#include "import_adapter/task_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "format/dtype.h"
+#include "format/matrix.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+// A factor as a branch takes it, as a matrix: the first dimension against all others.
+MatrixView view_of(const GivenModule& module, const NamedTensor& factor) {
+  const std::vector<int64_t> shape = branch_shape(module, factor);
+  uint64_t cols = 1;
+  for (size_t i = 1; i < shape.size(); ++i) cols *= static_cast<uint64_t>(shape[i]);
+  return {factor.bytes, factor.dtype, static_cast<uint64_t>(shape[0]), cols, module.turned};
+}
+
+// Throws unless every value of `row` is a number of `dtype`.
+void check_finite(const GivenModule& module, const NamedTensor& factor,
+                  const std::vector<double>& given, std::span<const std::byte> rounded,
+                  int32_t dtype, std::vector<double>& back) {
+  read_values(rounded, dtype, back.data());
+  for (size_t i = 0; i < back.size(); ++i) {
+    if (std::isfinite(back[i])) continue;
+    throw Error(ErrorCode::kInvalid,
+                "module " + in_quotes(module.path) + ": " + in_quotes(factor.name) + " has " +
+                    (std::isfinite(given[i])
+                         ? "a value that, scaled, is too large for the base's " + dtype_name(dtype)
+                         : std::string("a value that is no finite number")));
+  }
+}
+
+// Returns the bytes of `factor` as a branch of element type `dtype` takes them, times `scaling`.
+std::span<const std::byte> convert(const GivenModule& module, const NamedTensor& factor,
+                                   double scaling, int32_t dtype, Scratch& scratch) {
+  const MatrixView view = view_of(module, factor);
+  const auto cols = static_cast<size_t>(view.cols);
+  const size_t row_bytes = cols * float_format(dtype)->size;
+  const std::span<std::byte> out = scratch.allocate(static_cast<size_t>(view.rows) * row_bytes);
+  std::vector<double> row(cols), back(cols);
+  for (uint64_t i = 0; i < view.rows; ++i) {
+    read_rows(view, i, 1, row.data());
+    for (double& value : row) value *= scaling;
+    const std::span<std::byte> rounded = out.subspan(static_cast<size_t>(i) * row_bytes, row_bytes);
+    write_values(row, dtype, rounded.data());
+    check_finite(module, factor, row, rounded, dtype, back);
+  }
+  return out;
+}
+
+void check_value(const NamedTensor& value, const std::vector<BaseInput>& inputs) {
+  const auto input = std::find_if(inputs.begin(), inputs.end(),
+                                  [&](const BaseInput& each) { return each.name == value.name; });
+  const bool fits =
+      std::equal(value.shape.begin(), value.shape.end(), input->shape.begin(), input->shape.end(),
+                 [](int64_t given, int64_t wanted) { return wanted < 0 || given == wanted; });
+  if (value.dtype == input->dtype && fits) return;
+  throw Error(ErrorCode::kInvalid,
+              "parameter " + in_quotes(value.name) +
+                  ": has another element type or shape than the base's input, " +
+                  dtype_name(input->dtype));
+}
+
+}  // namespace
+
+TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
+                        const BaseWeights& base, Scratch& scratch) {
+  std::vector<size_t> order(weights.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t x, size_t y) { return weights[x] < weights[y]; });
+  TaskFile file;
+  for (const size_t m : order) {
+    const GivenModule& module = adapter.modules[m];
+    const BaseWeight& weight = base.weights[weights[m]];
+    file.parameters.push_back({weight.a_name, weight.dtype, branch_shape(module, module.a),
+                               convert(module, module.a, 1, weight.dtype, scratch)});
+    file.parameters.push_back({weight.b_name, weight.dtype, branch_shape(module, module.b),
+                               convert(module, module.b, module.scaling, weight.dtype, scratch)});
+  }
+  for (const NamedTensor& value : adapter.values) {
+    check_value(value, base.inputs);
+    file.parameters.push_back(value);
+  }
+  return file;
+}
+
+std::vector<ParameterRecord> records_of(const TaskFile& file) {
+  std::vector<ParameterRecord> records;
+  for (const NamedTensor& parameter : file.parameters)
+    records.push_back({parameter.name, dtype_name(parameter.dtype), parameter.shape});
+  return records;
+}
+
+}  // namespace wshare

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/manifest.h"
+#include "format/named_tensor.h"
+#include "import_adapter/adapter.h"
+#include "import_adapter/base_weights.h"
+#include "util/scratch.h"
+
+namespace wshare {
+
+// What the .onnx_adapter of the task holds. Tensors borrow from the adapter and the scratch memory.
+struct TaskFile {
+  std::vector<NamedTensor> parameters;  // A and B by tensor of the base, then values for inputs
+};
+
+// Returns the parameters for `adapter`, whose module m belongs to base.weights[weights[m]]. A and B
+// get the type that the base reads; the scaling is multiplied into B in double, and what is rounded
+// is rounded once.
+//
+// Throws Error(kInvalid) if a value is no number or too large for the type, or a value for an input
+// has another type or shape than that.
+TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
+                        const BaseWeights& base, Scratch& scratch);
+
+// The parameters as the manifest says them.
+std::vector<ParameterRecord> records_of(const TaskFile& file);
+
+}  // namespace wshare

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace wshare {
+
+struct ImportOptions {
+  std::string base;  // a model of the bundle; empty: the one that its tasks name, or its only one
+  std::string task;  // empty: called like the adapter's folder or file
+  bool dry_run = false;  // find out everything, write nothing
+  unsigned threads = 0;  // 0: all cores
+  // How long to wait for another command that changes the bundle.
+  std::chrono::milliseconds wait{10000};
+};
+
+// Where a part of the adapter went.
+struct ImportedModule {
+  std::string module;  // as the adapter calls it
+  std::string tensor;  // of the base
+  int64_t rank = 0;    // 0: a whole tensor that takes the place of the base's
+  double scaling = 1;  // that was multiplied into B
+};
+
+struct ImportReport {
+  std::string task, base;
+  std::vector<ImportedModule> mapping;  // in the order of the base's tensors
+  std::string adapter;                  // file in the bundle
+  uint64_t adapter_bytes = 0;
+  std::string model;       // file of the base
+  bool new_model = false;  // it was written anew, with inputs that the adapter needs
+};
+
+// Makes the adapter at `path` a task of the bundle in the folder `bundle`: a folder of PEFT, a
+// .safetensors file beside its adapter_config.json, or an .onnx_adapter.
+//
+// A module belongs to the weight whose module has the same path, up to names in front that only one
+// of the two has, and whose shape its factors fit. Throws Error(kInvalid) if that is none or more
+// than one weight, the adapter is malformed or for other weights, or the bundle has a model or task
+// of that name; Error(kUnsupported) if a weight can have no adapter (quantized, read by several
+// modules) or the adapter is more than LoRA; Error(kIo) if something cannot be read or written. The
+// bundle is then as it was.
+ImportReport import_adapter(const std::filesystem::path& bundle, const std::filesystem::path& path,
+                            const ImportOptions& options);
+
+}  // namespace wshare

@@ -1,0 +1,90 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <ostream>
+
+#include "cli.h"
+#include "util/text.h"
+#include "wshare/import_adapter.h"
+
+namespace wshare {
+namespace {
+
+struct Arguments {
+  std::string bundle, adapter;
+  ImportOptions options;
+  double wait_seconds = 10;
+};
+
+nlohmann::ordered_json to_json(const ImportReport& report, const std::string& bundle) {
+  nlohmann::ordered_json json{{"schema", "wshare.import-adapter/1"},
+                              {"bundle", bundle},
+                              {"task", report.task},
+                              {"base", report.base}};
+  json["mapping"] = nlohmann::ordered_json::array();
+  for (const ImportedModule& module : report.mapping) {
+    json["mapping"].push_back({{"module", module.module},
+                               {"tensor", module.tensor},
+                               {"rank", module.rank},
+                               {"scaling", module.scaling}});
+  }
+  json["adapter"] = report.adapter;
+  json["adapter_bytes"] = report.adapter_bytes;
+  json["model"] = report.model;
+  json["new_model"] = report.new_model;
+  return json;
+}
+
+void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
+  std::vector<std::vector<std::string>> rows = {{"rank", "scaling", "module", "tensor"}};
+  for (const ImportedModule& module : report.mapping) {
+    const bool lora = module.rank > 0;
+    rows.push_back({lora ? std::to_string(module.rank) : "-",
+                    lora ? fmt::format("{:g}", module.scaling) : "-", module.module,
+                    module.tensor});
+  }
+  print_table(out, rows, 2);
+  out << fmt::format("task {} over {}: {}{}, {}{}\n", in_quotes(report.task),
+                     in_quotes(report.base), dry_run ? "would be " : "", report.adapter,
+                     format_bytes(report.adapter_bytes),
+                     report.new_model ? "; the base gets inputs: " + report.model : "");
+}
+
+int run_import(const Arguments& arguments, Context& context) {
+  ImportOptions options = arguments.options;
+  options.threads = context.threads;
+  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
+  const ImportReport report = import_adapter(arguments.bundle, arguments.adapter, options);
+  if (context.json) {
+    print_json(context.out, to_json(report, arguments.bundle));
+  } else {
+    print_report(context.out, report, options.dry_run);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_import_adapter(CLI::App& app, Context& context, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
+  app.add_option("ADAPTER", arguments->adapter,
+                 "A folder of PEFT, a .safetensors file beside its adapter_config.json, or an "
+                 ".onnx_adapter")
+      ->required();
+  app.add_option("--base", arguments->options.base,
+                 "The model of the bundle that the adapter is for; else the one that its tasks "
+                 "have, or its only one");
+  app.add_option("--name", arguments->options.task,
+                 "Name of the task; else that of the adapter's folder or file");
+  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  app.add_option("--wait", arguments->wait_seconds,
+                 "Seconds to wait for another command that changes the bundle; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  app.callback([=, &context, &action] {
+    action = [=, &context] { return run_import(*arguments, context); };
+  });
+}
+
+}  // namespace wshare
