@@ -1,6 +1,7 @@
 #include "wshare/extract_lora.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "bundle/task_record.h"
 #include "bundle/write.h"
 #include "extract_lora/common_base.h"
+#include "extract_lora/peft_output.h"
 #include "extract_lora/report.h"
 #include "extract_lora/task_draft.h"
 #include "extract_lora/task_originals.h"
@@ -134,6 +136,11 @@ class Extraction {
   }
   BundleFiles measure() const { return measure_bundle(draft_, options_.threads); }
 
+  std::vector<PeftTask> peft_tasks() const {
+    if (options_.peft.folder.empty()) return {};
+    return make_peft_tasks(draft_.models[0], sites_, tasks_, options_.peft.map);
+  }
+
   ExtractReport report(const BundleFiles& files) const {
     return make_report(draft_, tasks_, files, bytes_in_, options_.min_bytes);
   }
@@ -205,17 +212,31 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   if (!options.dry_run || !bundle.empty()) {
     check_target(bundle, inputs, options.replace || options.dry_run);
   }
+  if (!options.peft.folder.empty() && !options.dry_run)
+    check_peft_target(options.peft.folder, bundle, options.replace);
   Extraction extraction(std::move(inputs), options);
   extraction.read();
   if (!bundle.empty()) {
     for (const ScannedModel& model : extraction.scanned()) check_external(bundle, model);
   }
   extraction.compose();
-  if (options.dry_run) return extraction.report(extraction.measure());
+  const std::vector<PeftTask> peft_tasks = extraction.peft_tasks();
+  if (options.dry_run) {
+    ExtractReport report = extraction.report(extraction.measure());
+    add_to_report(peft_tasks, report);
+    return report;
+  }
   if (options.progress) options.progress("writing", 0, 0);
   OutputFolder output(bundle, options.replace);
   ExtractReport report = extraction.report(extraction.write(output.path()));
+  add_to_report(peft_tasks, report);
+  std::optional<OutputFolder> peft;
+  if (!peft_tasks.empty()) {
+    peft.emplace(options.peft.folder, options.replace);
+    write_peft_tasks(peft_tasks, report.base, peft->path());
+  }
   output.commit();
+  if (peft) peft->commit();
   return report;
 }
 

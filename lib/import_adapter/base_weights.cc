@@ -106,20 +106,6 @@ class Finder {
     }
   }
 
-  // The path of each layer as its node says it, without the weight's name.
-  static bool is_one_module(const WeightSites& sites) {
-    if (sites.sites.size() == 1) return true;
-    std::set<std::string> paths;
-    for (const BranchSite& site : sites.sites) {
-      WeightSites alone;
-      alone.sites = {site};
-      paths.insert(module_path(alone));
-      const BranchSite& first = sites.sites.front();
-      if (site.kind != first.kind || site.transposed != first.transposed) return false;
-    }
-    return paths.size() == 1 && !paths.begin()->empty();
-  }
-
   // Each weight that has a branch keeps its inputs; the others get new names. Extraction names
   // branches by the paths of modules, with a number where several weights have one: so the weights
   // are asked in the same order, and the graph has to agree.

@@ -4,6 +4,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 
 namespace wshare {
@@ -89,6 +90,19 @@ std::string module_path(const WeightSites& weight) {
     if (!bare.empty()) return bare;
   }
   return weight.name;
+}
+
+bool is_one_module(const WeightSites& weight) {
+  if (weight.sites.size() == 1) return true;
+  const BranchSite& first = weight.sites.front();
+  std::set<std::string> paths;
+  for (const BranchSite& site : weight.sites) {
+    if (site.kind != first.kind || site.transposed != first.transposed) return false;
+    WeightSites alone;  // without the weight's name
+    alone.sites = {site};
+    paths.insert(module_path(alone));
+  }
+  return paths.size() == 1 && !paths.begin()->empty();
 }
 
 std::vector<BranchNames> name_branches(const onnx::ModelProto& model,

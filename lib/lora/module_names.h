@@ -18,6 +18,10 @@ namespace wshare {
 // the model ("model.", "bert.") stays: nothing says that it is one.
 std::string module_path(const WeightSites& weight);
 
+// True if all layers that read the weight are one module, used once or more, as far as their nodes
+// tell: an adapter changes one module, a branch all layers.
+bool is_one_module(const WeightSites& weight);
+
 // The names of a branch, as Olive and onnxruntime-genai write them.
 struct BranchNames {
   std::string path;       // module_path(), or that with _2, _3, ... where others have it

@@ -33,8 +33,8 @@ class Placer {
   Placer(const GraphIndex& index, int64_t opset, int32_t graph)
       : index_(index), opset_(opset), graph_(graph) {}
 
-  Placement place(LayerKind kind, onnx::NodeProto* layer) const {
-    Placement place;
+  BranchPlace place(LayerKind kind, onnx::NodeProto* layer) const {
+    BranchPlace place;
     place.last = layer;
     if (kind == LayerKind::kGather) return place;
     if (onnx::NodeProto* sum = fused_sum(kind, *layer)) place.last = sum;
@@ -123,8 +123,8 @@ class Placer {
 
 }  // namespace
 
-Placement place_branch(const GraphIndex& index, int64_t opset, LayerKind kind, int32_t graph,
-                       onnx::NodeProto* layer) {
+BranchPlace place_branch(const GraphIndex& index, int64_t opset, LayerKind kind, int32_t graph,
+                         onnx::NodeProto* layer) {
   return Placer(index, opset, graph).place(kind, layer);
 }
 

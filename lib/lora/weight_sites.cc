@@ -149,7 +149,7 @@ class Search {
       return refuse("is read by Conv and by another operator");
     }
     const bool flips = kind == LayerKind::kGemm && int_of(*reader.node, "transB", 0) != 0;
-    const Placement place = place_branch(index_, opset_, kind, reader.graph, reader.node);
+    const BranchPlace place = place_branch(index_, opset_, kind, reader.graph, reader.node);
     result_.sites.push_back(
         {kind, index_.graph(reader.graph).proto, reader.node, place, view.transposed != flips});
   }

@@ -16,7 +16,7 @@ struct BranchSite {
   LayerKind kind = LayerKind::kMatMul;
   onnx::GraphProto* graph = nullptr;
   onnx::NodeProto* layer = nullptr;
-  Placement place;
+  BranchPlace place;
   bool transposed = false;  // computes with the transpose of the stored weight
 };
 

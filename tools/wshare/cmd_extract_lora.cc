@@ -13,9 +13,17 @@ struct Arguments {
   std::string bundle;
   std::string rank = "auto";
   std::vector<std::string> emit;
+  std::string peft_dir;
   bool no_residual = false;
   ExtractOptions options;
 };
+
+std::string peft_folder(const Arguments& arguments) {
+  if (!arguments.peft_dir.empty()) return arguments.peft_dir;
+  std::string bundle = arguments.bundle;
+  while (bundle.size() > 1 && bundle.ends_with('/')) bundle.pop_back();
+  return (bundle.empty() ? "bundle" : bundle) + "-peft";
+}
 
 ExtractOptions options_of(const Arguments& arguments, const Context& context) {
   ExtractOptions options = arguments.options;
@@ -26,7 +34,9 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
     const auto emits = [&](const char* what) {
       return std::count(arguments.emit.begin(), arguments.emit.end(), what) > 0;
     };
-    options.emit = {emits("adapter"), emits("onnx")};
+    // PEFT adapters come on top of what serves the tasks.
+    options.emit = {emits("adapter") || !emits("onnx"), emits("onnx")};
+    if (emits("peft")) options.peft.folder = peft_folder(arguments);
   }
   return options;
 }
@@ -74,10 +84,15 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
                  "Largest relative error of a difference stored as low rank; without it, what "
                  "rounding explains")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--emit", arguments->emit, "What to write of each task: adapter, onnx")
+  app.add_option("--emit", arguments->emit, "What to write of each task: adapter, onnx, peft")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"adapter", "onnx"}));
+      ->check(CLI::IsMember({"adapter", "onnx", "peft"}));
+  app.add_option("--peft-dir", arguments->peft_dir,
+                 "The folder to make for --emit peft, with a folder for each task (default: the "
+                 "bundle's name and -peft)");
+  app.add_option("--peft-map", arguments->options.peft.map,
+                 "A JSON object that names the module of weights: {\"weight\": \"path\", ...}");
   app.add_flag("--exact", options.exact,
                "Serve nothing approximate: store whole what is not reproduced bit for bit");
   app.add_flag("--no-residual", arguments->no_residual,

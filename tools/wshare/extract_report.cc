@@ -40,6 +40,7 @@ ordered_json task_json(const ExtractedTask& task) {
                     {"adapter", task.adapter.empty() ? ordered_json() : ordered_json(task.adapter)},
                     {"model", task.model.empty() ? ordered_json() : ordered_json(task.model)},
                     {"same_as", task.same_as.empty() ? ordered_json() : ordered_json(task.same_as)},
+                    {"peft", task.peft.empty() ? ordered_json() : ordered_json(task.peft)},
                     {"reasons", task.reasons},
                     {"bytes_in", task.bytes_in},
                     {"adapter_bytes", task.adapter_bytes},
@@ -120,6 +121,7 @@ void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) 
     for (const std::string& reason : task.reasons) {
       out << "  has a model of its own: " << reason << '\n';
     }
+    if (!task.no_peft.empty()) out << "  has no adapter of PEFT: " << task.no_peft << '\n';
     if (!task.tensors.empty()) print_tensors(out, task);
     out << '\n';
   }

@@ -17,6 +17,12 @@ struct Emit {
   bool onnx = false;    // <task>.onnx over the shared weights, for every task
 };
 
+// Adapters of PEFT, beside the bundle.
+struct PeftOptions {
+  std::filesystem::path folder;  // gets a folder for each task that is plain LoRA; empty: none
+  std::filesystem::path map;     // a JSON object: paths of modules by weight; empty: none
+};
+
 struct ExtractOptions {
   std::string base;        // "file" or "NAME=file"; empty: what the first task is without its LoRA
   int64_t rank = 0;        // 0: where roundings begin; N: exactly N for every low rank
@@ -27,6 +33,7 @@ struct ExtractOptions {
   bool exact = false;    // nothing approximate is served
   bool residual = true;  // keep what makes restore exact
   Emit emit;
+  PeftOptions peft;
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models
   unsigned threads = 0;       // 0: all cores
   bool replace = false;       // a bundle that exists, as a whole
@@ -57,6 +64,8 @@ struct ExtractedTask {
   std::string model;    // file in the bundle of a model of its own; empty: none
   // The base, or an earlier task, that is served by the same bytes; empty: none.
   std::string same_as;
+  std::string peft;                  // folder in PeftOptions::folder; empty: none
+  std::string no_peft;               // why there is none, where it was asked for
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
   uint64_t bytes_in = 0;             // of the model file and its external files
   uint64_t adapter_bytes = 0, residual_bytes = 0;

@@ -1,0 +1,203 @@
+#include "extract_lora/peft_output.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "lora/module_names.h"
+#include "lora/weight_sites.h"
+#include "util/mapped_file.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+constexpr size_t kLargestMap = size_t{64} << 20;
+
+using PathMap = std::map<std::string, std::string>;
+
+PathMap read_map(const fs::path& path) {
+  if (path.empty()) return {};
+  const MappedFile file = MappedFile::open(path);
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": " + why,
+                R"(it is to be a JSON object: {"weight, path or front of paths": "path", ...})");
+  };
+  if (file.bytes().size() > kLargestMap) refuse("has over 64 MiB");
+  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
+  const nlohmann::json json =
+      nlohmann::json::parse(text, text + file.bytes().size(), nullptr, false);
+  if (!json.is_object()) refuse("is no JSON object");
+  PathMap map;
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_string()) refuse("the value of " + in_quotes(key) + " is no path");
+    map[key] = value.get<std::string>();
+  }
+  return map;
+}
+
+// The modules of the base, by weight.
+class ModulePaths {
+ public:
+  ModulePaths(const ScannedModel& base, const fs::path& map)
+      : base_(base),
+        skeleton_(base.file.skeleton()),
+        finder_(skeleton_.model()),
+        map_(read_map(map)) {}
+
+  // Returns the module of tensor `weight` without factors.
+  LoraFactors module_of(int32_t weight) const {
+    const TensorRef& tensor = base_.tensors[static_cast<size_t>(weight)];
+    const WeightSites sites = *finder_.find(tensor.scope, tensor.name).sites;
+    if (!is_one_module(sites)) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          in_quotes(tensor.name) + ": several modules read it: an adapter of PEFT changes one",
+          "leave out --emit peft");
+    }
+    LoraFactors module;
+    module.embedding = sites.sites.front().kind == LayerKind::kGather;
+    module.path = path_of(module_path(sites), tensor.name);
+    return module;
+  }
+
+ private:
+  std::string path_of(const std::string& path, const std::string& weight) const {
+    for (const std::string& key : {weight, path}) {
+      if (const auto named = map_.find(key); named != map_.end()) return named->second;
+    }
+    if (path != weight) return with_other_front(path);
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(weight) + ": the exporter has not left the path of its module",
+                "say it: --peft-map FILE, a JSON object {\"" + weight + "\": \"path\", ...}");
+  }
+
+  // The longest front of `path` that the map has becomes what it says.
+  std::string with_other_front(const std::string& path) const {
+    for (std::string front = path; front.find('.') != std::string::npos;) {
+      front.resize(front.rfind('.'));
+      const auto named = map_.find(front);
+      if (named == map_.end()) continue;
+      const std::string rest = path.substr(front.size() + 1);
+      return named->second.empty() ? rest : named->second + "." + rest;
+    }
+    return path;
+  }
+
+  const ScannedModel& base_;
+  Skeleton skeleton_;
+  SiteFinder finder_;
+  PathMap map_;
+};
+
+std::map<int32_t, const StoredFactors*> factors_of(const TaskChanges& changes) {
+  std::map<int32_t, const StoredFactors*> factors;
+  for (const auto& [index, merged] : changes.merged)
+    factors[changes.comparison.tensors[index].a] = &merged.factors;
+  for (const UnmergedPair& pair : changes.unmerged) factors[pair.weight] = &pair.factors;
+  return factors;
+}
+
+std::string reason_against(const ExtractTask& task) {
+  if (!task.changes.reasons.empty()) return "it is no adapter: " + task.changes.reasons.front();
+  if (!task.changes.vectors.empty()) {
+    return "it changes " + std::to_string(task.changes.vectors.size()) +
+           " biases or norms, which a LoRA of PEFT does not hold";
+  }
+  return factors_of(task.changes).empty() ? "it changes no weight" : "";
+}
+
+std::vector<int64_t> shape_of(const std::vector<int64_t>& shape, uint64_t rank) {
+  std::vector<int64_t> result = shape;
+  std::replace(result.begin(), result.end(), int64_t{-1}, static_cast<int64_t>(rank));
+  return result;
+}
+
+bool holds_only(const fs::path& folder, const std::set<std::string>& names) {
+  return std::all_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [&](const fs::directory_entry& entry) {
+                       return entry.is_regular_file() && !entry.is_symlink() &&
+                              names.count(entry.path().filename().string()) != 0;
+                     });
+}
+
+}  // namespace
+
+std::vector<PeftTask> make_peft_tasks(const ScannedModel& base, const BaseSites& sites,
+                                      const std::vector<ExtractTask>& tasks, const fs::path& map) {
+  const ModulePaths paths(base, map);
+  std::vector<PeftTask> result;
+  for (const ExtractTask& task : tasks) {
+    PeftTask& out = result.emplace_back();
+    out.name = task.input.name;
+    out.reason = reason_against(task);
+    if (!out.reason.empty()) continue;
+    std::map<std::string, std::string> weight_of;
+    for (const auto& [weight, factors] : factors_of(task.changes)) {
+      LoraFactors module = paths.module_of(weight);
+      const std::string& name = base.tensors[static_cast<size_t>(weight)].name;
+      const auto [at, is_new] = weight_of.emplace(module.path, name);
+      if (!is_new) {
+        throw Error(ErrorCode::kInvalid,
+                    in_quotes(at->second) + " and " + in_quotes(name) + ": both belong to module " +
+                        in_quotes(module.path),
+                    "--peft-map FILE can name others");
+      }
+      const BaseSite& site = sites.sites.at(weight);
+      module.a = {"", site.dtype, shape_of(site.a_shape, factors->rank), factors->a};
+      module.b = {"", site.dtype, shape_of(site.b_shape, factors->rank), factors->b};
+      out.modules.push_back(std::move(module));
+    }
+  }
+  return result;
+}
+
+void check_peft_target(const fs::path& folder, const fs::path& bundle, bool replace) {
+  const std::string name = in_quotes(folder.string());
+  if (is_inside(folder, bundle) || is_inside(bundle, folder)) {
+    throw Error(ErrorCode::kIo, name + ": is, holds or lies in the bundle",
+                "--peft-dir wants a folder of its own");
+  }
+  std::error_code ignored;
+  if (!fs::exists(fs::symlink_status(folder))) return;
+  if (!fs::is_directory(folder, ignored))
+    throw Error(ErrorCode::kIo, name + ": exists and is no folder");
+  if (fs::is_empty(folder, ignored)) return;
+  if (!replace) {
+    throw Error(ErrorCode::kIo, name + ": exists already", "--force replaces adapters in it");
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.is_directory() && !entry.is_symlink() &&
+        holds_only(entry.path(), {"adapter_config.json", "adapter_model.safetensors"})) {
+      continue;
+    }
+    throw Error(ErrorCode::kIo,
+                in_quotes(entry.path().string()) + ": is no adapter that would be replaced",
+                "move it away first");
+  }
+}
+
+void write_peft_tasks(const std::vector<PeftTask>& tasks, const std::string& base,
+                      const fs::path& folder) {
+  for (const PeftTask& task : tasks) {
+    if (task.modules.empty()) continue;
+    fs::create_directory(folder / task.name);
+    write_peft_adapter(folder / task.name, task.modules, base);
+  }
+}
+
+void add_to_report(const std::vector<PeftTask>& tasks, ExtractReport& report) {
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    report.tasks[t].peft = tasks[t].modules.empty() ? "" : tasks[t].name;
+    report.tasks[t].no_peft = tasks[t].reason;
+  }
+}
+
+}  // namespace wshare
