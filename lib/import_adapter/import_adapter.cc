@@ -169,23 +169,34 @@ class Import {
       report.mapping.push_back(
           {module.path, weights_.weights[weight].name, module.rank, module.scaling});
     }
-    for (const NamedTensor& value : given_->values)
-      report.mapping.push_back({value.name, value.name, 0, 1});
+    for (const NamedTensor& value : given_->values) add_value(value, report);
     return report;
   }
 
  private:
+  // A and B for a branch that the base has are a module; other values are themselves.
+  void add_value(const NamedTensor& value, ImportReport& report) const {
+    for (const BaseWeight& weight : weights_.weights) {
+      if (!weight.has_branch) continue;
+      if (weight.b_name == value.name) return;
+      if (weight.a_name != value.name) continue;
+      report.mapping.push_back({weight.path, weight.name, rank_of(weight, value), 1});
+      return;
+    }
+    report.mapping.push_back({value.name, value.name, 0, 1});
+  }
+
   void compose_base(UnusedNames& names) {
-    const std::string model = add_inputs(model_, added_);
-    const std::vector<NewBlob> blobs =
+    std::string model = add_inputs(model_, added_);
+    std::vector<NewBlob> blobs =
         move_records(manifest_, bundle_, base_.name, text_of(model_.file.file()), model);
     base_.file = names.make(base_.name, ".onnx");
     base_.size = model.size();
     base_.hash = content_hash(std::as_bytes(std::span(model)), threads_);
-    new_files_.emplace_back(base_.file, model);
-    for (const NewBlob& blob : blobs) {
+    new_files_.emplace_back(base_.file, std::move(model));
+    for (NewBlob& blob : blobs) {
       manifest_.blobs[blob.blob].file = names.make("restore", ".bin");
-      new_files_.emplace_back(manifest_.blobs[blob.blob].file, blob.bytes);
+      new_files_.emplace_back(manifest_.blobs[blob.blob].file, std::move(blob.bytes));
     }
   }
 
@@ -212,12 +223,12 @@ ImportReport import_adapter(const fs::path& bundle, const fs::path& path,
                             const ImportOptions& options) {
   std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
   if (!options.dry_run) edit.emplace(bundle, "import-adapter", options.wait);
-  Import import(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
-  import.compose();
-  if (!edit) return import.report();
-  edit->announce(import.files());
-  edit->publish(import.write(), thread_count(options.threads));
-  return import.report();
+  Import job(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
+  job.compose();
+  if (!edit) return job.report();
+  edit->announce(job.files());
+  edit->publish(job.write(), thread_count(options.threads));
+  return job.report();
 }
 
 }  // namespace wshare

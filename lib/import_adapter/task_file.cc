@@ -67,7 +67,40 @@ void check_value(const NamedTensor& value, const std::vector<BaseInput>& inputs)
                   dtype_name(input->dtype));
 }
 
+const NamedTensor* value_called(const std::vector<NamedTensor>& values, const std::string& name) {
+  const auto found = std::find_if(values.begin(), values.end(),
+                                  [&](const NamedTensor& value) { return value.name == name; });
+  return found == values.end() ? nullptr : &*found;
+}
+
+// Factors of one branch must come together: with the default of the other a run would fail.
+void check_pairs(const std::vector<NamedTensor>& values, const std::vector<BaseWeight>& weights) {
+  for (const BaseWeight& weight : weights) {
+    if (!weight.has_branch) continue;
+    const NamedTensor* a = value_called(values, weight.a_name);
+    const NamedTensor* b = value_called(values, weight.b_name);
+    if (a == nullptr && b == nullptr) continue;
+    if (a == nullptr || b == nullptr) {
+      throw Error(ErrorCode::kInvalid,
+                  "parameter " + in_quotes(a == nullptr ? weight.b_name : weight.a_name) +
+                      ": comes without " + in_quotes(a == nullptr ? weight.a_name : weight.b_name));
+    }
+    const auto dim = std::find(weight.b_shape.begin(), weight.b_shape.end(), int64_t{-1});
+    const int64_t rank_b = b->shape[static_cast<size_t>(dim - weight.b_shape.begin())];
+    if (rank_of(weight, *a) == rank_b) continue;
+    throw Error(ErrorCode::kInvalid, "parameters " + in_quotes(weight.a_name) + " and " +
+                                         in_quotes(weight.b_name) + ": have ranks " +
+                                         std::to_string(rank_of(weight, *a)) + " and " +
+                                         std::to_string(rank_b));
+  }
+}
+
 }  // namespace
+
+int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor) {
+  const auto dim = std::find(weight.a_shape.begin(), weight.a_shape.end(), int64_t{-1});
+  return factor.shape.at(static_cast<size_t>(dim - weight.a_shape.begin()));
+}
 
 TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
                         const BaseWeights& base, Scratch& scratch) {
@@ -88,6 +121,7 @@ TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& 
     check_value(value, base.inputs);
     file.parameters.push_back(value);
   }
+  check_pairs(adapter.values, base.weights);
   return file;
 }
 

@@ -23,9 +23,12 @@ struct TaskFile {
 // is rounded once.
 //
 // Throws Error(kInvalid) if a value is no number or too large for the type, or a value for an input
-// has another type or shape than that.
+// has another type or shape than that, or A or B of a branch comes without the other.
 TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
                         const BaseWeights& base, Scratch& scratch);
+
+// Returns the rank that `factor`, A of `weight` as a branch takes it, has.
+int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor);
 
 // The parameters as the manifest says them.
 std::vector<ParameterRecord> records_of(const TaskFile& file);

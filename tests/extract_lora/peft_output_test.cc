@@ -124,6 +124,23 @@ TEST_F(PeftOutput, IsNotForTasksWithMoreThanLora) {
   EXPECT_EQ(names_in(temp_ / "bundle-peft"), std::vector<std::string>());
 }
 
+TEST_F(PeftOutput, HasNoOptionsOfItsOwn) {
+  for (const char* option : {"--peft-dir", "--peft-map"}) {
+    EXPECT_EQ(run({"extract-lora", path("in/task.onnx"), "-o", bundle(), option, path("x")}), 2);
+    EXPECT_NE(err_.find("--emit peft"), std::string::npos) << err_;
+  }
+}
+
+TEST_F(PeftOutput, ComesOnTopOfWhatServesTheTasks) {
+  ASSERT_EQ(run(arguments()), 0) << err_;
+  EXPECT_TRUE(fs::exists(temp_ / "bundle/task.onnx_adapter"));
+  ASSERT_EQ(run(arguments({"--emit", "onnx", "--force"})), 0) << err_;
+  EXPECT_FALSE(fs::exists(temp_ / "bundle/task.onnx_adapter"));
+  EXPECT_TRUE(fs::exists(temp_ / "bundle/task.onnx"));
+  EXPECT_TRUE(fs::exists(temp_ / "bundle-peft/task/adapter_model.safetensors"));
+  expect_whole();
+}
+
 TEST_F(PeftOutput, ReplacesAdaptersOnly) {
   ASSERT_EQ(run(arguments()), 0) << err_;
   fs::remove_all(temp_ / "bundle");

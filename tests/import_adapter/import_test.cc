@@ -141,7 +141,8 @@ TEST_F(ImportAdapter, ReadsAnOnnxAdapterOfModulesAndOfInputs) {
   // Now the base has inputs of its own names.
   fs::copy_file(temp_ / "bundle/first.onnx_adapter", temp_ / "second.onnx_adapter");
   const nlohmann::json again = import_json(path("second.onnx_adapter"));
-  EXPECT_EQ(again["mapping"][0]["tensor"], "model.l.0.q.lora_A.weight");
+  EXPECT_EQ(again["mapping"].dump(),
+            R"([{"module":"model.l.0.q","rank":2,"scaling":1.0,"tensor":"onnx::MatMul_7"}])");
   EXPECT_EQ(again["new_model"], false);
   EXPECT_EQ(read_file(temp_ / "bundle/second.onnx_adapter"),
             read_file(temp_ / "bundle/first.onnx_adapter"));
@@ -208,6 +209,30 @@ TEST_F(ImportAdapter, TakesConvolutions) {
   EXPECT_EQ(got.at("conv.lora_A.weight").bytes, factors[0].bytes);
   EXPECT_EQ(got.at("conv.lora_B.weight").dims, (Dims{4, 2, 1, 1}));
   expect_whole();
+}
+
+// PyTorch's Linear as Gemm with transB keeps the weight [out, in].
+TEST_F(ImportAdapter, TakesWeightsThatAreStoredTheOtherWayRound) {
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  declare(*graph.add_input(), "x", Proto::FLOAT, {4, 6});
+  *graph.add_initializer() = weight("fc.weight", {8, 6}, 1);
+  add_layer(graph, "Gemm", "/fc/Gemm", {"x", "fc.weight"}, "y");
+  onnx::AttributeProto& turns = *graph.mutable_node(0)->add_attribute();
+  turns.set_name("transB");
+  turns.set_type(onnx::AttributeProto::INT);
+  turns.set_i(1);
+  declare(*graph.add_output(), "y", Proto::FLOAT, {4, 8});
+  fs::remove_all(temp_ / "bundle");
+  add("base.onnx", model);
+  make_bundle();
+  const std::vector<Given> factors = pair("fc", 6, 8, 2);
+  import_json(add_peft("news", factors));
+  const std::map<std::string, Given> got = parameters("news.onnx_adapter");
+  EXPECT_EQ(got.at("fc.lora_A.weight").bytes, turned(factors[0], 1));
+  EXPECT_EQ(got.at("fc.lora_B.weight").bytes, turned(factors[1], 1.5f));
+  expect_whole();
+  EXPECT_EQ(import_json(add_peft("more", factors))["new_model"], false);
 }
 
 // Records of other models and bytes between external tensors lie in the blob that is written anew.

@@ -104,6 +104,9 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--force", options.replace, "Replace a bundle that exists, as a whole");
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
+    const bool has_peft = std::count(arguments->emit.begin(), arguments->emit.end(), "peft") > 0;
+    if (!has_peft && (!arguments->peft_dir.empty() || !arguments->options.peft.map.empty()))
+      throw CLI::RequiredError("--emit peft");
     action = [=, &context] { return run(*arguments, context); };
   });
 }
