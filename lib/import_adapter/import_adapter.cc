@@ -38,6 +38,15 @@ std::string text_of_names(const std::set<std::string>& names) {
   return text;
 }
 
+// Returns a name for a new file that a manifest can hold.
+std::string new_name(UnusedNames& names, const std::string& stem, const std::string& extension) {
+  std::string name = names.make(stem, extension);
+  if (!is_file_name(name)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": is too long for the name of a file");
+  }
+  return name;
+}
+
 ModelRecord& model_called(Manifest& manifest, const std::string& name) {
   const auto number = &find_model(manifest, name) - manifest.models.data();
   return manifest.models[static_cast<size_t>(number)];
@@ -116,7 +125,7 @@ class Import {
     std::vector<std::string> taken = names_in_folder(bundle_);
     for (const BundleFile& file : files_of(manifest_)) taken.push_back(file.name);
     UnusedNames names(taken);
-    adapter_name_ = names.make(task_, ".onnx_adapter");
+    adapter_name_ = new_name(names, task_, ".onnx_adapter");
     if (!added_.empty()) compose_base(names);
     TaskRecord& task = manifest_.tasks.emplace_back();
     task.name = task_;
@@ -190,7 +199,7 @@ class Import {
     std::string model = add_inputs(model_, added_);
     std::vector<NewBlob> blobs =
         move_records(manifest_, bundle_, base_.name, text_of(model_.file.file()), model);
-    base_.file = names.make(base_.name, ".onnx");
+    base_.file = new_name(names, base_.name, ".onnx");
     base_.size = model.size();
     base_.hash = content_hash(std::as_bytes(std::span(model)), threads_);
     new_files_.emplace_back(base_.file, std::move(model));

@@ -18,6 +18,10 @@ struct Arguments {
   ExtractOptions options;
 };
 
+bool emits(const Arguments& arguments, const char* what) {
+  return std::count(arguments.emit.begin(), arguments.emit.end(), what) > 0;
+}
+
 std::string peft_folder(const Arguments& arguments) {
   if (!arguments.peft_dir.empty()) return arguments.peft_dir;
   std::string bundle = arguments.bundle;
@@ -30,14 +34,10 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
   if (arguments.rank != "auto") options.rank = std::stoll(arguments.rank);
   options.residual = !arguments.no_residual;
   options.threads = context.threads;
-  if (!arguments.emit.empty()) {
-    const auto emits = [&](const char* what) {
-      return std::count(arguments.emit.begin(), arguments.emit.end(), what) > 0;
-    };
-    // PEFT adapters come on top of what serves the tasks.
-    options.emit = {emits("adapter") || !emits("onnx"), emits("onnx")};
-    if (emits("peft")) options.peft.folder = peft_folder(arguments);
-  }
+  // PEFT adapters come on top of what serves the tasks.
+  options.emit.onnx = emits(arguments, "onnx");
+  options.emit.adapter = emits(arguments, "adapter") || !options.emit.onnx;
+  if (emits(arguments, "peft")) options.peft.folder = peft_folder(arguments);
   return options;
 }
 
@@ -60,6 +60,18 @@ std::string check_rank(const std::string& text) {
                          text.find_first_not_of("0123456789") == std::string::npos &&
                          std::stoll(text) > 0;
   return is_number ? "" : "is neither 'auto' nor a number from 1 on: '" + text + "'";
+}
+
+void add_peft_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("--peft-dir", arguments.peft_dir,
+                 "The folder to make for --emit peft (default: the bundle's name and -peft)");
+  app.add_option("--peft-map", arguments.options.peft.map,
+                 "A JSON object that names the module of weights: {\"weight\": \"path\", ...}");
+}
+
+void check_peft_options(const Arguments& arguments) {
+  const bool has_options = !arguments.peft_dir.empty() || !arguments.options.peft.map.empty();
+  if (has_options && !emits(arguments, "peft")) throw CLI::RequiredError("--emit peft");
 }
 
 }  // namespace
@@ -88,11 +100,7 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"adapter", "onnx", "peft"}));
-  app.add_option("--peft-dir", arguments->peft_dir,
-                 "The folder to make for --emit peft, with a folder for each task (default: the "
-                 "bundle's name and -peft)");
-  app.add_option("--peft-map", arguments->options.peft.map,
-                 "A JSON object that names the module of weights: {\"weight\": \"path\", ...}");
+  add_peft_options(app, *arguments);
   app.add_flag("--exact", options.exact,
                "Serve nothing approximate: store whole what is not reproduced bit for bit");
   app.add_flag("--no-residual", arguments->no_residual,
@@ -104,9 +112,7 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--force", options.replace, "Replace a bundle that exists, as a whole");
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
-    const bool has_peft = std::count(arguments->emit.begin(), arguments->emit.end(), "peft") > 0;
-    if (!has_peft && (!arguments->peft_dir.empty() || !arguments->options.peft.map.empty()))
-      throw CLI::RequiredError("--emit peft");
+    check_peft_options(*arguments);
     action = [=, &context] { return run(*arguments, context); };
   });
 }
