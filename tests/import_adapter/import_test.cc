@@ -235,6 +235,28 @@ TEST_F(ImportAdapter, TakesWeightsThatAreStoredTheOtherWayRound) {
   EXPECT_EQ(import_json(add_peft("more", factors))["new_model"], false);
 }
 
+// Where ONNX Runtime fuses a factor with the layer, the branch goes through a copy of it.
+TEST_F(ImportAdapter, KnowsABranchThatGoesThroughAFactor) {
+  onnx::ModelProto model = small_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  *graph.add_initializer() = weight("factor", {1}, 4);
+  graph.mutable_node(1)->set_output(0, "q0");
+  add_layer(graph, "Mul", "/model/l.0/Mul", {"q0", "factor"}, "q");
+  graph.mutable_node()->SwapElements(2, 3);
+  fs::remove_all(temp_ / "bundle");
+  add("base.onnx", model);
+  make_bundle();
+  const std::string adapter = add_peft("news", pair("model.l.0.q", 6, 8, 2));
+  EXPECT_EQ(import_json(adapter)["new_model"], true);
+  const onnx::ModelProto base = load("base_2.onnx");
+  const auto& nodes = base.graph().node();
+  EXPECT_EQ(std::count_if(nodes.begin(), nodes.end(),
+                          [](const onnx::NodeProto& node) { return node.op_type() == "Mul"; }),
+            2);
+  EXPECT_EQ(import_json(adapter, {"--name", "more"})["new_model"], false);
+  expect_whole();
+}
+
 // Records of other models and bytes between external tensors lie in the blob that is written anew.
 TEST_F(ImportAdapter, KeepsWhatElseTheRestoreBlobHolds) {
   fs::remove_all(temp_ / "bundle");

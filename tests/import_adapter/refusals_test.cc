@@ -83,6 +83,7 @@ TEST_F(Refusals, AWeightOfTwoModulesButNotAModuleThatIsUsedTwice) {
     if (same_module) {
       import_json(add_peft("a", pair("model.l.0.q", 6, 8, 2)));
       expect_whole();
+      EXPECT_EQ(import_json(add_peft("b", pair("model.l.0.q", 6, 8, 2)))["new_model"], false);
     } else {
       expect_adapter_refused(pair("model.l.0.q", 6, 8, 2), 5,
                              {"'onnx::MatMul_7' is read by 2 layers that are not known to be one"});
