@@ -21,6 +21,7 @@
 
 #include "format/matrix.h"
 #include "format/symbol_coder.h"
+#include "format/vector_clones.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -214,28 +215,71 @@ uint64_t put_together(uint8_t symbol, BitReader& low_bits) {
   return (uint64_t{2} | (symbol & 1)) << (bits - 2) | low_bits.take(bits - 2);
 }
 
+// How far apart the elements of two chunks are.
+template <typename Bits>
+struct Steps {
+  std::array<Bits, kChunk> steps;
+  std::array<uint8_t, kChunk> low;    // of the steps
+  std::array<uint8_t, kChunk> large;  // 1 where a step is no symbol of its own
+  unsigned changed = 0;               // steps that are not 0
+};
+
+template <typename Bits>
+using Chunk = std::array<Bits, kChunk>;
+
+template <typename Bits>
+[[gnu::always_inline]] inline void find_steps_of(const Chunk<Bits>& from, const Chunk<Bits>& to,
+                                                 Steps<Bits>& found) {
+  uint8_t changed = 0;  // 64 at most
+  for (size_t i = 0; i < kChunk; ++i) {
+    const Bits step = Layout<Bits>::step(from[i], to[i]);
+    found.steps[i] = step;
+    found.low[i] = static_cast<uint8_t>(step);
+    found.large[i] = step >= kDirect ? 1 : 0;
+    changed = static_cast<uint8_t>(changed + (step != 0 ? 1 : 0));
+  }
+  found.changed = changed;
+}
+
+WSHARE_VECTOR_CLONES void find_steps(const Chunk<uint16_t>& from, const Chunk<uint16_t>& to,
+                                     Steps<uint16_t>& found) {
+  find_steps_of(from, to, found);
+}
+WSHARE_VECTOR_CLONES void find_steps(const Chunk<uint32_t>& from, const Chunk<uint32_t>& to,
+                                     Steps<uint32_t>& found) {
+  find_steps_of(from, to, found);
+}
+void find_steps(const Chunk<uint64_t>& from, const Chunk<uint64_t>& to, Steps<uint64_t>& found) {
+  find_steps_of(from, to, found);
+}
+
+// Calls use(i) for each 1 in `marks`.
+template <typename Use>
+void for_each_mark(const std::array<uint8_t, kChunk>& marks, const Use& use) {
+  for (size_t first = 0; first < kChunk; first += sizeof(uint64_t)) {
+    uint64_t some;
+    std::memcpy(&some, marks.data() + first, sizeof(some));
+    for (; some != 0; some &= some - 1)
+      use(first + static_cast<size_t>(std::countr_zero(some)) / 8);
+  }
+}
+
 // Writes the symbols of all elements to `symbols`; returns how many are not 0.
 template <typename Bits>
 uint64_t symbols_of(std::span<const std::byte> predicted, std::span<const std::byte> actual,
                     std::vector<uint8_t>& symbols, BitWriter& low_bits) {
   uint64_t differing = 0;
-  for_each_chunk<Bits>(
-      predicted, [&](size_t first, size_t size, const std::array<Bits, kChunk>& from) {
-        std::array<Bits, kChunk> to = from;
-        std::memcpy(to.data(), actual.data() + first * sizeof(Bits), size * sizeof(Bits));
-        std::array<Bits, kChunk> steps;
-        std::array<uint8_t, kChunk> small;
-        Bits any = 0;
-        for (size_t i = 0; i < kChunk; ++i) steps[i] = Layout<Bits>::step(from[i], to[i]);
-        for (size_t i = 0; i < kChunk; ++i) any = static_cast<Bits>(any | steps[i]);
-        for (size_t i = 0; i < kChunk; ++i) small[i] = static_cast<uint8_t>(steps[i]);
-        if (any == 0) return;
-        if (any >= kDirect) {
-          for (size_t i = 0; i < size; ++i) small[i] = take_apart(steps[i], low_bits);
-        }
-        for (size_t i = 0; i < size; ++i) differing += small[i] != 0 ? 1 : 0;
-        std::memcpy(symbols.data() + first, small.data(), size);
-      });
+  Steps<Bits> found;
+  for_each_chunk<Bits>(predicted, [&](size_t first, size_t size, const Chunk<Bits>& from) {
+    Chunk<Bits> to = from;  // beyond the last element both are equal
+    std::memcpy(to.data(), actual.data() + first * sizeof(Bits), size * sizeof(Bits));
+    find_steps(from, to, found);
+    if (found.changed == 0) return;
+    differing += found.changed;
+    for_each_mark(found.large,
+                  [&](size_t i) { found.low[i] = take_apart(found.steps[i], low_bits); });
+    std::memcpy(symbols.data() + first, found.low.data(), size);
+  });
   return differing;
 }
 

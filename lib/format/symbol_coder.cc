@@ -42,16 +42,18 @@ using Counts = std::array<std::array<uint32_t, kSymbols>, kSymbolClasses>;
 // Neighbours are counted apart, since most are the same symbol, and adding twice to one place
 // waits.
 Counts count_symbols(std::span<const uint8_t> classes, std::span<const uint8_t> symbols) {
-  std::array<Counts, 2> counts{};
+  std::array<Counts, kNumbers> counts{};
   size_t next = 0;
-  for (; next + 2 <= symbols.size(); next += 2) {
-    ++counts[0][classes[next]][symbols[next]];
-    ++counts[1][classes[next + 1]][symbols[next + 1]];
+  for (; next + kNumbers <= symbols.size(); next += kNumbers) {
+#pragma GCC unroll 4
+    for (size_t n = 0; n < kNumbers; ++n) ++counts[n][classes[next + n]][symbols[next + n]];
   }
-  if (next < symbols.size()) ++counts[0][classes[next]][symbols[next]];
-  for (size_t i = 0; i < kSymbolClasses; ++i) {
-    for (size_t symbol = 0; symbol < kSymbols; ++symbol)
-      counts[0][i][symbol] += counts[1][i][symbol];
+  for (; next < symbols.size(); ++next) ++counts[0][classes[next]][symbols[next]];
+  for (size_t n = 1; n < kNumbers; ++n) {
+    for (size_t i = 0; i < kSymbolClasses; ++i) {
+      for (size_t symbol = 0; symbol < kSymbols; ++symbol)
+        counts[0][i][symbol] += counts[n][i][symbol];
+    }
   }
   return counts[0];
 }
@@ -129,6 +131,38 @@ Ranges ranges_of(const Shares& shares) {
   return ranges;
 }
 
+// What adding a symbol does to a number x < 2^32, without a division: x / f is the upper half of
+// x * ceil(2^64 / f), which is exact for f > 1. For f = 1, where 2^64 does not fit, one less is
+// taken, x / f comes out as x - 1, and `offset` makes up for it.
+// Source: Granlund, Montgomery 1994, "Division by invariant integers using multiplication".
+struct Step {
+  uint64_t reciprocal = 0;
+  uint64_t limit = 0;   // a number as large gives a word first
+  uint32_t others = 0;  // kShares - f: x / f * kShares + x % f = x + x / f * others
+  uint32_t offset = 0;
+};
+
+Step step_of(const Range& range) {
+  if (range.count == 0) return {};
+  Step step;
+  step.reciprocal = range.count == 1 ? UINT64_MAX : UINT64_MAX / range.count + 1;
+  step.limit = uint64_t{range.count} << (32 - kShareBits);
+  step.others = kShares - range.count;
+  step.offset = range.first + (range.count == 1 ? step.others : 0);
+  return step;
+}
+
+inline void add(const Step& step, uint32_t& number, uint16_t*& first_word) {
+  uint32_t x = number;
+  if (x >= step.limit) {
+    *--first_word = static_cast<uint16_t>(x);
+    x >>= kWordBits;
+  }
+  __extension__ using Wide = unsigned __int128;
+  const auto quotient = static_cast<uint32_t>(Wide{x} * step.reciprocal >> 64);
+  number = x + quotient * step.others + step.offset;
+}
+
 // What is needed to take back the symbols of one class.
 struct Table {
   Ranges ranges;
@@ -202,28 +236,30 @@ class Decoder {
 void encode_symbols(std::span<const uint8_t> classes, std::span<const uint8_t> symbols,
                     std::string& out) {
   const Counts counts = count_symbols(classes, symbols);
-  std::array<Ranges, kSymbolClasses> ranges;
+  std::array<std::array<Step, kSymbols>, kSymbolClasses> steps;
   for (size_t i = 0; i < kSymbolClasses; ++i) {
     const Shares shares = shares_of(counts[i]);
     append_shares(shares, out);
-    ranges[i] = ranges_of(shares);
+    const Ranges ranges = ranges_of(shares);
+    std::transform(ranges.begin(), ranges.end(), steps[i].begin(), step_of);
   }
+  std::vector<uint16_t> words(symbols.size());  // filled from the end; a symbol gives one at most
+  uint16_t* first_word = words.data() + words.size();
   std::array<uint32_t, kNumbers> numbers;
   numbers.fill(kLow);
-  std::vector<uint16_t> words(symbols.size());  // filled from the end; a symbol gives one at most
-  size_t first_word = words.size();
-  for (size_t i = symbols.size(); i-- > 0;) {
-    uint32_t& number = numbers[i % kNumbers];
-    const Range& range = ranges[classes[i]][symbols[i]];
-    if (number >= uint64_t{range.count} << (32 - kShareBits)) {
-      words[--first_word] = static_cast<uint16_t>(number);
-      number >>= kWordBits;
+  size_t i = symbols.size();
+  for (; i % kNumbers != 0; --i)
+    add(steps[classes[i - 1]][symbols[i - 1]], numbers[(i - 1) % kNumbers], first_word);
+  for (; i > 0; i -= kNumbers) {
+#pragma GCC unroll 4  // keeps the numbers in registers: each step waits for its last one
+    for (size_t n = kNumbers; n-- > 0;) {
+      const size_t at = i - kNumbers + n;
+      add(steps[classes[at]][symbols[at]], numbers[n], first_word);
     }
-    number = (number / range.count << kShareBits) + number % range.count + range.first;
   }
   out.append(reinterpret_cast<const char*>(numbers.data()), sizeof(numbers));
-  out.append(reinterpret_cast<const char*>(words.data() + first_word),
-             (words.size() - first_word) * sizeof(uint16_t));
+  out.append(reinterpret_cast<const char*>(first_word),
+             static_cast<size_t>(words.data() + words.size() - first_word) * sizeof(uint16_t));
 }
 
 void decode_symbols(std::span<const std::byte> bytes, std::span<const uint8_t> classes,
