@@ -87,7 +87,9 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       offset_(other.offset_),
-      reserved_(other.reserved_) {}
+      reserved_(other.reserved_),
+      started_(other.started_),
+      dropped_(other.dropped_) {}
 
 OutputFile::~OutputFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -100,15 +102,32 @@ void OutputFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
     const ssize_t done = pwrite(descriptor_, bytes.data(), size, static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail(path_, "cannot write", errno);
-    // Starts the transfer to disk while the next piece is copied; only a hint, so failing is
-    // harmless.
-    if (size == kPieceBytes) {
-      sync_file_range(descriptor_, static_cast<off_t>(offset), done, SYNC_FILE_RANGE_WRITE);
-    }
     offset += static_cast<uint64_t>(done);
     bytes = bytes.subspan(static_cast<size_t>(done));
+    offset_ = std::max(offset_, offset);
+    move_to_disk();
   }
-  offset_ = std::max(offset_, offset);
+}
+
+// Starts the transfer of what was written last while more is written. What is durable anyway when
+// the folder is committed is waited for here, a little later, and its pages go to the next bytes:
+// fresh pages are what writing costs on a virtual machine (337 MiB: 0.75 s, with this 0.25 s), and
+// files that others use stay in the cache. All of this is hints, so failing is harmless.
+void OutputFile::move_to_disk() {
+  constexpr uint64_t kStep = uint64_t{8} << 20;
+  constexpr uint64_t kDropped = uint64_t{64} << 20;  // smaller files stay in the cache
+  if (offset_ < started_ + kStep) return;
+  sync_file_range(descriptor_, static_cast<off_t>(started_), static_cast<off_t>(offset_ - started_),
+                  SYNC_FILE_RANGE_WRITE);
+  if (reserved_ >= kDropped && started_ > dropped_) {
+    const auto first = static_cast<off_t>(dropped_), size = static_cast<off_t>(started_ - dropped_);
+    sync_file_range(
+        descriptor_, first, size,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    posix_fadvise(descriptor_, first, size, POSIX_FADV_DONTNEED);
+    dropped_ = started_;
+  }
+  started_ = offset_;
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) { write_at(offset_, bytes); }

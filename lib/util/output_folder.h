@@ -12,7 +12,8 @@ namespace wshare {
 class OutputFile {
  public:
   // Creates `path`, which must not exist. `expected_bytes`, when known, reserves the space of a
-  // large file at once, so that a full disk shows before anything is written. Throws Error(kIo).
+  // large file at once, so that a full disk shows before anything is written; of files of 64 MiB
+  // and more only the end stays in the page cache. Throws Error(kIo).
   explicit OutputFile(std::filesystem::path path, uint64_t expected_bytes = 0);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&&) = delete;
@@ -39,6 +40,9 @@ class OutputFile {
   int descriptor_ = -1;
   uint64_t offset_ = 0;
   uint64_t reserved_ = 0;
+  uint64_t started_ = 0, dropped_ = 0;  // up to where bytes are on their way to disk, and are there
+
+  void move_to_disk();
 };
 
 // Makes the bytes of `file`, or the names in `folder`, durable. Throws Error(kIo).
