@@ -6,9 +6,12 @@
 #include <cstring>
 #include <numeric>
 
+#include "format/vector_clones.h"
+
 // All loops go over blocks of a fixed size that are copied first: then the compiler knows how long
 // they are and that nothing overlaps, and makes vector instructions of them. This file is compiled
-// with -O3, which for the survey of a matrix is twice as fast as -O2.
+// with -O3, which for the survey of a matrix is twice as fast as -O2, and without contraction, so
+// that all vectors give the same sums.
 
 namespace wshare {
 namespace {
@@ -32,7 +35,7 @@ class Lanes {
 
 // Calls block(i) for each kBlock elements that begin at i, and one(i) for each that is left.
 template <typename Block, typename One>
-void in_blocks(size_t count, const Block& block, const One& one) {
+[[gnu::always_inline]] inline void in_blocks(size_t count, const Block& block, const One& one) {
   size_t i = 0;
   for (; i + kBlock <= count; i += kBlock) block(i);
   for (; i < count; ++i) one(i);
@@ -64,7 +67,7 @@ struct Half {
 };
 
 template <typename T>
-void convert(const std::byte* from, size_t count, double* out) {
+[[gnu::always_inline]] inline void convert(const std::byte* from, size_t count, double* out) {
   in_blocks(
       count,
       [&](size_t at) {
@@ -80,7 +83,8 @@ void convert(const std::byte* from, size_t count, double* out) {
 }
 
 template <typename T>
-void subtract(const std::byte* a, const std::byte* b, size_t count, double* out) {
+[[gnu::always_inline]] inline void subtract(const std::byte* a, const std::byte* b, size_t count,
+                                            double* out) {
   in_blocks(
       count,
       [&](size_t at) {
@@ -97,6 +101,20 @@ void subtract(const std::byte* a, const std::byte* b, size_t count, double* out)
       });
 }
 
+WSHARE_VECTOR_CLONES void convert_singles(const std::byte* from, size_t count, double* out) {
+  convert<Single>(from, count, out);
+}
+WSHARE_VECTOR_CLONES void convert_halfs(const std::byte* from, size_t count, double* out) {
+  convert<Half>(from, count, out);
+}
+WSHARE_VECTOR_CLONES void subtract_singles(const std::byte* a, const std::byte* b, size_t count,
+                                           double* out) {
+  subtract<Single>(a, b, count, out);
+}
+WSHARE_VECTOR_CLONES void subtract_halfs(const std::byte* a, const std::byte* b, size_t count,
+                                         double* out) {
+  subtract<Half>(a, b, count, out);
+}
 
 }  // namespace
 
@@ -105,9 +123,9 @@ void read_elements(const MatrixView& view, uint64_t at, uint64_t count, double* 
   const std::byte* from = view.bytes.data() + at * size;
   switch (view.dtype) {
     case kFloat32:
-      return convert<Single>(from, count, out);
+      return convert_singles(from, count, out);
     case kFloat16:
-      return convert<Half>(from, count, out);
+      return convert_halfs(from, count, out);
     case kBfloat16:
       return convert<Brain>(from, count, out);
     default:
@@ -122,8 +140,8 @@ void subtract_elements(const MatrixView& a, const MatrixView& b, uint64_t at, ui
   const std::byte* of_a = a.bytes.data() + at * size;
   const std::byte* of_b = b.bytes.data() + at * size;
   const int32_t dtype = a.dtype == b.dtype ? a.dtype : 0;
-  if (dtype == kFloat32) return subtract<Single>(of_a, of_b, count, out);
-  if (dtype == kFloat16) return subtract<Half>(of_a, of_b, count, out);
+  if (dtype == kFloat32) return subtract_singles(of_a, of_b, count, out);
+  if (dtype == kFloat16) return subtract_halfs(of_a, of_b, count, out);
   if (dtype == kBfloat16) return subtract<Brain>(of_a, of_b, count, out);
   constexpr uint64_t kPiece = 1024;
   double piece[kPiece];
@@ -135,7 +153,7 @@ void subtract_elements(const MatrixView& a, const MatrixView& b, uint64_t at, ui
   }
 }
 
-void add_to(Rest& rest, const double* values, size_t count) {
+WSHARE_VECTOR_CLONES void add_to(Rest& rest, const double* values, size_t count) {
   Lanes squares;
   double largest[kLanes] = {}, others = 0, largest_other = 0;
   in_blocks(
@@ -161,7 +179,7 @@ void add_to(Rest& rest, const double* values, size_t count) {
       std::max({rest.max_abs, largest_other, *std::max_element(largest, largest + kLanes)});
 }
 
-double square_of(const double* values, size_t count) {
+WSHARE_VECTOR_CLONES double square_of(const double* values, size_t count) {
   Lanes squares;
   double others = 0;
   in_blocks(
@@ -175,8 +193,8 @@ double square_of(const double* values, size_t count) {
   return squares.total() + others;
 }
 
-RowNoise add_noise(const double* base, const double* delta, size_t count, const NoiseAt& at_a,
-                   const NoiseAt& at_b, double* in_cols) {
+WSHARE_VECTOR_CLONES RowNoise add_noise(const double* base, const double* delta, size_t count,
+                                        const NoiseAt& at_a, const NoiseAt& at_b, double* in_cols) {
   const NoiseAt of_a = at_a, of_b = at_b;  // no write below can change these
   Lanes sum_a, sum_b;
   RowNoise others;

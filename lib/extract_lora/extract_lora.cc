@@ -1,8 +1,10 @@
 #include "wshare/extract_lora.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "bundle/draft.h"
@@ -214,27 +216,29 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   }
   if (!options.peft.folder.empty() && !options.dry_run)
     check_peft_target(options.peft.folder, bundle, options.replace);
-  Extraction extraction(std::move(inputs), options);
-  extraction.read();
+  auto extraction = std::make_unique<Extraction>(std::move(inputs), options);
+  extraction->read();
   if (!bundle.empty()) {
-    for (const ScannedModel& model : extraction.scanned()) check_external(bundle, model);
+    for (const ScannedModel& model : extraction->scanned()) check_external(bundle, model);
   }
-  extraction.compose();
-  const std::vector<PeftTask> peft_tasks = extraction.peft_tasks();
+  extraction->compose();
+  const std::vector<PeftTask> peft_tasks = extraction->peft_tasks();
   if (options.dry_run) {
-    ExtractReport report = extraction.report(extraction.measure());
+    ExtractReport report = extraction->report(extraction->measure());
     add_to_report(peft_tasks, report);
     return report;
   }
   if (options.progress) options.progress("writing", 0, 0);
   OutputFolder output(bundle, options.replace);
-  ExtractReport report = extraction.report(extraction.write(output.path()));
+  ExtractReport report = extraction->report(extraction->write(output.path()));
   add_to_report(peft_tasks, report);
   std::optional<OutputFolder> peft;
   if (!peft_tasks.empty()) {
     peft.emplace(options.peft.folder, options.replace);
     write_peft_tasks(peft_tasks, report.base, peft->path());
   }
+  // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
+  const std::jthread unmap([gone = std::move(extraction)]() mutable { gone.reset(); });
   output.commit();
   if (peft) peft->commit();
   return report;

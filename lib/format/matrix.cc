@@ -88,7 +88,10 @@ template <typename T>
 void convert(const std::byte* from, uint64_t count, double* out) {
   convert_all<T>(from, count, out);
 }
-// The only conversion with work to do.
+template <>
+WSHARE_VECTOR_CLONES void convert<Single>(const std::byte* from, uint64_t count, double* out) {
+  convert_all<Single>(from, count, out);
+}
 template <>
 WSHARE_VECTOR_CLONES void convert<Half>(const std::byte* from, uint64_t count, double* out) {
   convert_all<Half>(from, count, out);

@@ -19,18 +19,16 @@
 #include <utility>
 #include <vector>
 
+#include "format/float_steps.h"
 #include "format/matrix.h"
 #include "format/symbol_coder.h"
-#include "format/vector_clones.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-constexpr size_t kChunk = 64;  // a fixed count becomes vector instructions
-
-constexpr uint64_t kDirect = 16;  // steps below this are their own symbol
 constexpr unsigned kDirectBits = 4;
+static_assert(kDirect == 1 << kDirectBits);
 
 [[noreturn]] void fail(const char* what) {
   throw Error(ErrorCode::kInvalid, std::string("residual: ") + what);
@@ -56,46 +54,6 @@ constexpr size_t symbol_of(unsigned bits, uint64_t second) {
 }
 static_assert(symbol_of(64, 1) + 1 == kSymbols);
 
-// The bits of a float type.
-template <typename Bits>
-struct Layout {
-  static constexpr unsigned kBits = sizeof(Bits) * 8;
-  static constexpr Bits kSign = static_cast<Bits>(Bits{1} << (kBits - 1));
-
-  explicit Layout(int32_t dtype)
-      : significand_bits(float_format(dtype)->significand_bits),
-        special(static_cast<Bits>((kSign - 1) >> significand_bits)) {}
-
-  // The number of a float in the order of floats: -infinity, ..., -0, +0, ..., +infinity.
-  static Bits rank(Bits bits) {
-    return static_cast<Bits>((bits & kSign) != 0 ? ~bits : bits | kSign);
-  }
-  static Bits at_rank(Bits rank) {
-    return static_cast<Bits>((rank & kSign) != 0 ? rank ^ kSign : ~rank);
-  }
-  // Differences modulo the size of the type, those near 0 on both sides as small numbers.
-  static Bits step(Bits from, Bits to) {
-    const auto difference = static_cast<Bits>(rank(to) - rank(from));
-    return static_cast<Bits>((difference << 1) ^ ((difference & kSign) != 0 ? ~Bits{0} : Bits{0}));
-  }
-  static Bits after_step(Bits from, Bits step) {
-    const auto difference = static_cast<Bits>((step >> 1) ^ ((step & 1) != 0 ? ~Bits{0} : Bits{0}));
-    return at_rank(static_cast<Bits>(rank(from) + difference));
-  }
-  Bits exponent(Bits bits) const {
-    return static_cast<Bits>((bits & static_cast<Bits>(kSign - 1)) >> significand_bits);
-  }
-  // Infinite and NaN if above `top`: then in class 0.
-  uint8_t class_of(Bits bits, Bits top) const {
-    const Bits field = exponent(bits);
-    const Bits below = field < top ? static_cast<Bits>(top - field) : Bits{0};
-    return static_cast<uint8_t>(below < kSymbolClasses ? below : kSymbolClasses - 1);
-  }
-
-  int significand_bits;
-  Bits special;  // the exponent of infinity and NaN
-};
-
 // Calls `use` with the unsigned type of the size of `dtype`.
 template <typename Use>
 auto with_bits(int32_t dtype, const Use& use) {
@@ -109,43 +67,11 @@ auto with_bits(int32_t dtype, const Use& use) {
   }
 }
 
-// Calls use(first, count, chunk) for chunk after chunk of the elements in `bytes`.
-template <typename Bits, typename Use>
-void for_each_chunk(std::span<const std::byte> bytes, const Use& use) {
-  std::array<Bits, kChunk> chunk{};
-  const size_t count = bytes.size() / sizeof(Bits);
-  for (size_t first = 0; first < count; first += kChunk) {
-    const size_t size = std::min(kChunk, count - first);
-    std::memcpy(chunk.data(), bytes.data() + first * sizeof(Bits), size * sizeof(Bits));
-    use(first, size, chunk);
-  }
-}
-
-// The largest exponent of a finite element.
 template <typename Bits>
-Bits top_exponent(std::span<const std::byte> values, const Layout<Bits>& layout) {
-  Bits top = 0;
-  for_each_chunk<Bits>(values, [&](size_t, size_t, const std::array<Bits, kChunk>& chunk) {
-    for (size_t i = 0; i < kChunk; ++i) {  // what the last chunk has left over occurs before it
-      const Bits field = layout.exponent(chunk[i]);
-      const Bits finite = field < layout.special ? field : Bits{0};
-      top = finite > top ? finite : top;
-    }
-  });
-  return top;
-}
-
-template <typename Bits>
-std::vector<uint8_t> classes_of(std::span<const std::byte> values, const Layout<Bits>& layout,
+std::vector<uint8_t> classes_of(std::span<const std::byte> values, const FloatSteps<Bits>& layout,
                                 Bits top) {
   std::vector<uint8_t> classes(values.size() / sizeof(Bits));
-  for_each_chunk<Bits>(values,
-                       [&](size_t first, size_t size, const std::array<Bits, kChunk>& chunk) {
-                         std::array<uint8_t, kChunk> of_chunk;
-                         for (size_t i = 0; i < kChunk; ++i)
-                           of_chunk[i] = layout.class_of(chunk[i], top);
-                         std::memcpy(classes.data() + first, of_chunk.data(), size);
-                       });
+  find_classes(values.data(), classes.size(), layout, top, classes.data());
   return classes;
 }
 
@@ -154,16 +80,19 @@ class BitWriter {
  public:
   // Appends the low `count` <= 62 bits of `value`, which has no others.
   void append(uint64_t value, unsigned count) {
-    // Up to 7 bits are waiting, and 32 more fit beside them.
+    // Up to 31 bits are waiting, and 32 more fit beside them.
     for (; count > 32; count -= 32, value >>= 32) append(value & 0xffffffff, 32);
     waiting_ |= value << waiting_count_;
-    for (waiting_count_ += count; waiting_count_ >= 8; waiting_count_ -= 8, waiting_ >>= 8) {
-      bytes_ += static_cast<char>(waiting_);
-    }
+    waiting_count_ += count;
+    if (waiting_count_ < 32) return;
+    wshare::append(static_cast<uint32_t>(waiting_), bytes_);
+    waiting_ >>= 32;
+    waiting_count_ -= 32;
   }
   // Returns all bytes, the last one filled up with zeros.
   std::string finish() {
-    if (waiting_count_ > 0) bytes_ += static_cast<char>(waiting_);
+    for (unsigned done = 0; done < waiting_count_; done += 8, waiting_ >>= 8)
+      bytes_ += static_cast<char>(waiting_);
     return std::move(bytes_);
   }
 
@@ -215,48 +144,10 @@ uint64_t put_together(uint8_t symbol, BitReader& low_bits) {
   return (uint64_t{2} | (symbol & 1)) << (bits - 2) | low_bits.take(bits - 2);
 }
 
-// How far apart the elements of two chunks are.
-template <typename Bits>
-struct Steps {
-  std::array<Bits, kChunk> steps;
-  std::array<uint8_t, kChunk> low;    // of the steps
-  std::array<uint8_t, kChunk> large;  // 1 where a step is no symbol of its own
-  unsigned changed = 0;               // steps that are not 0
-};
-
-template <typename Bits>
-using Chunk = std::array<Bits, kChunk>;
-
-template <typename Bits>
-[[gnu::always_inline]] inline void find_steps_of(const Chunk<Bits>& from, const Chunk<Bits>& to,
-                                                 Steps<Bits>& found) {
-  uint8_t changed = 0;  // 64 at most
-  for (size_t i = 0; i < kChunk; ++i) {
-    const Bits step = Layout<Bits>::step(from[i], to[i]);
-    found.steps[i] = step;
-    found.low[i] = static_cast<uint8_t>(step);
-    found.large[i] = step >= kDirect ? 1 : 0;
-    changed = static_cast<uint8_t>(changed + (step != 0 ? 1 : 0));
-  }
-  found.changed = changed;
-}
-
-WSHARE_VECTOR_CLONES void find_steps(const Chunk<uint16_t>& from, const Chunk<uint16_t>& to,
-                                     Steps<uint16_t>& found) {
-  find_steps_of(from, to, found);
-}
-WSHARE_VECTOR_CLONES void find_steps(const Chunk<uint32_t>& from, const Chunk<uint32_t>& to,
-                                     Steps<uint32_t>& found) {
-  find_steps_of(from, to, found);
-}
-void find_steps(const Chunk<uint64_t>& from, const Chunk<uint64_t>& to, Steps<uint64_t>& found) {
-  find_steps_of(from, to, found);
-}
-
 // Calls use(i) for each 1 in `marks`.
 template <typename Use>
-void for_each_mark(const std::array<uint8_t, kChunk>& marks, const Use& use) {
-  for (size_t first = 0; first < kChunk; first += sizeof(uint64_t)) {
+void for_each_mark(const std::array<uint8_t, kStepChunk>& marks, const Use& use) {
+  for (size_t first = 0; first < kStepChunk; first += sizeof(uint64_t)) {
     uint64_t some;
     std::memcpy(&some, marks.data() + first, sizeof(some));
     for (; some != 0; some &= some - 1)
@@ -269,17 +160,27 @@ template <typename Bits>
 uint64_t symbols_of(std::span<const std::byte> predicted, std::span<const std::byte> actual,
                     std::vector<uint8_t>& symbols, BitWriter& low_bits) {
   uint64_t differing = 0;
-  Steps<Bits> found;
-  for_each_chunk<Bits>(predicted, [&](size_t first, size_t size, const Chunk<Bits>& from) {
-    Chunk<Bits> to = from;  // beyond the last element both are equal
-    std::memcpy(to.data(), actual.data() + first * sizeof(Bits), size * sizeof(Bits));
-    find_steps(from, to, found);
+  ChunkSteps<Bits> found;
+  const auto add = [&](size_t first, size_t size) {
     if (found.changed == 0) return;
     differing += found.changed;
     for_each_mark(found.large,
                   [&](size_t i) { found.low[i] = take_apart(found.steps[i], low_bits); });
     std::memcpy(symbols.data() + first, found.low.data(), size);
-  });
+  };
+  size_t first = 0;
+  for (; first + kStepChunk <= symbols.size(); first += kStepChunk) {
+    find_steps(predicted.data() + first * sizeof(Bits), actual.data() + first * sizeof(Bits),
+               found);
+    add(first, kStepChunk);
+  }
+  // What is beyond the last element is equal.
+  const size_t rest = symbols.size() - first;
+  std::array<std::byte, kStepChunk * sizeof(Bits)> from{}, to{};
+  std::memcpy(from.data(), predicted.data() + first * sizeof(Bits), rest * sizeof(Bits));
+  std::memcpy(to.data(), actual.data() + first * sizeof(Bits), rest * sizeof(Bits));
+  find_steps(from.data(), to.data(), found);
+  add(first, rest);
   return differing;
 }
 
@@ -288,12 +189,12 @@ uint64_t symbols_of(std::span<const std::byte> predicted, std::span<const std::b
 uint64_t encode_residual_block(std::span<const std::byte> predicted,
                                std::span<const std::byte> actual, int32_t dtype, std::string& out) {
   return with_bits(dtype, [&]<typename Bits>(Bits) {
-    const Layout<Bits> layout(dtype);
+    const FloatSteps<Bits> layout(dtype);
     std::vector<uint8_t> symbols(predicted.size() / sizeof(Bits));
     BitWriter low_bits;
     const uint64_t differing = symbols_of<Bits>(predicted, actual, symbols, low_bits);
     if (differing == 0) return differing;
-    const Bits top = top_exponent(predicted, layout);
+    const Bits top = top_exponent(predicted.data(), symbols.size(), layout);
     std::string code;
     encode_symbols(classes_of(predicted, layout, top), symbols, code);
     append(static_cast<uint32_t>(code.size()), out);
@@ -307,21 +208,22 @@ uint64_t encode_residual_block(std::span<const std::byte> predicted,
 void decode_residual_block(std::span<const std::byte> bytes, int32_t dtype,
                            std::span<std::byte> values) {
   with_bits(dtype, [&]<typename Bits>(Bits) {
-    const Layout<Bits> layout(dtype);
+    const FloatSteps<Bits> layout(dtype);
     const size_t code_size = take<uint32_t>(bytes);
     const Bits top = take<uint16_t>(bytes);
     if (top >= layout.special) fail("its exponent is too large");
     if (code_size > bytes.size()) fail("ends early");
     const std::vector<uint8_t> classes = classes_of(values, layout, top);
     std::vector<uint8_t> symbols(classes.size());
-    decode_symbols(bytes.first(code_size), classes, symbol_of(Layout<Bits>::kBits, 1) + 1, symbols);
+    decode_symbols(bytes.first(code_size), classes, symbol_of(FloatSteps<Bits>::kBits, 1) + 1,
+                   symbols);
     BitReader low_bits(bytes.subspan(code_size));
     for (size_t i = 0; i < symbols.size(); ++i) {
       if (symbols[i] == 0) continue;
       Bits value;
       std::memcpy(&value, values.data() + i * sizeof(Bits), sizeof(Bits));
-      value =
-          Layout<Bits>::after_step(value, static_cast<Bits>(put_together(symbols[i], low_bits)));
+      value = FloatSteps<Bits>::after_step(value,
+                                           static_cast<Bits>(put_together(symbols[i], low_bits)));
       std::memcpy(values.data() + i * sizeof(Bits), &value, sizeof(Bits));
     }
     if (!low_bits.at_end()) fail("has bytes that are not used");
