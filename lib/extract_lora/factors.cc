@@ -33,6 +33,23 @@ std::span<const std::byte> store(const std::vector<double>& values, uint64_t row
 
 }  // namespace
 
+std::span<std::byte> SharedScratch::allocate(size_t size) {
+  constexpr size_t kMostSmallBytes = size_t{1} << 20;
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  constexpr size_t kAlignment = 64;
+  const std::lock_guard lock(mutex_);
+  if (size >= kPieceBytes / 4) return scratch_.allocate(size);
+  if (size <= kMostSmallBytes - small_bytes_) {
+    small_bytes_ += size;
+    return scratch_.allocate(size);
+  }
+  if (remainder_.size() < size) remainder_ = scratch_.allocate(kPieceBytes);
+  const std::span<std::byte> piece = remainder_.first(size);
+  const size_t used = (size + kAlignment - 1) / kAlignment * kAlignment;
+  remainder_ = remainder_.subspan(std::min(used, remainder_.size()));
+  return piece;
+}
+
 MatrixView StoredFactors::left() const {
   if (is_turned(layout)) return {b, dtype, rows, rank, true};
   return {layout == FactorLayout::kConv ? b : a, dtype, rows, rank, false};

@@ -20,17 +20,18 @@ enum class FactorLayout {
   kConv,   // A is right as weights of a Conv, B is left as weights of a 1x1 Conv
 };
 
-// Memory that several threads take pieces of.
+// Memory that several threads take pieces of; all of them live as long as it. Anonymous memory for
+// the first MiB, then temporary files, also for small pieces: a task has hundreds of them.
 class SharedScratch {
  public:
-  std::span<std::byte> allocate(size_t size) {
-    const std::lock_guard lock(mutex_);
-    return scratch_.allocate(size);
-  }
+  // Returns `size` writable zero bytes. Throws as Scratch.
+  std::span<std::byte> allocate(size_t size);
 
  private:
   std::mutex mutex_;
   Scratch scratch_;
+  size_t small_bytes_ = 0;          // handed out from anonymous memory
+  std::span<std::byte> remainder_;  // of a piece of a file
 };
 
 struct FactorViews {
