@@ -197,5 +197,17 @@ TEST_F(OutputFolderTest, ShowsAFullDiskBeforeWriting) {
   EXPECT_THROW(OutputFile(folder_ / "a", uint64_t{1} << 62), Error);
 }
 
+// Such a file goes to disk while it is written, and its pages go before it is closed.
+TEST_F(OutputFolderTest, KeepsEveryByteOfALargeFile) {
+  constexpr size_t kSize = (size_t{65} << 20) + 77;
+  constexpr size_t kPiece = (size_t{3} << 20) + 5;  // no boundary on a page
+  std::string text(kSize, 0);
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 2654435761U >> 13);
+  OutputFile file(folder_ / "large", kSize);
+  for (size_t at = 0; at < kSize; at += kPiece) file.write(text.substr(at, kPiece));
+  file.close();
+  EXPECT_TRUE(read(folder_ / "large") == text);  // no megabytes of message
+}
+
 }  // namespace
 }  // namespace wshare

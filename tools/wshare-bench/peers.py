@@ -1,8 +1,10 @@
-"""What people do today, to be timed beside wshare (tools/bench.sh).
+"""What people do today, to be timed beside wshare (tools/bench.sh, docs/benchmarks.md).
 
   peers.py share OUT MODEL...   the script one would write in an afternoon: load each model, hash every
                                 initializer, write distinct bytes once, save models that refer to them
   peers.py save OUT MODEL...    onnx.save_model with external data: a file per model, nothing shared
+  peers.py svd OUT BASE TASK    LoRA of rank 16 by torch.svd_lowrank from each matrix that differs, its error,
+                                factors to OUT; prints the seconds of the SVD alone and the worst error
 """
 import hashlib
 import os
@@ -39,5 +41,29 @@ def save(out, paths):
                         location=name + ".data", size_threshold=1024)
 
 
+def svd(out, paths, rank=16):
+    import time
+
+    import numpy
+    import torch
+    from onnx import numpy_helper
+
+    torch.manual_seed(0)
+    base, task = ({t.name: t for t in onnx.load(path).graph.initializer} for path in paths)
+    factors, worst, seconds = {}, 0.0, 0.0
+    for name, tensor in task.items():
+        if len(tensor.dims) != 2 or name not in base or base[name].raw_data == tensor.raw_data:
+            continue
+        delta = torch.from_numpy(numpy_helper.to_array(tensor) - numpy_helper.to_array(base[name])).float()
+        start = time.perf_counter()
+        u, s, v = torch.svd_lowrank(delta, q=rank + 8, niter=2)
+        seconds += time.perf_counter() - start
+        b, a = u[:, :rank] * s[:rank], v[:, :rank].T
+        worst = max(worst, float((delta - b @ a).norm() / delta.norm()))
+        factors[name + ".b"], factors[name + ".a"] = b.numpy(), a.numpy()
+    numpy.savez(os.path.join(out, "factors.npz"), **factors)
+    print(f"svd {seconds:.3f} s, {len(factors) // 2} matrices, worst relative error {worst:.1e}")
+
+
 if __name__ == "__main__":
-    {"share": share, "save": save}[sys.argv[1]](sys.argv[2], sys.argv[3:])
+    {"share": share, "save": save, "svd": svd}[sys.argv[1]](sys.argv[2], sys.argv[3:])
