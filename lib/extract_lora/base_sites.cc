@@ -81,19 +81,6 @@ BaseSites find_base_sites(const ScannedModel& model) {
   return result;
 }
 
-void make_input(onnx::ModelProto& model, const std::string& name) {
-  onnx::GraphProto& graph = *model.mutable_graph();
-  for (const onnx::TensorProto& tensor : graph.initializer()) {
-    if (tensor.name() != name) continue;
-    onnx::ValueInfoProto& input = *graph.add_input();
-    input.set_name(name);
-    onnx::TypeProto_Tensor& type = *input.mutable_type()->mutable_tensor_type();
-    type.set_elem_type(tensor.data_type());
-    for (const int64_t dim : tensor.dims()) type.mutable_shape()->add_dim()->set_dim_value(dim);
-    return;
-  }
-}
-
 void put_branches(onnx::ModelProto& model, const std::vector<PlacedBranch>& branches,
                   std::span<const ExternalPlace> places) {
   const SiteFinder finder(model);

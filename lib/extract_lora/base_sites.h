@@ -52,9 +52,6 @@ struct PlacedBranch {
   std::optional<BranchTensor> a, b;
 };
 
-// Makes the initializer `name` of `model` a default: an input of that name and its shape is added.
-void make_input(onnx::ModelProto& model, const std::string& name);
-
 // Puts `branches` into `model`; `places` are those of a and b of each in turn, if they have any.
 void put_branches(onnx::ModelProto& model, const std::vector<PlacedBranch>& branches,
                   std::span<const ExternalPlace> places);

@@ -16,6 +16,7 @@
 #include "extract_lora/report.h"
 #include "extract_lora/task_draft.h"
 #include "extract_lora/task_originals.h"
+#include "lora/new_base.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"

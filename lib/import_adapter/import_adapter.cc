@@ -7,13 +7,13 @@
 
 #include "bundle/edit.h"
 #include "bundle/plan.h"
+#include "bundle/replace_model.h"
 #include "format/adapter_file.h"
 #include "import_adapter/adapter.h"
-#include "import_adapter/base_weights.h"
 #include "import_adapter/match_modules.h"
-#include "import_adapter/moved_records.h"
-#include "import_adapter/new_base.h"
 #include "import_adapter/task_file.h"
+#include "lora/base_weights.h"
+#include "lora/new_base.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -36,15 +36,6 @@ std::string text_of_names(const std::set<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
   return text;
-}
-
-// Returns a name for a new file that a manifest can hold.
-std::string new_name(UnusedNames& names, const std::string& stem, const std::string& extension) {
-  std::string name = names.make(stem, extension);
-  if (!is_file_name(name)) {
-    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": is too long for the name of a file");
-  }
-  return name;
 }
 
 ModelRecord& model_called(Manifest& manifest, const std::string& name) {
@@ -125,7 +116,7 @@ class Import {
     std::vector<std::string> taken = names_in_folder(bundle_);
     for (const BundleFile& file : files_of(manifest_)) taken.push_back(file.name);
     UnusedNames names(taken);
-    adapter_name_ = new_name(names, task_, ".onnx_adapter");
+    adapter_name_ = new_file_name(names, task_, ".onnx_adapter");
     if (!added_.empty()) compose_base(names);
     TaskRecord& task = manifest_.tasks.emplace_back();
     task.name = task_;
@@ -196,17 +187,9 @@ class Import {
   }
 
   void compose_base(UnusedNames& names) {
-    std::string model = add_inputs(model_, added_);
-    std::vector<NewBlob> blobs =
-        move_records(manifest_, bundle_, base_.name, text_of(model_.file.file()), model);
-    base_.file = new_name(names, base_.name, ".onnx");
-    base_.size = model.size();
-    base_.hash = content_hash(std::as_bytes(std::span(model)), threads_);
-    new_files_.emplace_back(base_.file, std::move(model));
-    for (NewBlob& blob : blobs) {
-      manifest_.blobs[blob.blob].file = names.make("restore", ".bin");
-      new_files_.emplace_back(manifest_.blobs[blob.blob].file, std::move(blob.bytes));
-    }
+    std::string model = add_inputs(model_, added_, {});
+    new_files_ = replace_model(manifest_, bundle_, base_.name, text_of(model_.file.file()),
+                               std::move(model), names);
   }
 
   const fs::path& bundle_;
@@ -223,7 +206,7 @@ class Import {
   TaskFile file_;
   AdapterLayout layout_;
   std::string adapter_name_;
-  std::vector<std::pair<std::string, std::string>> new_files_;  // name, bytes; beside the adapter
+  std::vector<NewFile> new_files_;  // beside the adapter
 };
 
 }  // namespace

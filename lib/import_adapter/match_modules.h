@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "import_adapter/adapter.h"
-#include "import_adapter/base_weights.h"
+#include "lora/base_weights.h"
 
 namespace wshare {
 

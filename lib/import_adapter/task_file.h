@@ -8,7 +8,7 @@
 #include "format/manifest.h"
 #include "format/named_tensor.h"
 #include "import_adapter/adapter.h"
-#include "import_adapter/base_weights.h"
+#include "lora/base_weights.h"
 #include "util/scratch.h"
 
 namespace wshare {

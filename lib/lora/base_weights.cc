@@ -1,4 +1,4 @@
-#include "import_adapter/base_weights.h"
+#include "lora/base_weights.h"
 
 #include <onnx/onnx_pb.h>
 

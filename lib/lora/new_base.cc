@@ -1,4 +1,4 @@
-#include "import_adapter/new_base.h"
+#include "lora/new_base.h"
 
 #include <onnx/onnx_pb.h>
 
@@ -10,7 +10,8 @@
 
 namespace wshare {
 
-std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>& weights) {
+std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>& weights,
+                       const std::vector<std::string>& defaults) {
   const auto place_of = [&](size_t t) -> std::optional<ExternalPlace> {
     const TensorRef& tensor = model.tensors[t];
     if (tensor.external_file < 0) return std::nullopt;
@@ -25,7 +26,24 @@ std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>&
                           weight.b_name, weight.rank_name, nullptr, nullptr});
     }
     add_branches(proto, branches);
+    for (const std::string& name : defaults) make_input(proto, name);
   });
+}
+
+void make_input(onnx::ModelProto& model, const std::string& name) {
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const onnx::ValueInfoProto& input : graph.input()) {
+    if (input.name() == name) return;
+  }
+  for (const onnx::TensorProto& tensor : graph.initializer()) {
+    if (tensor.name() != name) continue;
+    onnx::ValueInfoProto& input = *graph.add_input();
+    input.set_name(name);
+    onnx::TypeProto_Tensor& type = *input.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(tensor.data_type());
+    for (const int64_t dim : tensor.dims()) type.mutable_shape()->add_dim()->set_dim_value(dim);
+    return;
+  }
 }
 
 }  // namespace wshare

@@ -1,4 +1,4 @@
-#include "import_adapter/moved_records.h"
+#include "bundle/replace_model.h"
 
 #include <algorithm>
 #include <set>
@@ -7,6 +7,7 @@
 #include "bundle/start.h"
 #include "format/layout.h"
 #include "format/restore_record.h"
+#include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -14,6 +15,8 @@
 // new records. To keep the old file as what they are compressed against would need a place for it
 // in the format, and leave two models of one name in the folder; to pack them again costs a few
 // kilobytes.
+
+namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
@@ -88,9 +91,14 @@ void move_gaps(Manifest& manifest, uint32_t blob, std::span<const std::byte> fro
   }
 }
 
-}  // namespace
+// A blob that takes the place of another one; its file has no name yet.
+struct NewBlob {
+  uint32_t blob = 0;  // in Manifest::blobs
+  std::string bytes;
+};
 
-std::vector<NewBlob> move_records(Manifest& manifest, const std::filesystem::path& folder,
+// Packs the records that need the file of model `base` anew, and says in `manifest` where they lie.
+std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
                                   const std::string& base, std::string_view before,
                                   std::string_view after) {
   const std::vector<OwnedRecord> records = records_of(manifest, base);
@@ -122,6 +130,35 @@ std::vector<NewBlob> move_records(Manifest& manifest, const std::filesystem::pat
     result.push_back({blob, std::move(bytes)});
   }
   return result;
+}
+
+}  // namespace
+
+std::string new_file_name(UnusedNames& names, const std::string& stem,
+                          const std::string& extension) {
+  std::string name = names.make(stem, extension);
+  if (!is_file_name(name)) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": is too long for the name of a file");
+  }
+  return name;
+}
+
+std::vector<NewFile> replace_model(Manifest& manifest, const fs::path& folder,
+                                   const std::string& name, std::string_view before,
+                                   std::string model, UnusedNames& names) {
+  std::vector<NewBlob> blobs = move_records(manifest, folder, name, before, model);
+  const auto record = std::find_if(manifest.models.begin(), manifest.models.end(),
+                                   [&](const ModelRecord& each) { return each.name == name; });
+  record->file = new_file_name(names, name, ".onnx");
+  record->size = model.size();
+  record->hash = content_hash(std::as_bytes(std::span(model)));
+  std::vector<NewFile> files = {{record->file, std::move(model)}};
+  for (NewBlob& blob : blobs) {
+    BlobRecord& restore = manifest.blobs[blob.blob];
+    restore.file = names.make("restore", ".bin");
+    files.push_back({restore.file, std::move(blob.bytes)});
+  }
+  return files;
 }
 
 }  // namespace wshare

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lora/base_weights.h"
+#include "model/tensors.h"
+
+namespace onnx {
+class ModelProto;
+}
+
+namespace wshare {
+
+// Returns the bytes of a model like `model`, which lies in a bundle, with inputs for A and B of
+// each of `weights`, and with the initializers `defaults` as defaults of inputs of their names. Its
+// external data stays where it is.
+std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>& weights,
+                       const std::vector<std::string>& defaults);
+
+// Makes the initializer `name` of `model` a default: an input of that name and its shape is added
+// where there is none.
+void make_input(onnx::ModelProto& model, const std::string& name);
+
+}  // namespace wshare
