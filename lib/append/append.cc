@@ -1,7 +1,9 @@
 #include "wshare/append.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "bundle/draft.h"
@@ -10,6 +12,8 @@
 #include "bundle/start.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
+#include "extract_lora/extraction.h"
+#include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -19,7 +23,7 @@ namespace fs = std::filesystem;
 // lock ─ map the bundle ─ scan new models ─ compare with each other and with the bundle ─ write
 //
 // The road of dedupe with a start: extents of the bundle take part in the comparison, and a content
-// that lies in one of them has its place already.
+// that lies in one of them has its place already. Where the bundle has tasks, that of extract-lora.
 
 namespace wshare {
 namespace {
@@ -36,18 +40,118 @@ void check_names(const Manifest& manifest, const std::vector<ModelInput>& inputs
   }
 }
 
-AppendReport report_of(const Draft& draft, const BundleFiles& files, uint64_t bytes_before) {
+// The model that new tasks go over, or "" where there are to be none.
+std::string choose_base(const Manifest& manifest, const AppendOptions& options) {
+  if (options.as_models) return "";
+  if (!options.base.empty()) return find_model(manifest, options.base).name;
+  std::set<std::string> bases;
+  for (const TaskRecord& task : manifest.tasks) bases.insert(task.base);
+  if (bases.size() <= 1) return bases.empty() ? "" : *bases.begin();
+  std::string names;
+  for (const std::string& base : bases) names += (names.empty() ? "" : ", ") + in_quotes(base);
+  throw Error(ErrorCode::kInvalid, "the tasks of the bundle have several bases: " + names,
+              "say which one: --base NAME; or append models: --as-models");
+}
+
+AppendReport report_of(const Draft& draft, const BundleFiles& files) {
   ModelFigures figures = model_figures(draft, files);
   AppendReport report;
   report.models = std::move(figures.models);
   report.bytes_in = figures.bytes_in;
-  report.bytes_before = bytes_before;
   report.bytes_out = files.bytes;
   report.tensors = figures.tensors;
   report.distinct_tensors = figures.distinct_tensors;
   report.left_inline = std::move(figures.left_inline);
-  for (const TaskRecord& task : draft.start->manifest.tasks) report.tasks.push_back(task.name);
   return report;
+}
+
+// What is new as a draft, and what else it changes in the bundle.
+class Addition {
+ public:
+  virtual ~Addition() = default;
+  virtual const Draft& draft() const = 0;
+  virtual std::vector<NewFile> files() const = 0;
+  virtual AppendReport report(const BundleFiles& files) const = 0;
+};
+
+class NewModels : public Addition {
+ public:
+  NewModels(const fs::path& bundle, const Manifest& manifest, const std::vector<ModelInput>& inputs,
+            const AppendOptions& options) {
+    const unsigned threads = thread_count(options.threads);
+    draft_.inputs = inputs;
+    draft_.models = scan_all(draft_.inputs, threads);
+    for (const ScannedModel& model : draft_.models) check_external(bundle, model);
+    draft_.start.emplace(make_start(manifest, bundle, threads));
+    place_tensors(draft_, {options.min_bytes, options.threads, options.progress});
+  }
+
+  const Draft& draft() const override { return draft_; }
+  std::vector<NewFile> files() const override { return {}; }
+  AppendReport report(const BundleFiles& files) const override { return report_of(draft_, files); }
+
+ private:
+  Draft draft_;
+};
+
+class NewTasks : public Addition {
+ public:
+  NewTasks(const fs::path& bundle, const Manifest& manifest, const std::string& base,
+           const std::vector<ModelInput>& inputs, const AppendOptions& options)
+      : options_(options_of(options)),
+        extraction_(inputs, StoredBase(bundle, manifest, base, thread_count(options.threads)),
+                    options_) {
+    extraction_.read();
+    for (const ScannedModel* model : extraction_.inputs()) check_external(bundle, *model);
+    extraction_.compose();
+  }
+
+  const Draft& draft() const override { return extraction_.draft(); }
+  std::vector<NewFile> files() const override { return extraction_.stored_base()->new_files(); }
+
+  AppendReport report(const BundleFiles& files) const override {
+    ExtractReport extracted = extraction_.report(files);
+    AppendReport report = report_of(draft(), files);
+    std::erase_if(report.models, [&](const DedupedModel& model) {
+      return std::any_of(extracted.tasks.begin(), extracted.tasks.end(),
+                         [&](const ExtractedTask& task) { return task.name == model.name; });
+    });
+    report.bytes_in = extracted.bytes_in;
+    for (const DedupedModel& model : report.models) report.bytes_in += model.bytes_in;
+    report.base = extracted.base;
+    report.tasks = std::move(extracted.tasks);
+    report.no_tasks = extraction_.no_tasks();
+    report.new_base = !this->files().empty();
+    return report;
+  }
+
+ private:
+  static ExtractOptions options_of(const AppendOptions& options) {
+    ExtractOptions result;
+    result.min_bytes = options.min_bytes;
+    result.threads = options.threads;
+    result.progress = options.progress;
+    return result;
+  }
+
+  ExtractOptions options_;
+  Extraction extraction_;
+};
+
+std::unique_ptr<Addition> read_addition(const fs::path& bundle, const Manifest& manifest,
+                                        const std::vector<ModelInput>& inputs,
+                                        const AppendOptions& options) {
+  const std::string base = choose_base(manifest, options);
+  if (base.empty()) return std::make_unique<NewModels>(bundle, manifest, inputs, options);
+  return std::make_unique<NewTasks>(bundle, manifest, base, inputs, options);
+}
+
+void write_files(const fs::path& bundle, const std::vector<NewFile>& files) {
+  for (const NewFile& file : files) {
+    OutputFile output(bundle / file.name, file.bytes.size());
+    output.write(file.bytes);
+    output.close();
+  }
 }
 
 }  // namespace
@@ -60,22 +164,22 @@ AppendReport append(const fs::path& bundle, const std::vector<ModelInput>& input
   const Manifest manifest = edit ? edit->manifest() : load_manifest(bundle);
   check_names(manifest, inputs);
   check_inputs_outside(bundle, inputs);
-  const unsigned threads = thread_count(options.threads);
   const uint64_t bytes_before = bundle_bytes(manifest, fs::file_size(bundle / kManifestName));
-
-  Draft draft;
-  draft.inputs = inputs;
-  draft.models = scan_all(draft.inputs, threads);
-  for (const ScannedModel& model : draft.models) check_external(bundle, model);
-  draft.start.emplace(make_start(manifest, bundle, threads));
-  place_tensors(draft, {options.min_bytes, options.threads, options.progress});
-  if (!edit) return report_of(draft, measure_bundle(draft, options.threads), bytes_before);
-  if (options.progress) options.progress("writing", 0, 0);
-  edit->announce(file_names_of(draft.plan));
-  const BundleFiles files = write_bundle(draft, bundle, options.threads);
-  AppendReport report = report_of(draft, files, bytes_before);
+  const std::unique_ptr<Addition> addition = read_addition(bundle, manifest, inputs, options);
+  if (edit) {
+    if (options.progress) options.progress("writing", 0, 0);
+    std::vector<std::string> names = file_names_of(addition->draft().plan);
+    for (const NewFile& file : addition->files()) names.push_back(file.name);
+    edit->announce(std::move(names));
+    write_files(bundle, addition->files());
+  }
+  const BundleFiles files = edit ? write_bundle(addition->draft(), bundle, options.threads)
+                                 : measure_bundle(addition->draft(), options.threads);
+  AppendReport report = addition->report(files);
+  report.bytes_before = bytes_before;
+  if (!edit) return report;
   if (options.progress) options.progress("committing", 0, 0);
-  edit->publish(files.manifest, threads);
+  edit->publish(files.manifest, thread_count(options.threads));
   return report;
 }
 

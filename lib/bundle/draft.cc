@@ -29,7 +29,8 @@ struct Movable {
 Movable find_movable(Draft& draft, uint64_t min_bytes) {
   Movable movable;
   for (size_t m = 0; m < draft.models.size(); ++m) {
-    PlanModel& planned = draft.planned.emplace_back(PlanModel{draft.inputs[m].name, {}});
+    const bool is_new = m >= draft.first_new();
+    PlanModel& planned = draft.planned.emplace_back(PlanModel{draft.inputs[m].name, {}, is_new});
     const auto edit = draft.edits.find(m);
     const std::vector<TensorRef>& tensors = draft.models[m].tensors;
     for (size_t t = 0; t < tensors.size(); ++t) {
@@ -37,7 +38,10 @@ Movable find_movable(Draft& draft, uint64_t min_bytes) {
       if (edit != draft.edits.end() && edit->second.substitutes.count(t) != 0) {
         bytes = edit->second.substitutes.at(t);
       }
-      movable.add(planned, bytes, reason_to_stay(tensors[t], min_bytes));
+      std::optional<InlineReason> reason = reason_to_stay(tensors[t], min_bytes);
+      // What the bundle left in a model stays there, whatever the options were.
+      if (!is_new && tensors[t].external_file < 0) reason = InlineReason::kBelowMinBytes;
+      movable.add(planned, bytes, reason);
     }
     if (edit == draft.edits.end()) continue;
     for (const TensorRef& added : edit->second.added) movable.add(planned, added.bytes, {});

@@ -49,6 +49,9 @@ struct DraftStart {
   std::vector<StoredExtent> stored;  // what new models may point to; each extent once
   std::vector<std::string> names;    // that no new file may take
   RestoredPlaces restored;           // where originals must not go
+  // Of a model of the bundle that is the base of new tasks: the bytes of its .onnx. The draft's
+  // first model is then that one, with its tensors where they lie; it is not written again.
+  std::optional<std::string> base_file;
 };
 
 // Models on their way into a bundle: read, compared, every tensor with its place. Nothing is
@@ -63,6 +66,9 @@ struct Draft {
   std::map<size_t, ModelEdit> edits;  // [model]
   std::vector<DraftTask> tasks;
   std::optional<DraftStart> start;  // none: the bundle is new
+
+  // The first model that is written.
+  size_t first_new() const { return start && start->base_file ? 1 : 0; }
 };
 
 // Reads `inputs` and finds a place for each tensor; every byte of the weights is read once.

@@ -14,16 +14,17 @@ bool is_shared(const Draft& draft, const Extent& extent) {
 
 ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
   ModelFigures figures;
-  const InputBytes bytes_in = input_bytes(draft.models);
+  const size_t first = draft.first_new();
+  const InputBytes bytes_in = input_bytes(std::span(draft.models).subspan(first));
   figures.bytes_in = bytes_in.total;
   const size_t before = draft.start ? draft.start->manifest.models.size() : 0;
   std::set<uint32_t> of_all;
-  for (uint32_t m = 0; m < draft.models.size(); ++m) {
+  for (auto m = static_cast<uint32_t>(first); m < draft.models.size(); ++m) {
     DedupedModel& entry = figures.models.emplace_back();
     entry.name = draft.inputs[m].name;
     entry.source = draft.inputs[m].path.filename().string();
-    entry.bytes_in = bytes_in.of_model[m];
-    entry.model_bytes = files.manifest.models[before + m].size;
+    entry.bytes_in = bytes_in.of_model[m - first];
+    entry.model_bytes = files.manifest.models[before + m - first].size;
     std::set<uint32_t> distinct;
     for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
       const TensorRef& tensor = draft.models[m].tensors[t];

@@ -76,7 +76,8 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   }
   Plan plan;
   UnusedNames names(start.names);
-  for (const PlanModel& model : models) plan.model_files.push_back(names.make(model.name, ".onnx"));
+  for (const PlanModel& model : models)
+    plan.model_files.push_back(model.is_new ? names.make(model.name, ".onnx") : "");
   for (const std::string& task : tasks) {
     plan.adapter_files.push_back(names.make(task, ".onnx_adapter"));
     plan.residual_files.push_back(names.make(task, ".residual"));
@@ -113,7 +114,10 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
 }
 
 std::vector<std::string> file_names_of(const Plan& plan) {
-  std::vector<std::string> files = plan.model_files;
+  std::vector<std::string> files;
+  for (const std::string& file : plan.model_files) {
+    if (!file.empty()) files.push_back(file);
+  }
   files.insert(files.end(), plan.adapter_files.begin(), plan.adapter_files.end());
   files.insert(files.end(), plan.residual_files.begin(), plan.residual_files.end());
   for (const PlanBlob& blob : plan.blobs) files.push_back(blob.file);

@@ -21,6 +21,7 @@ struct PlanTensor {
 struct PlanModel {
   std::string name;
   std::vector<PlanTensor> tensors;
+  bool is_new = true;  // false: the bundle has its file
 };
 
 // What the plan needs to know of one content.
@@ -55,7 +56,7 @@ struct Plan {
   // New ones; blob b of an extent is blobs[b - PlanStart::blobs], or one that was there. The shared
   // one first, then by model; blobs without bytes are left out.
   std::vector<PlanBlob> blobs;
-  std::vector<std::string> model_files;
+  std::vector<std::string> model_files;                    // [model]; empty where the bundle has it
   std::vector<std::string> adapter_files, residual_files;  // [task]
   std::string restore_file;
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline

@@ -50,6 +50,14 @@ MappedFile open_blob(const BlobRecord& blob, const fs::path& folder) {
   return file;
 }
 
+void check_model_file(const ModelRecord& record, const MappedFile& file, unsigned threads) {
+  if (file.bytes().size() == record.size && content_hash(file.bytes(), threads) == record.hash)
+    return;
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(file.path().string()) + ": is not the file of the manifest",
+              "'wshare verify' lists all damage");
+}
+
 DraftStart make_start(const Manifest& manifest, const fs::path& folder, unsigned threads) {
   DraftStart start;
   start.manifest = manifest;

@@ -18,4 +18,7 @@ DraftStart make_start(const Manifest& manifest, const std::filesystem::path& fol
 // Maps `blob` of the bundle in `folder`. Throws as above.
 MappedFile open_blob(const BlobRecord& blob, const std::filesystem::path& folder);
 
+// Throws Error(kInvalid) if `file` is not the one that `record` is about.
+void check_model_file(const ModelRecord& record, const MappedFile& file, unsigned threads);
+
 }  // namespace wshare

@@ -45,13 +45,14 @@ class Writer {
     models_.resize(models);
     tasks_.resize(draft_.tasks.size());
     model_files_.resize(models);
+    if (draft_.first_new() > 0) model_files_[0] = *draft_.start->base_file;
     list_sources();
     // The shared blob is the longest job and the first one, so it starts at once. After it models,
     // which are mostly thinking, alternate with blobs, which mostly wait for the folder's lock.
     std::vector<std::function<void()>> jobs;
     for (size_t i = 0; i < std::max(plan.blobs.size(), models); ++i) {
       if (i < plan.blobs.size()) jobs.emplace_back([this, i] { write_blob(draft_.plan.blobs[i]); });
-      if (i < models) jobs.emplace_back([this, i] { write_model(i); });
+      if (i < models && i >= draft_.first_new()) jobs.emplace_back([this, i] { write_model(i); });
     }
     try {
       parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
@@ -62,7 +63,8 @@ class Writer {
     }
     write_restore_blob();
     check_inputs();
-    std::move(models_.begin(), models_.end(), std::back_inserter(manifest_.models));
+    const auto first = models_.begin() + static_cast<std::ptrdiff_t>(draft_.first_new());
+    std::move(first, models_.end(), std::back_inserter(manifest_.models));
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
     const std::string text = to_json(manifest_, threads_);
     if (!draft_.start) write_file(kManifestName, text);
@@ -96,7 +98,7 @@ class Writer {
   // The originals: models as they came, then those of tasks that need another record.
   void list_sources() {
     source_of_model_.resize(draft_.models.size());
-    for (size_t m = 0; m < draft_.models.size(); ++m) {
+    for (size_t m = draft_.first_new(); m < draft_.models.size(); ++m) {
       const auto edit = draft_.edits.find(m);
       if (edit != draft_.edits.end() && !edit->second.is_original) continue;
       source_of_model_[m] = sources_.size();

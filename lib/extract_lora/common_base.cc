@@ -12,14 +12,13 @@ namespace fs = std::filesystem;
 
 namespace wshare {
 
-ScannedModel scan_without_lora(const fs::path& task, const fs::path& folder) {
-  ScannedModel model = scan_model(task);
-  const ComputeGraph graph = build_graph(model);
-  const std::vector<LoraModule> pairs = find_lora_modules(graph, model);
-  if (pairs.empty()) return model;
+ScannedModel scan_edited(const ScannedModel& model,
+                         const std::function<void(onnx::ModelProto&)>& edit,
+                         const fs::path& folder) {
+  const fs::path source = model.file.file().path();
   // Payloads that lie in a file as they are stay there, as external data at their place. Constant
   // nodes keep their values, since some of them go with the pairs.
-  const std::string own_name = task.filename().string();
+  const std::string own_name = source.filename().string();
   const auto place_of = [&](size_t t) -> std::optional<ExternalPlace> {
     const TensorRef& tensor = model.tensors[t];
     if (tensor.inline_reason || tensor.bytes.empty() || tensor.home == Home::kConstant) return {};
@@ -32,13 +31,21 @@ ScannedModel scan_without_lora(const fs::path& task, const fs::path& folder) {
         static_cast<uint64_t>(tensor.bytes.data() - model.file.file().bytes().data());
     return ExternalPlace{own_name, offset, tensor.bytes.size()};
   };
-  const std::string stripped = externalize(
-      model, place_of, [&](onnx::ModelProto& proto) { strip_lora(proto, graph, pairs); });
+  const std::string edited = externalize(model, place_of, edit);
   const fs::path path = folder / own_name;
   OutputFile file(path);
-  file.write(stripped);
+  file.write(edited);
   file.close();
-  return scan_model(path, task);
+  return scan_model(path, source);
+}
+
+ScannedModel scan_without_lora(const fs::path& task, const fs::path& folder) {
+  ScannedModel model = scan_model(task);
+  const ComputeGraph graph = build_graph(model);
+  const std::vector<LoraModule> pairs = find_lora_modules(graph, model);
+  if (pairs.empty()) return model;
+  return scan_edited(
+      model, [&](onnx::ModelProto& proto) { strip_lora(proto, graph, pairs); }, folder);
 }
 
 }  // namespace wshare

@@ -118,22 +118,21 @@ class TaskReport {
 };
 
 // What sessions of `model` read that no other model does, and its file.
-uint64_t own_bytes(const Draft& draft, const Manifest& manifest, uint32_t model) {
-  uint64_t bytes = manifest.models[model].size;
+uint64_t own_bytes(const Draft& draft, const Manifest& manifest, const ModelRecord& model) {
+  uint64_t bytes = model.size;
   for (const PlanBlob& blob : draft.plan.blobs) {
     if (blob.shared) continue;
     const auto uses = [&](const TensorRecord& tensor) {
       return manifest.blobs[tensor.extent.blob].file == blob.file;
     };
-    const std::vector<TensorRecord>& tensors = manifest.models[model].tensors;
-    if (std::any_of(tensors.begin(), tensors.end(), uses)) bytes += blob.size;
+    if (std::any_of(model.tensors.begin(), model.tensors.end(), uses)) bytes += blob.size;
   }
   return bytes;
 }
 
 // All that sessions of the base read.
 uint64_t base_bytes(const Draft& draft, const Manifest& manifest) {
-  uint64_t bytes = manifest.models[0].size;
+  uint64_t bytes = find_model(manifest, draft.inputs[0].name).size;
   std::set<uint32_t> contents;
   for (const PlanTensor& tensor : draft.planned[0].tensors) {
     if (!tensor.reason && contents.insert(tensor.content).second) bytes += tensor.size;
@@ -163,22 +162,25 @@ ExtractReport make_report(const Draft& draft, const std::vector<ExtractTask>& ta
                           const BundleFiles& files, uint64_t bytes_in, uint64_t min_bytes) {
   ExtractReport report;
   const Manifest& manifest = files.manifest;
-  report.base = manifest.models[0].name;
+  report.base = draft.inputs[0].name;
   report.base_bytes = base_bytes(draft, manifest);
   report.bytes_in = bytes_in;
   report.bytes_out = files.bytes;
+  const size_t before = manifest.tasks.size() - tasks.size();
   for (size_t i = 0; i < tasks.size(); ++i) {
+    const TaskRecord& record = manifest.tasks[before + i];
     ExtractedTask& out = report.tasks.emplace_back();
     out.name = tasks[i].input.name;
     out.source = tasks[i].input.path.filename().string();
-    out.same_as = same_as(manifest, i);
+    out.same_as = same_as(manifest, before + i);
     out.reasons = tasks[i].changes.reasons;
     out.bytes_in = tasks[i].bytes_in;
     out.adapter_bytes = tasks[i].adapter.size();
-    if (manifest.tasks[i].adapter) out.adapter = manifest.blobs[*manifest.tasks[i].adapter].file;
+    if (record.adapter) out.adapter = manifest.blobs[*record.adapter].file;
     if (tasks[i].model) {
-      out.model = manifest.models[*tasks[i].model].file;
-      out.model_bytes = own_bytes(draft, manifest, *tasks[i].model);
+      const ModelRecord& model = find_model(manifest, record.model);
+      out.model = model.file;
+      out.model_bytes = own_bytes(draft, manifest, model);
     }
     for (const auto& piece : draft.tasks[i].residual) out.residual_bytes += piece.size();
     report.residual_bytes += out.residual_bytes;

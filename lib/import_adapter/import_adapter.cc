@@ -8,6 +8,7 @@
 #include "bundle/edit.h"
 #include "bundle/plan.h"
 #include "bundle/replace_model.h"
+#include "bundle/start.h"
 #include "format/adapter_file.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"
@@ -75,14 +76,6 @@ std::string choose_name(const Manifest& manifest, const fs::path& adapter,
   return name;
 }
 
-void check_file(const ModelRecord& record, const MappedFile& file, unsigned threads) {
-  if (file.bytes().size() == record.size && content_hash(file.bytes(), threads) == record.hash)
-    return;
-  throw Error(ErrorCode::kInvalid,
-              in_quotes(file.path().string()) + ": is not the file of the manifest",
-              "'wshare verify' lists all damage");
-}
-
 std::string_view text_of(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
@@ -97,7 +90,7 @@ class Import {
         base_(choose_base(manifest_, options.base)),
         task_(choose_name(manifest_, adapter, options.task)),
         model_(scan_model(bundle / base_.file)) {
-    check_file(base_, model_.file.file(), threads_);
+    check_model_file(base_, model_.file.file(), threads_);
     weights_ = find_base_weights(model_);
     std::vector<std::string> inputs;
     for (const BaseInput& input : weights_.inputs) inputs.push_back(input.name);

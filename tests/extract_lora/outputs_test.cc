@@ -6,6 +6,7 @@
 #include "format/adapter_file.h"
 #include "lora/sessions.h"
 #include "util/mapped_file.h"
+#include "wshare/append.h"
 
 namespace wshare::test {
 namespace {
@@ -52,6 +53,32 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
     const Outputs of_base = run_file("in/base.onnx", feeds);
     EXPECT_TRUE(of_base.bytes == run_file("bundle/base.onnx", feeds).bytes);
     EXPECT_GT(distance(wanted, of_base), 10 * close);  // the LoRA does something
+  }
+}
+
+TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    forget();
+    const Matrix weight = values_of(form.shape, 1);
+    const onnx::ModelProto base = model_of(form, weight);
+    add("base.onnx", base);
+    add("same.onnx", base);
+    add("task.onnx", model_of(form, sum(weight, low_rank(weight.rows, weight.cols, 3, 5, 0.05))));
+    extract({"same.onnx"}, "base.onnx");
+    const AppendReport report =
+        append(temp_ / "bundle", resolve_inputs({path("in/task.onnx")}), {});
+    ASSERT_EQ(report.tasks.at(0).reasons, std::vector<std::string>());
+    EXPECT_TRUE(report.new_base);
+    const std::vector<Feed> feeds = feeds_of(base, 6);
+    std::vector<Feed> adapted = feeds;
+    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const double close = form.type == Proto::FLOAT16 ? 1e-2 : 2e-6;
+    const Outputs wanted = run_file("in/task.onnx", feeds);
+    EXPECT_LT(distance(wanted, run_file("bundle/base_2.onnx", adapted)), close);
+    EXPECT_TRUE(run_file("in/base.onnx", feeds).bytes ==
+                run_file("bundle/base_2.onnx", feeds).bytes);
+    expect_whole({"base.onnx", "same.onnx", "task.onnx"});
   }
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lora/layers.h"
+#include "lora/remove_branches.h"
 #include "support/bundle_test.h"
 
 namespace wshare {
@@ -71,6 +72,24 @@ TEST_P(BranchForms, LeaveAValidModelWithAllItsNames) {
       EXPECT_EQ(dim.dim_param(), expected < 0 ? "w.lora_r" : "");
     }
   }
+}
+
+TEST_P(BranchForms, LeaveNothingBehindWhenTheyAreRemoved) {
+  const Form& form = GetParam();
+  const onnx::ModelProto before = model_of(form, values_of(form.shape, 1));
+  onnx::ModelProto model = before;
+  const Branch branch = branch_of(model, "w", form.scope);
+  add_branches(model, {branch});
+  remove_branches(model, {branch.a_name, branch.b_name}, {});
+  // A bias whose operands changed places keeps its new ones, which is the same sum.
+  const auto text = [](onnx::ModelProto proto) {
+    for (onnx::NodeProto& node : *proto.mutable_graph()->mutable_node()) {
+      if (node.op_type() == "Add" && node.input_size() == 2 && node.input(1) < node.input(0))
+        node.mutable_input()->SwapElements(0, 1);
+    }
+    return proto.DebugString();
+  };
+  EXPECT_EQ(text(model), text(before));
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, BranchForms, testing::ValuesIn(forms()),

@@ -242,11 +242,13 @@ TEST_F(RemoveTasks, CompactsToTheBytesOfExtractLora) {
   expect_whole(family("t5-lora"), 3);
 }
 
-TEST_F(RemoveTasks, AppendGivesAModelOfItsOwnOverTheSharedWeights) {
+TEST_F(RemoveTasks, AppendBringsTheTaskBackAsAnAdapter) {
   take({"summarize"}, true);
   ASSERT_EQ(run({"append", path("bundle"), (family("t5-lora") / "summarize.onnx").string()}), 0)
       << err_;
-  EXPECT_NE(err_.find("a model of its own"), std::string::npos) << err_;
+  const Manifest manifest = load_manifest(bundle());
+  ASSERT_NE(find_task(manifest, "summarize"), nullptr);
+  EXPECT_TRUE(find_task(manifest, "summarize")->adapter);
   expect_whole(family("t5-lora"), 4);
   EXPECT_EQ(run({"append", path("bundle"),
                  "classify=" + (family("t5-lora") / "summarize.onnx").string()}),

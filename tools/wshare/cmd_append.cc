@@ -5,6 +5,7 @@
 
 #include "bundled_models.h"
 #include "cli.h"
+#include "extract_report.h"
 #include "util/text.h"
 #include "wshare/append.h"
 
@@ -24,6 +25,10 @@ nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bu
   json["schema"] = "wshare.append/1";
   json["bundle"] = bundle;
   json["models"] = to_json(report.models);
+  json["base"] =
+      report.base.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(report.base);
+  json["new_base"] = report.new_base;
+  json["tasks"] = to_json(report.tasks);
   json["bytes_in"] = report.bytes_in;
   json["bytes_added"] = report.bytes_out - report.bytes_before;
   json["bytes_out"] = report.bytes_out;
@@ -35,7 +40,11 @@ nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bu
 }
 
 void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
-  print_models(out, report.models, report.left_inline);
+  if (!report.models.empty()) print_models(out, report.models, report.left_inline);
+  if (!report.tasks.empty()) print_tasks(out, report.tasks);
+  if (report.new_base) {
+    out << fmt::format("the base {} gets more inputs\n", in_quotes(report.base));
+  }
   out << fmt::format("{}{} -> {} added, the bundle {} {}\n", dry_run ? "would be " : "",
                      format_bytes(report.bytes_in),
                      format_bytes(report.bytes_out - report.bytes_before),
@@ -49,9 +58,9 @@ int run_append(const Arguments& arguments, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  if (!report.tasks.empty() && !context.quiet) {
-    context.err << "wshare: the bundle has tasks over a base; what is appended is a model of its "
-                   "own, which shares the tensors that are equal\n";
+  if (!context.quiet) {
+    for (const std::string& why : report.no_tasks)
+      context.err << "wshare: " << why << "; it becomes a model of the bundle\n";
   }
   if (context.json) {
     print_json(context.out, to_json(report, arguments.bundle, took.count()));
@@ -68,6 +77,12 @@ void add_append(CLI::App& app, Context& context, Action& action) {
   app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
   app.add_option("MODEL", arguments->models, "A model file, NAME=file, or a folder of .onnx files")
       ->required();
+  CLI::Option* base =
+      app.add_option("--base", arguments->options.base,
+                     "Model of the bundle that the new ones are tasks of; else that of its tasks");
+  app.add_flag("--as-models", arguments->options.as_models,
+               "Add models, also where the bundle has tasks")
+      ->excludes(base);
   app.add_option("--min-bytes", arguments->options.min_bytes,
                  "Tensors of fewer bytes stay in their model")
       ->check(CLI::NonNegativeNumber)

@@ -103,10 +103,15 @@ std::string summary_of(const ExtractedTask& task) {
 
 }  // namespace
 
+ordered_json to_json(const std::vector<ExtractedTask>& tasks) {
+  ordered_json json = ordered_json::array();
+  for (const ExtractedTask& task : tasks) json.push_back(task_json(task));
+  return json;
+}
+
 ordered_json to_json(const ExtractReport& report, const std::string& bundle, double seconds) {
   ordered_json json{{"schema", "wshare.extract-lora/1"}, {"bundle", bundle}, {"base", report.base}};
-  json["tasks"] = ordered_json::array();
-  for (const ExtractedTask& task : report.tasks) json["tasks"].push_back(task_json(task));
+  json["tasks"] = to_json(report.tasks);
   json["base_bytes"] = report.base_bytes;
   json["bytes_in"] = report.bytes_in;
   json["bytes_out"] = report.bytes_out;
@@ -115,8 +120,8 @@ ordered_json to_json(const ExtractReport& report, const std::string& bundle, dou
   return json;
 }
 
-void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {
-  for (const ExtractedTask& task : report.tasks) {
+void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
+  for (const ExtractedTask& task : tasks) {
     out << in_quotes(task.name) << ": " << summary_of(task) << '\n';
     for (const std::string& reason : task.reasons) {
       out << "  has a model of its own: " << reason << '\n';
@@ -127,12 +132,16 @@ void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) 
   }
   std::vector<std::vector<std::string>> rows = {
       {"before", "adapter", "own model", "residual", "task"}};
-  for (const ExtractedTask& task : report.tasks) {
+  for (const ExtractedTask& task : tasks) {
     const auto size = [](uint64_t bytes) { return bytes == 0 ? "-" : format_bytes(bytes); };
     rows.push_back({format_bytes(task.bytes_in), size(task.adapter_bytes), size(task.model_bytes),
                     size(task.residual_bytes), task.name});
   }
   print_table(out, rows, 4);
+}
+
+void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {
+  print_tasks(out, report.tasks);
   const bool smaller = report.bytes_out <= report.bytes_in;
   out << fmt::format("{}{} -> {}, {} of it residuals; {} {}\n", dry_run ? "would be " : "",
                      format_bytes(report.bytes_in), format_bytes(report.bytes_out),

@@ -7,12 +7,17 @@
 #include <vector>
 
 #include "wshare/bundled_model.h"
+#include "wshare/extract_lora.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
 
 namespace wshare {
 
 struct AppendOptions {
+  // A model of the bundle: what is appended becomes tasks over it, as extract_lora() makes them.
+  // Empty: the one base of the bundle's tasks, if there are any.
+  std::string base;
+  bool as_models = false;     // make no tasks
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models
   bool dry_run = false;       // find out everything, write nothing
   unsigned threads = 0;       // 0: all cores
@@ -22,23 +27,29 @@ struct AppendOptions {
 };
 
 struct AppendReport {
-  std::vector<DedupedModel> models;  // the new ones; shared_bytes: also what the bundle had before
-  uint64_t bytes_in = 0;             // of the new models, every file once
-  uint64_t bytes_before = 0;         // of all files of the bundle
+  // The new ones that are no tasks; shared_bytes: also what the bundle had before.
+  std::vector<DedupedModel> models;
+  std::string base;                   // of `tasks`; empty: nothing was to be a task
+  std::vector<ExtractedTask> tasks;   // the new ones
+  std::vector<std::string> no_tasks;  // why `models` are none, in words
+  bool new_base = false;              // the base was written anew, with more branches
+  uint64_t bytes_in = 0;              // of the new models, every file once
+  uint64_t bytes_before = 0;          // of all files of the bundle
   uint64_t bytes_out = 0;
   uint64_t tensors = 0;  // of the new models, in blobs
   uint64_t distinct_tensors = 0;
   std::vector<InlineTensor> left_inline;
-  std::vector<std::string> tasks;  // that the bundle has; the new models are no tasks
 };
 
 // Adds `inputs` to the bundle in the folder `bundle` and returns what it did.
 //
 // Tensors that the bundle has stay where they are; others go to new blobs; no file that is there is
-// changed but manifest.json, which is replaced in one step. Sessions over the bundle go on. Throws
-// Error(kInvalid) if the bundle has a model or task of that name, an input is malformed or the
-// bundle is damaged; Error(kIo) if the bundle is none, holds an input, cannot be written to or is
-// being changed by another process for longer than `wait`. The bundle is then as it was.
+// changed but manifest.json, which is replaced in one step. Sessions over the bundle go on. A
+// bundle with tasks gets tasks, of all inputs that are variants of their base. Throws
+// Error(kInvalid) if the bundle has a model or task of that name, its tasks have several bases, an
+// input is malformed or the bundle is damaged; Error(kIo) if the bundle is none, holds an input,
+// cannot be written to or is being changed by another process for longer than `wait`. The bundle is
+// then as it was.
 AppendReport append(const std::filesystem::path& bundle, const std::vector<ModelInput>& inputs,
                     const AppendOptions& options);
 

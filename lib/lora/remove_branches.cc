@@ -1,0 +1,135 @@
+#include "lora/remove_branches.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+// What depends on A or B is a branch, up to the Add that joins it to the layer:
+//
+//   y_before_lora ─┬─ Add ─ y          the layer's output becomes y again
+//   ... MatMul(B) ─┘
+
+namespace wshare {
+namespace {
+
+bool names_any(const onnx::NodeProto& node, const std::set<std::string>& names) {
+  return std::any_of(node.input().begin(), node.input().end(),
+                     [&](const std::string& input) { return names.count(input) != 0; });
+}
+
+// How many operands of nodes and outputs of graphs are each value, in all scopes.
+void count_uses(const onnx::GraphProto& graph, std::map<std::string, int>& uses) {
+  for (const onnx::ValueInfoProto& output : graph.output()) ++uses[output.name()];
+  for (const onnx::NodeProto& node : graph.node()) {
+    for (const std::string& input : node.input()) ++uses[input];
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_g()) count_uses(attribute.g(), uses);
+      for (const onnx::GraphProto& each : attribute.graphs()) count_uses(each, uses);
+    }
+  }
+}
+
+class Remover {
+ public:
+  Remover(onnx::ModelProto& model, const std::set<std::string>& factors) : branch_(factors) {
+    count_uses(model.graph(), uses_);
+  }
+
+  void remove_from(onnx::GraphProto& graph) {
+    std::set<const onnx::NodeProto*> gone;
+    std::set<std::string> lost;                 // what nodes that go have read
+    std::map<std::string, std::string> sum_of;  // by the layer's output
+    const auto drop = [&](const onnx::NodeProto& node) {
+      gone.insert(&node);
+      lost.insert(node.input().begin(), node.input().end());
+      for (const std::string& input : node.input()) --uses_[input];
+    };
+    for (onnx::NodeProto& node : *graph.mutable_node()) {
+      for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+        if (attribute.has_g()) remove_from(*attribute.mutable_g());
+        for (onnx::GraphProto& each : *attribute.mutable_graphs()) remove_from(each);
+      }
+      if (!names_any(node, branch_)) continue;
+      drop(node);
+      const std::string* layer = joined_layer(node);
+      if (layer != nullptr) {
+        sum_of[*layer] = node.output(0);
+      } else {
+        branch_.insert(node.output().begin(), node.output().end());
+      }
+    }
+    // What only branches read goes with them.
+    for (int i = graph.node_size() - 1; i >= 0; --i) {
+      const onnx::NodeProto& node = graph.node(i);
+      const auto is_kept = [&](const std::string& output) {
+        return is_read(output) || sum_of.count(output) != 0 || lost.count(output) == 0;
+      };
+      if (gone.count(&node) == 0 && node.output_size() > 0 &&
+          std::none_of(node.output().begin(), node.output().end(), is_kept)) {
+        drop(node);
+      }
+    }
+    take_out(graph, gone);
+    for (onnx::NodeProto& node : *graph.mutable_node()) {
+      for (std::string& output : *node.mutable_output()) {
+        if (const auto sum = sum_of.find(output); sum != sum_of.end()) output = sum->second;
+      }
+    }
+  }
+
+  // True if what is left reads the value `name`.
+  bool is_read(const std::string& name) const {
+    const auto found = uses_.find(name);
+    return found != uses_.end() && found->second > 0;
+  }
+
+ private:
+  // The operand of an Add that no branch gives, where the other one is a branch; else null.
+  const std::string* joined_layer(const onnx::NodeProto& node) const {
+    if (node.op_type() != "Add" || node.input_size() != 2 || node.output_size() != 1) return {};
+    const bool first = branch_.count(node.input(0)) != 0,
+               second = branch_.count(node.input(1)) != 0;
+    if (first == second) return nullptr;
+    return &node.input(first ? 1 : 0);
+  }
+
+  static void take_out(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
+    int kept = 0;
+    for (int i = 0; i < graph.node_size(); ++i) {
+      if (gone.count(&graph.node(i)) != 0) continue;
+      if (kept != i) graph.mutable_node()->SwapElements(kept, i);
+      ++kept;
+    }
+    graph.mutable_node()->DeleteSubrange(kept, graph.node_size() - kept);
+  }
+
+  std::set<std::string> branch_;  // A, B and what depends on them
+  std::map<std::string, int> uses_;
+};
+
+template <typename Messages, typename Gone>
+void erase_named(Messages& messages, const Gone& gone) {
+  const auto kept = std::remove_if(messages.begin(), messages.end(),
+                                   [&](const auto& message) { return gone(message.name()); });
+  messages.erase(kept, messages.end());
+}
+
+}  // namespace
+
+void remove_branches(onnx::ModelProto& model, const std::set<std::string>& factors,
+                     const std::set<std::string>& defaults) {
+  onnx::GraphProto& graph = *model.mutable_graph();
+  Remover remover(model, factors);
+  remover.remove_from(graph);
+  const auto is_free = [&](const std::string& name) {
+    return factors.count(name) != 0 && !remover.is_read(name);
+  };
+  erase_named(*graph.mutable_initializer(), is_free);
+  erase_named(*graph.mutable_input(),
+              [&](const std::string& name) { return is_free(name) || defaults.count(name) != 0; });
+}
+
+}  // namespace wshare
