@@ -62,7 +62,7 @@ heading "3. Encoder, decoder and decoder-with-past of one T5 (tied embeddings)"
 show $wshare inspect testdata/t5-seq2seq --top 3
 show $wshare dedupe testdata/t5-seq2seq -o $out/seq2seq --force
 show $wshare verify $out/seq2seq
-echo; echo "These models are small enough to commit: what a session itself needs outweighs their weights. Part 5 has larger ones."
+echo; echo "These models are small enough to commit: what a session itself needs outweighs their weights. Part 6 has larger ones."
 show $wshare run $out/seq2seq --sessions 8 --baseline
 
 heading "4. A T5 and three LoRA tasks on it, each exported as a model of its own"
@@ -70,7 +70,19 @@ show $wshare dedupe testdata/t5-lora -o $out/lora --force
 show $wshare verify $out/lora
 show $wshare run $out/lora --sessions 8 --baseline
 
-heading "5. Eight larger fine-tunes (made here, seeded), where the memory shows"
+heading "5. The same tasks as one base, one small adapter each, and one session"
+tasks=testdata/t5-lora
+show $wshare extract-lora --base $tasks/base.onnx $tasks/summarize.onnx $tasks/translate.onnx -o $out/tasks --force
+show $wshare append $out/tasks $tasks/classify.onnx
+show $wshare verify $out/tasks
+show $wshare run $out/tasks --task summarize --task translate --task classify \
+  --against summarize=$tasks/summarize.onnx --against translate=$tasks/translate.onnx \
+  --against classify=$tasks/classify.onnx
+rm -rf "$out/tasks-back"
+show $wshare restore $out/tasks -o $out/tasks-back
+show cmp $out/tasks-back/classify.onnx $tasks/classify.onnx
+
+heading "6. Eight larger fine-tunes (made here, seeded), where the memory shows"
 rm -rf "$out/finetunes" "$out/finetunes-bundle"
 show build/bin/wshare-bench generate finetunes $out/finetunes --models 8 --mib 100
 show $wshare dedupe $out/finetunes -o $out/finetunes-bundle --force
@@ -79,7 +91,7 @@ show $wshare run $out/finetunes-bundle --sessions 1 --baseline
 
 heading "Done in $((SECONDS - started)) s"
 cat <<END
-Bundles: $out/seq2seq, $out/lora, $out/finetunes-bundle
+Bundles: $out/seq2seq, $out/lora, $out/tasks, $out/finetunes-bundle
 Any ONNX Runtime opens the models in them as they are. Try your own:
   $wshare dedupe MODEL.onnx... -o BUNDLE
   $wshare run BUNDLE --sessions 8 --baseline

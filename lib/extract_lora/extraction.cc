@@ -163,7 +163,16 @@ std::vector<PeftTask> Extraction::peft_tasks() const {
 }
 
 ExtractReport Extraction::report(const BundleFiles& files) const {
-  return make_report(draft_, tasks_, files, bytes_in_, options_.min_bytes);
+  ExtractReport report = make_report(draft_, tasks_, files, bytes_in_, options_.min_bytes);
+  const bool half = std::any_of(weights_.begin(), weights_.end(), [&](int32_t weight) {
+    return sites_.sites.at(weight).dtype == kFloat16;
+  });
+  if (half) {
+    report.base_note =
+        "adapters are added in float16: ONNX Runtime before 1.32 may round the base's outputs at "
+        "other places than without them; 'wshare run --against' shows by how much";
+  }
+  return report;
 }
 
 }  // namespace wshare

@@ -189,6 +189,23 @@ TEST_F(ExtractOption, SaysWhichTasksAreTheSame) {
   expect_whole({"base.onnx", "task.onnx", "again.onnx", "equal.onnx"});
 }
 
+TEST_F(ExtractOption, RankAboveTheLargestIsAUsageError) {
+  add_merged({"0.q"}, 3);
+  expect_refused({"extract-lora", "--base", path("in/base.onnx"), path("in/task.onnx"), "-o",
+                  path("bundle"), "--rank", "9", "--max-rank", "8"},
+                 2, {"--rank: 9 is above --max-rank, 8"});
+}
+
+TEST_F(ExtractOption, SaysThatAFloat16BaseMayLoseBits) {
+  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  for (const auto& [base, task] : {std::pair("base-half.onnx", "classify-half.onnx"),
+                                   std::pair("base.onnx", "translate.onnx")}) {
+    const json report = run_json({"extract-lora", "--base", (family / base).string(),
+                                  (family / task).string(), "-o", path("bundle"), "--force"});
+    EXPECT_EQ(report.at("base_note").is_null(), std::string(base) == "base.onnx") << base;
+  }
+}
+
 TEST_F(ExtractOption, SkipsTheBaseAmongTheTasks) {
   add_merged({"0.q"}, 3);
   const json report =

@@ -113,6 +113,11 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     check_peft_options(*arguments);
+    const int64_t most = arguments->options.max_rank;
+    if (arguments->rank != "auto" && std::stoll(arguments->rank) > most) {
+      throw CLI::ValidationError("--rank: " + arguments->rank + " is above --max-rank, " +
+                                 std::to_string(most));
+    }
     action = [=, &context] { return run(*arguments, context); };
   });
 }

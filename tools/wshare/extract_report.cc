@@ -113,6 +113,7 @@ ordered_json to_json(const ExtractReport& report, const std::string& bundle, dou
   ordered_json json{{"schema", "wshare.extract-lora/1"}, {"bundle", bundle}, {"base", report.base}};
   json["tasks"] = to_json(report.tasks);
   json["base_bytes"] = report.base_bytes;
+  json["base_note"] = report.base_note.empty() ? ordered_json() : ordered_json(report.base_note);
   json["bytes_in"] = report.bytes_in;
   json["bytes_out"] = report.bytes_out;
   json["residual_bytes"] = report.residual_bytes;
@@ -142,6 +143,9 @@ void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
 
 void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {
   print_tasks(out, report.tasks);
+  if (!report.base_note.empty()) {
+    out << fmt::format("the base {}: {}\n", in_quotes(report.base), report.base_note);
+  }
   const bool smaller = report.bytes_out <= report.bytes_in;
   out << fmt::format("{}{} -> {}, {} of it residuals; {} {}\n", dry_run ? "would be " : "",
                      format_bytes(report.bytes_in), format_bytes(report.bytes_out),

@@ -76,6 +76,8 @@ struct ExtractedTask {
 struct ExtractReport {
   std::string base;         // name of the base in the bundle
   uint64_t base_bytes = 0;  // of its file and weights in the bundle
+  // Where branches may cost the base bits: "" or what is to be known of it.
+  std::string base_note;
   std::vector<ExtractedTask> tasks;
   uint64_t bytes_in = 0;                       // of all inputs
   uint64_t bytes_out = 0, residual_bytes = 0;  // of the bundle; of its residuals in it
