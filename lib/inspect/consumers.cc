@@ -5,6 +5,8 @@
 #include <map>
 #include <unordered_map>
 
+#include "model/tensors.h"
+
 namespace wshare {
 namespace {
 
@@ -12,7 +14,7 @@ namespace {
 // from the inner scope outwards, since branches may use one name for different tensors.
 class Walk {
  public:
-  std::unordered_map<const onnx::TensorProto*, std::string> op_of;
+  std::unordered_map<const onnx::TensorProto*, TensorReaders> readers;
 
   void graph(const onnx::GraphProto& graph) {
     Names& names = scopes_.emplace_back();
@@ -24,12 +26,14 @@ class Walk {
       add_sparse(tensor.values().name(), tensor);
     }
     for (const onnx::NodeProto& node : graph.node()) this->node(node);
+    for (const onnx::ValueInfoProto& output : graph.output()) read(output.name(), "");
     scopes_.pop_back();
   }
 
   void function(const onnx::FunctionProto& function) {
     scopes_.emplace_back();
     for (const onnx::NodeProto& node : function.node()) this->node(node);
+    for (const std::string& output : function.output()) read(output, "");
     scopes_.pop_back();
   }
 
@@ -57,10 +61,16 @@ class Walk {
   }
 
   void hold(const onnx::AttributeProto& attribute, const std::string& op) {
-    if (attribute.has_t()) op_of.emplace(&attribute.t(), op);
-    for (const onnx::TensorProto& tensor : attribute.tensors()) op_of.emplace(&tensor, op);
+    if (attribute.has_t()) add(attribute.t(), op);
+    for (const onnx::TensorProto& tensor : attribute.tensors()) add(tensor, op);
     if (attribute.has_g()) graph(attribute.g());
     for (const onnx::GraphProto& each : attribute.graphs()) graph(each);
+  }
+
+  void add(const onnx::TensorProto& tensor, const std::string& op) {
+    TensorReaders& of_tensor = readers[&tensor];
+    if (of_tensor.first_op.empty()) of_tensor.first_op = op;
+    of_tensor.is_used = true;
   }
 
   void read(const std::string& name, const std::string& op) {
@@ -68,7 +78,7 @@ class Walk {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
       const auto found = scope->find(name);
       if (found == scope->end()) continue;
-      for (const onnx::TensorProto* tensor : found->second) op_of.emplace(tensor, op);
+      for (const onnx::TensorProto* tensor : found->second) add(*tensor, op);
       return;
     }
   }
@@ -78,22 +88,18 @@ class Walk {
 
 }  // namespace
 
-std::vector<std::string> first_consumers(const ScannedModel& model) {
-  Skeleton skeleton = model.file.skeleton();
-  onnx::ModelProto& proto = skeleton.model();
+std::vector<TensorReaders> find_readers(onnx::ModelProto& model) {
   Walk walk;
-  walk.graph(proto.graph());
-  for (const onnx::FunctionProto& function : proto.functions()) walk.function(function);
-  for (const onnx::TrainingInfoProto& training : proto.training_info()) {
+  walk.graph(model.graph());
+  for (const onnx::FunctionProto& function : model.functions()) walk.function(function);
+  for (const onnx::TrainingInfoProto& training : model.training_info()) {
     walk.graph(training.initialization());
     walk.graph(training.algorithm());
   }
-  std::vector<std::string> ops;
-  visit_tensors(proto, [&](const TensorSite& site) {
-    const auto found = walk.op_of.find(site.tensor);
-    ops.push_back(found == walk.op_of.end() ? "" : found->second);
-  });
-  return ops;
+  std::vector<TensorReaders> readers;
+  visit_tensors(model,
+                [&](const TensorSite& site) { readers.push_back(walk.readers[site.tensor]); });
+  return readers;
 }
 
 }  // namespace wshare

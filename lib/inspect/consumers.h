@@ -3,12 +3,20 @@
 #include <string>
 #include <vector>
 
-#include "model/tensors.h"
+namespace onnx {
+class ModelProto;
+}
 
 namespace wshare {
 
-// Returns for each of model.tensors the operator of the first node that reads it, also from a
-// subgraph, or that holds it as an attribute; "" where there is none.
-std::vector<std::string> first_consumers(const ScannedModel& model);
+// Who reads a tensor.
+struct TensorReaders {
+  std::string first_op;  // operator of the first node that reads it, or holds it as an attribute
+  bool is_used = false;  // by a node, or as an output of a graph
+};
+
+// Returns the readers of each tensor of `model`, in the order of visit_tensors(). Reading nodes may
+// lie in subgraphs.
+std::vector<TensorReaders> find_readers(onnx::ModelProto& model);
 
 }  // namespace wshare

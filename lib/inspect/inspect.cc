@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "bundle/draft.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
-#include "inspect/consumers.h"
+#include "inspect/findings.h"
 #include "inspect/inspect_bundle.h"
+#include "inspect/structure.h"
 #include "inspect/summary.h"
 #include "inspect/twins.h"
 #include "util/parallel.h"
+#include "util/text.h"
+#include "wshare/error.h"
 #include "wshare/models.h"
 
 namespace fs = std::filesystem;
@@ -19,32 +23,15 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-std::string home_of(const TensorRef& tensor) {
-  if (tensor.external_file >= 0) return "external";
-  if (tensor.home == Home::kInitializer && !tensor.scope.empty()) return "subgraph";
-  return text_of(tensor.home);
-}
-
-ModelRows rows_of(const Draft& draft, size_t m, uint64_t bytes) {
-  const ScannedModel& model = draft.models[m];
-  ModelRows rows{draft.inputs[m].name, draft.inputs[m].path.string(), bytes, {}, {}};
-  for (const ExternalFile& external : model.external) {
-    rows.external.push_back({external.location, external.file.bytes().size()});
+// Returns the structure's rows of model `m`, with what the draft knows of each tensor.
+ModelRows rows_of(const Draft& draft, size_t m, ModelRows rows) {
+  if (rows.tensors.size() != draft.models[m].tensors.size()) {
+    throw Error(ErrorCode::kIo, in_quotes(rows.path) + ": changed while it was read");
   }
-  const std::vector<std::string> ops = first_consumers(model);
-  for (size_t t = 0; t < model.tensors.size(); ++t) {
-    const TensorRef& tensor = model.tensors[t];
+  for (size_t t = 0; t < rows.tensors.size(); ++t) {
     const PlanTensor& planned = draft.planned[m].tensors[t];
-    const std::optional<Dtype> dtype = find_dtype(tensor.dtype);
-    TensorRow& row = rows.tensors.emplace_back();
-    row.tensor = {tensor.scope,
-                  tensor.name,
-                  dtype ? std::string(dtype->name) : "dtype " + std::to_string(tensor.dtype),
-                  tensor.shape,
-                  tensor.bytes.size(),
-                  home_of(tensor),
-                  ops[t],
-                  {}};
+    TensorRow& row = rows.tensors[t];
+    row.tensor.bytes = planned.size;
     row.reason = planned.reason;
     row.extent = draft.plan.extents[m][t];
     if (row.extent) row.hash = draft.contents.contents[planned.content].hash;
@@ -109,19 +96,75 @@ void add_twins(const Draft& draft, unsigned threads, Inspection& inspection) {
       [](const TransposedTwin& a, const TransposedTwin& b) { return a.bytes > b.bytes; });
 }
 
-Inspection inspect_models(std::vector<ModelInput> inputs, const InspectOptions& options) {
+std::vector<ModelStructure> read_structures(const std::vector<ModelInput>& inputs,
+                                            unsigned threads) {
+  std::vector<ModelStructure> structures(inputs.size());
+  parallel_for(inputs.size(), threads,
+               [&](size_t i) { structures[i] = read_structure(inputs[i]); });
+  return structures;
+}
+
+// Returns the bytes of all files, an external file that several models use once.
+uint64_t bytes_of_files(const std::vector<ModelStructure>& structures) {
+  uint64_t bytes = 0;
+  std::set<FileId> seen;
+  for (const ModelStructure& structure : structures) {
+    bytes += structure.rows.bytes;
+    for (size_t e = 0; e < structure.external.size(); ++e) {
+      const std::optional<FileId>& id = structure.external[e].id;
+      if (id && !seen.insert(*id).second) bytes -= *structure.rows.external[e].bytes;
+    }
+  }
+  return bytes;
+}
+
+bool is_complete(const ModelStructure& structure) {
+  return std::all_of(structure.rows.external.begin(), structure.rows.external.end(),
+                     [](const InspectedFile& file) { return file.complete(); });
+}
+
+Inspection inspect_structures(const std::vector<ModelStructure>& structures,
+                              const InspectOptions& options) {
+  std::vector<ModelRows> rows;
+  for (const ModelStructure& structure : structures) rows.push_back(structure.rows);
+  Inspection inspection = summarise(rows, options);
+  inspection.compared = false;
+  inspection.matrix.clear();
+  return inspection;
+}
+
+Inspection inspect_weights(std::vector<ModelInput> inputs,
+                           const std::vector<ModelStructure>& structures,
+                           const InspectOptions& options, Findings& findings) {
   const unsigned threads = thread_count(options.threads);
   const Draft draft =
       make_draft(std::move(inputs), {options.min_bytes, options.threads, options.progress});
-  const InputBytes bytes = input_bytes(draft.models);
-  std::vector<ModelRows> rows(draft.models.size());
-  parallel_for(rows.size(), threads,
-               [&](size_t m) { rows[m] = rows_of(draft, m, bytes.of_model[m]); });
+  std::vector<ModelRows> rows;
+  for (size_t m = 0; m < draft.models.size(); ++m) {
+    rows.push_back(rows_of(draft, m, structures[m].rows));
+  }
   Inspection inspection = summarise(rows, options);
-  inspection.input_bytes = bytes.total;
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
+  find_in_weights(draft, threads, findings);
+  for (const TransposedTwin& twin : inspection.twins) {
+    findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});
+  }
   inspection.predicted_bundle_bytes = measure_bundle(draft, options.threads).bytes;
+  return inspection;
+}
+
+Inspection inspect_models(std::vector<ModelInput> inputs, const InspectOptions& options) {
+  const std::vector<ModelStructure> structures =
+      read_structures(inputs, thread_count(options.threads));
+  const bool complete = std::all_of(structures.begin(), structures.end(), is_complete);
+  Findings findings;
+  find_in_structure(structures, findings);
+  Inspection inspection = options.hash && complete
+                              ? inspect_weights(std::move(inputs), structures, options, findings)
+                              : inspect_structures(structures, options);
+  inspection.input_bytes = bytes_of_files(structures);
+  inspection.findings = findings.take();
   return inspection;
 }
 

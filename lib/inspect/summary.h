@@ -21,7 +21,7 @@ struct TensorRow {
 struct ModelRows {
   std::string name, path;
   uint64_t bytes = 0;
-  std::vector<FileBytes> external;
+  std::vector<InspectedFile> external;
   std::vector<TensorRow> tensors;
 };
 

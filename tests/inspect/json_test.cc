@@ -32,6 +32,11 @@ TEST_F(InspectJson, IsTheJsonOfTheSchema) {
   EXPECT_EQ(models.at("transposed").size(), 1u);
   EXPECT_EQ(models.at("models")[2].at("external")[0].at("file"), "e.bin");
   EXPECT_FALSE(models.contains("bundle"));
+  EXPECT_EQ(models.at("findings")[0].at("id"), "WS011");
+  const json structure = object({"in"}, {"--no-hash"});
+  EXPECT_EQ(schema.problems(structure), Arguments{});
+  EXPECT_EQ(structure.at("distinct_bytes"), nullptr);
+  EXPECT_EQ(structure.at("predicted_bundle_bytes"), nullptr);
   const json bundle = object({"bundle"});
   EXPECT_EQ(schema.problems(bundle), Arguments{});
   EXPECT_EQ(bundle.at("bundle"), (temp_ / "bundle").string());

@@ -42,6 +42,14 @@ how much of each model's tensors model 1, 2, ... has too
 2.3 KiB  encoder: embed  decoder: head
 2.3 KiB less if one of each two were stored
 
+   costs  places  finding, and its largest place
+ 1.0 KiB       1  WS010 stored more than once in one model
+                    decoder: head2 (2 times)
+ 2.3 KiB       1  WS011 transpose of another weight
+                    encoder: embed (of head)
+64.0 KiB       1  WS020 stored in several models
+                    decoder: a_long_name_of_a_t...te_it.weight (also in encoder)
+
 tensors: 134.7 KiB, 69.7 KiB distinct
 )" + end);
 }
@@ -87,6 +95,12 @@ bytes  tensors  stays in the model, why
 1.0 KiB  1.0 KiB     2  v       solo (2)
 
 no matrix of at least 1024 bytes is the transpose of another
+
+  costs  places  finding, and its largest place
+1.0 KiB       1  WS010 stored more than once in one model
+                   v (2 times)
+    3 B       1  WS031 read by no node
+                   unread
 
 tensors: 6.0 KiB, 5.0 KiB distinct
 )" + end);
@@ -199,8 +213,6 @@ TEST_F(InspectOutput, TakesTopAndSort) {
 TEST_F(InspectOutput, AnswersMistakesWithTheExitCodesOfTheContract) {
   add("a.onnx", {raw("w", noise(5000, 1))});
   test::write_file(temp_ / "no.onnx", "no model");
-  test::write_file(temp_ / "lost.onnx",
-                   test::bytes_of({test::external("w", 5000, {{"location", "lost.bin"}})}));
   test::write_file(temp_ / "web/manifest.json", "{\"name\": \"my app\"}");
   test::write_file(temp_ / "newer/manifest.json", R"({"format": "wshare-bundle", "version": 9})");
   test::fs::create_directories(temp_ / "empty");
@@ -217,7 +229,7 @@ TEST_F(InspectOutput, AnswersMistakesWithTheExitCodesOfTheContract) {
         Case{"negative size", {"in"}, {"--min-bytes", "-1"}, 2, "--min-bytes"},
         Case{"unknown option", {"in"}, {"--output", "x"}, 2, "--output"},
         Case{"missing file", {"none.onnx"}, {}, 3, "none.onnx"},
-        Case{"missing external file", {"lost.onnx"}, {}, 3, "lost.bin"},
+        Case{"unknown finding", {"in"}, {"--fail-on", "WS001,WS999"}, 2, "WS999"},
         Case{"no model", {"no.onnx"}, {}, 4, "no.onnx"},
         Case{"folder without models", {"empty"}, {}, 4, "empty"},
         Case{"a manifest of something else", {"web"}, {}, 4, "web/manifest.json"},
@@ -234,10 +246,57 @@ TEST_F(InspectOutput, AnswersMistakesWithTheExitCodesOfTheContract) {
   EXPECT_EQ(test::files_in(temp_.path()), before);
 }
 
+TEST_F(InspectOutput, ShowsTheStructureOnly) {
+  add("solo.onnx", {raw("v", noise(1024, 2)), test::external("w", 4096, {{"location", "w.bin"}})});
+  const std::string text = R"(  bytes  of tensors  tensors  model
+1.1 KiB     5.0 KiB        2  solo
+
+  bytes  tensors  dtype
+5.0 KiB        2  uint8
+
+  bytes  tensors  home
+4.0 KiB        1  external
+1.0 KiB        1  initializer
+
+  bytes  tensors  first read by
+5.0 KiB        2  Identity
+
+  bytes  dtype  shape  read by   largest tensors
+4.0 KiB  uint8  4096   Identity  w
+1.0 KiB  uint8  1024   Identity  v
+
+  bytes  external file
+missing  w.bin: 4.0 KiB are needed
+
+  costs  places  finding, and its largest place
+4.0 KiB       1  WS001 external data missing or cut short
+                   w.bin (no such file)
+
+tensors: 5.0 KiB; weights were not read, so nothing is known of what is equal
+)";
+  ASSERT_EQ(run({"in"}, {"--no-hash"}), 0) << err_;
+  EXPECT_EQ(out_, text);
+  ASSERT_EQ(run({"in"}), 0) << err_;  // the weights are not all there
+  EXPECT_EQ(out_, text);
+}
+
+TEST_F(InspectOutput, FailsOnForbiddenFindings) {
+  add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(5000, 1))});
+  for (const auto& [ids, code] : std::map<std::string, int>{
+           {"WS010", 1}, {"WS012,WS010", 1}, {"WS012,WS020", 0}, {"WS001", 0}}) {
+    EXPECT_EQ(run({"in"}, {"--fail-on", ids}), code) << ids;
+    EXPECT_EQ(err_, code == 1 ? "wshare: WS010: 1 place, 4.9 KiB (--fail-on)\n" : "") << ids;
+    EXPECT_NE(out_.find("WS010"), std::string::npos);
+  }
+  EXPECT_EQ(run({"in"}, {"--fail-on", "WS010", "--json"}), 1);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("findings")[0].at("id"), "WS010");
+}
+
 TEST_F(InspectOutput, HelpNamesEachOption) {
   ASSERT_EQ(run({}, {"--help"}), 0);
   EXPECT_EQ(err_, "");
-  for (const char* option : {"PATH", "--min-bytes", "--top", "--sort", "--json", "--quiet"}) {
+  for (const char* option :
+       {"PATH", "--min-bytes", "--top", "--sort", "--no-hash", "--fail-on", "--json", "--quiet"}) {
     EXPECT_NE(out_.find(option), std::string::npos) << option;
   }
 }

@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <memory>
+#include <ostream>
 
 #include "cli.h"
 #include "inspect_report.h"
+#include "util/text.h"
 #include "wshare/inspect.h"
 
 namespace wshare {
@@ -11,7 +14,30 @@ struct Arguments {
   std::vector<std::string> paths;
   InspectOptions options;
   std::string order = "bytes";
+  std::vector<std::string> fail_on;
+  bool no_hash = false;
 };
+
+std::string is_finding_id(const std::string& id) {
+  const std::span<const FindingKind> kinds = finding_kinds();
+  const bool known = std::any_of(kinds.begin(), kinds.end(),
+                                 [&](const FindingKind& kind) { return kind.id == id; });
+  return known ? "" : in_quotes(id) + ": no such finding; docs/findings.md lists them";
+}
+
+// Says which of the findings are not allowed. Returns the exit code.
+int judge(const Inspection& inspection, const std::vector<std::string>& forbidden,
+          std::ostream& err) {
+  int code = 0;
+  for (const InspectFinding& finding : inspection.findings) {
+    if (std::count(forbidden.begin(), forbidden.end(), finding.id) == 0) continue;
+    err << "wshare: " << finding.id << ": " << finding.places.size()
+        << (finding.places.size() == 1 ? " place, " : " places, ") << format_bytes(finding.bytes)
+        << " (--fail-on)\n";
+    code = 1;
+  }
+  return code;
+}
 
 }  // namespace
 
@@ -29,9 +55,17 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
   app.add_option("--sort", arguments->order, "Order of models and of their largest tensors")
       ->check(CLI::IsMember({"bytes", "name"}))
       ->capture_default_str();
+  app.add_flag(
+      "--no-hash", arguments->no_hash,
+      "Look at the structure only, read no weights: instant, but equal tensors stay unknown");
+  app.add_option("--fail-on", arguments->fail_on,
+                 "Exit with 1 if there are findings with these ids, such as WS012,WS020")
+      ->delimiter(',')
+      ->check(is_finding_id);
   app.callback([=, &context, &action] {
     action = [=, &context] {
       arguments->options.threads = context.threads;
+      arguments->options.hash = !arguments->no_hash;
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       if (context.json) {
         print_json(context.out, to_json(inspection));
@@ -40,7 +74,7 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
         print_inspection(context.out, inspection,
                          {arguments->options.top, arguments->options.min_bytes, order});
       }
-      return 0;
+      return judge(inspection, arguments->fail_on, context.err);
     };
   });
 }

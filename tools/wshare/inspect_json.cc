@@ -43,8 +43,11 @@ Json model_json(const InspectedModel& model) {
   for (const InspectedTensor& tensor : model.largest)
     json["largest"].push_back(tensor_json(tensor));
   json["external"] = Json::array();
-  for (const FileBytes& file : model.external) {
-    json["external"].push_back({{"file", file.file}, {"bytes", file.bytes}});
+  for (const InspectedFile& file : model.external) {
+    json["external"].push_back({{"file", file.file},
+                                {"bytes", file.bytes ? Json(*file.bytes) : Json()},
+                                {"needed", file.needed},
+                                {"complete", file.complete()}});
   }
   return json;
 }
@@ -52,6 +55,19 @@ Json model_json(const InspectedModel& model) {
 Json duplicate_json(const Duplicate& duplicate) {
   Json json = {{"hash", duplicate.hash}, {"bytes", duplicate.bytes}, {"uses", Json::array()}};
   for (const TensorUse& use : duplicate.uses) json["uses"].push_back(use_json(use));
+  return json;
+}
+
+Json finding_json(const InspectFinding& finding) {
+  Json json = {{"id", finding.id}, {"bytes", finding.bytes}, {"places", Json::array()}};
+  for (const FindingPlace& place : finding.places) {
+    json["places"].push_back({{"model", place.use.model},
+                              {"scope", place.use.scope},
+                              {"tensor", place.use.tensor},
+                              {"file", place.file},
+                              {"bytes", place.bytes},
+                              {"note", place.note}});
+  }
   return json;
 }
 
@@ -66,11 +82,14 @@ Json to_json(const Inspection& inspection) {
   for (const InspectedModel& model : inspection.models) json["models"].push_back(model_json(model));
   json["input_bytes"] = inspection.input_bytes;
   json["total_bytes"] = inspection.total_bytes;
-  json["distinct_bytes"] = inspection.distinct_bytes;
-  json["shared_bytes"] = inspection.shared_bytes;
+  const auto if_compared = [&](uint64_t bytes) {
+    return inspection.compared ? Json(bytes) : Json();
+  };
+  json["distinct_bytes"] = if_compared(inspection.distinct_bytes);
+  json["shared_bytes"] = if_compared(inspection.shared_bytes);
   json["transposed_bytes"] =
       inspection.transposed_bytes ? Json(*inspection.transposed_bytes) : Json();
-  json["predicted_bundle_bytes"] = inspection.predicted_bundle_bytes;
+  json["predicted_bundle_bytes"] = if_compared(inspection.predicted_bundle_bytes);
   json["duplicates"] = Json::array();
   for (const Duplicate& duplicate : inspection.duplicates) {
     json["duplicates"].push_back(duplicate_json(duplicate));
@@ -82,6 +101,10 @@ Json to_json(const Inspection& inspection) {
                                   {"transpose_of", use_json(twin.transpose_of)}});
   }
   json["matrix"] = inspection.matrix;
+  json["findings"] = Json::array();
+  for (const InspectFinding& finding : inspection.findings) {
+    json["findings"].push_back(finding_json(finding));
+  }
   if (!is_bundle) return json;
   json["blobs"] = Json::array();
   for (const InspectedBlob& blob : inspection.blobs) {

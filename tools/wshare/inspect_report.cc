@@ -6,60 +6,14 @@
 #include <algorithm>
 #include <ostream>
 
-#include "cli.h"
+#include "inspect_parts.h"
+#include "inspect_rows.h"
 #include "util/text.h"
 
 namespace wshare {
 namespace {
 
-constexpr size_t kLineWidth = 80;
 constexpr size_t kMatrixModels = 9;  // of "100%" each, beside a name
-
-using Rows = std::vector<std::vector<std::string>>;
-
-// Where the characters of `text` begin, in order; then its end.
-std::vector<size_t> character_starts(const std::string& text) {
-  std::vector<size_t> starts;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if ((text[i] & 0xc0) != 0x80) starts.push_back(i);
-  }
-  starts.push_back(text.size());
-  return starts;
-}
-
-// Returns `text` in at most `width` columns, cut in the middle, since names differ at their ends.
-std::string fit(const std::string& text, size_t width) {
-  const std::vector<size_t> starts = character_starts(text);
-  const size_t length = starts.size() - 1;
-  if (length <= width) return text;
-  const size_t front = (width - 3) / 2;
-  const size_t back = width - 3 - front;
-  return text.substr(0, starts[front]) + "..." + text.substr(starts[length - back]);
-}
-
-// Prints rows whose last column takes what the others leave of the line.
-void print_rows(std::ostream& out, Rows rows, size_t numbers) {
-  std::vector<size_t> widths(rows[0].size(), 0);
-  for (const std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      widths[i] = std::max(widths[i], character_starts(row[i]).size() - 1);
-    }
-  }
-  size_t left = kLineWidth;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) left -= widths[i] + 2;
-  for (std::vector<std::string>& row : rows) row.back() = fit(row.back(), left);
-  print_table(out, rows, numbers);
-}
-
-void print_more(std::ostream& out, size_t count, uint64_t shown) {
-  if (count > shown) out << fmt::format("... and {} more (--top)\n", count - shown);
-}
-
-std::string name_of(const std::string& scope, const std::string& tensor) {
-  return scope.empty() ? tensor : scope + "/" + tensor;
-}
-
-std::string name_of(const TensorUse& use) { return name_of(use.scope, use.tensor); }
 
 // "a, b (2)": the models of `uses`, with the number of uses where it is not one.
 std::string models_of(const std::vector<TensorUse>& uses) {
@@ -76,101 +30,24 @@ std::string models_of(const std::vector<TensorUse>& uses) {
   return text;
 }
 
-// Returns pointers to `items`, the largest first or by name.
-template <typename Item, typename Name>
-std::vector<const Item*> in_order(const std::vector<Item>& items, RowOrder order, Name name) {
-  std::vector<const Item*> sorted;
-  for (const Item& item : items) sorted.push_back(&item);
-  std::stable_sort(sorted.begin(), sorted.end(), [&](const Item* a, const Item* b) {
-    return order == RowOrder::kName ? name(*a) < name(*b) : a->bytes > b->bytes;
-  });
-  return sorted;
-}
-
-void print_counts(std::ostream& out, const std::vector<TensorCount>& counts, const char* heading,
-                  const char* empty_name, const InspectView& view) {
-  if (counts.empty()) return;
-  Rows rows = {{"bytes", "tensors", heading}};
-  for (const TensorCount& count : counts) {
-    if (rows.size() > view.top) break;
-    rows.push_back({format_bytes(count.bytes), std::to_string(count.tensors),
-                    count.what.empty() ? empty_name : count.what});
-  }
-  out << '\n';
-  print_rows(out, rows, 2);
-  print_more(out, counts.size(), view.top);
-}
-
-void print_largest(std::ostream& out, const InspectedModel& model, const InspectView& view) {
-  if (model.largest.empty()) return;
-  Rows rows = {{"bytes", "dtype", "shape", "read by", "largest tensors"}};
-  for (const InspectedTensor* tensor :
-       in_order(model.largest, view.order, [](const auto& each) { return each.tensor; })) {
-    rows.push_back({format_bytes(tensor->bytes), tensor->dtype,
-                    fit(fmt::format("{}", fmt::join(tensor->shape, "x")), 16),
-                    fit(tensor->op.empty() ? "-" : tensor->op, 16),
-                    name_of(tensor->scope, tensor->tensor)});
-  }
-  out << '\n';
-  print_rows(out, rows, 1);
-}
-
-void print_external(std::ostream& out, const InspectedModel& model) {
-  if (model.external.empty()) return;
-  Rows rows = {{"bytes", "external file"}};
-  for (const FileBytes& file : model.external) {
-    rows.push_back({format_bytes(file.bytes), file.file});
-  }
-  out << '\n';
-  print_rows(out, rows, 1);
-}
-
-// The parts of one model; how it shares with others is told for all models together.
-void print_parts(std::ostream& out, const InspectedModel& model, const InspectView& view) {
-  print_counts(out, model.by_dtype, "dtype", "", view);
-  print_counts(out, model.by_home, "home", "", view);
-  print_counts(out, model.by_op, "first read by", "no node", view);
-  if (model.by_scope.size() > 1) print_counts(out, model.by_scope, "scope", "main graph", view);
-  print_counts(out, model.left_inline, "stays in the model, why", "", view);
-  print_largest(out, model, view);
-  print_external(out, model);
-}
-
 void print_models(std::ostream& out, const Inspection& inspection, const InspectView& view) {
+  const std::vector<const InspectedModel*> models =
+      in_order(inspection.models, view.order, [](const auto& each) { return each.name; });
+  if (!inspection.compared) {
+    Rows rows = {{"bytes", "of tensors", "tensors", "model"}};
+    for (const InspectedModel* model : models) {
+      rows.push_back({format_bytes(model->bytes), format_bytes(model->tensor_bytes),
+                      std::to_string(model->tensors), model->name});
+    }
+    return print_rows(out, rows, 3);
+  }
   Rows rows = {{"bytes", "own", "shared", "repeated", "tensors", "model"}};
-  for (const InspectedModel* model :
-       in_order(inspection.models, view.order, [](const auto& each) { return each.name; })) {
+  for (const InspectedModel* model : models) {
     rows.push_back({format_bytes(model->bytes), format_bytes(model->own_bytes),
                     format_bytes(model->shared_bytes), format_bytes(model->repeated_bytes),
                     std::to_string(model->tensors), model->name});
   }
   print_rows(out, rows, 5);
-}
-
-void print_blobs(std::ostream& out, const Inspection& inspection) {
-  if (inspection.blobs.empty()) return;
-  Rows rows = {{"bytes", "blob", "used by"}};
-  for (const InspectedBlob& blob : inspection.blobs) {
-    rows.push_back(
-        {format_bytes(blob.bytes), fit(blob.file, 30),
-         blob.models.empty() ? "restore" : fmt::format("{}", fmt::join(blob.models, ", "))});
-  }
-  out << '\n';
-  print_rows(out, rows, 1);
-}
-
-void print_tasks(std::ostream& out, const Inspection& inspection) {
-  if (inspection.tasks.empty()) return;
-  Rows rows = {{"adapter", "parameters", "residual", "own model", "base", "task"}};
-  for (const InspectedTask& task : inspection.tasks) {
-    const bool has_adapter = !task.adapter.empty();
-    rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
-                    has_adapter ? std::to_string(task.parameters) : "-",
-                    task.residual_bytes > 0 ? format_bytes(task.residual_bytes) : "-",
-                    task.model.empty() ? "-" : fit(task.model, 30), fit(task.base, 30), task.name});
-  }
-  out << '\n';
-  print_rows(out, rows, 3);
 }
 
 void print_duplicates(std::ostream& out, const Inspection& inspection, const InspectView& view) {
@@ -266,6 +143,12 @@ void print_total(std::ostream& out, const Inspection& inspection) {
   const uint64_t before = inspection.input_bytes;
   const uint64_t after = inspection.predicted_bundle_bytes;
   const bool is_bundle = !inspection.bundle.empty();
+  if (!inspection.compared) {
+    out << fmt::format(
+        "\ntensors: {}; weights were not read, so nothing is known of what is equal\n",
+        format_bytes(inspection.total_bytes));
+    return;
+  }
   out << fmt::format("\ntensors{}: {}, {} distinct\n", is_bundle ? " in blobs" : "",
                      format_bytes(inspection.total_bytes), format_bytes(inspection.distinct_bytes));
   out << fmt::format("{}: {} -> {}, {} {}\n", is_bundle ? "alone -> here" : "files -> a bundle",
@@ -279,11 +162,13 @@ void print_total(std::ostream& out, const Inspection& inspection) {
 void print_inspection(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   print_models(out, inspection, view);
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
-  print_blobs(out, inspection);
-  print_tasks(out, inspection);
-  print_duplicates(out, inspection, view);
-  print_matrix(out, inspection, view);
-  print_twins(out, inspection, view);
+  print_bundle_parts(out, inspection, view);
+  if (inspection.compared) {
+    print_duplicates(out, inspection, view);
+    print_matrix(out, inspection, view);
+    print_twins(out, inspection, view);
+  }
+  print_findings(out, inspection, view);
   print_total(out, inspection);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@ namespace wshare {
 struct InspectOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models, as in dedupe
   uint64_t top = 10;          // length of InspectedModel::largest
+  bool hash = true;           // false: structure only, weights are not read
+  bool contents = false;      // fill Inspection::contents
   unsigned threads = 0;       // 0: all cores
   ProgressFn progress;
 };
@@ -27,9 +30,12 @@ struct TensorCount {
   uint64_t bytes = 0;
 };
 
-struct FileBytes {
-  std::string file;
-  uint64_t bytes = 0;
+// A file of external data.
+struct InspectedFile {
+  std::string file;               // as the model calls it
+  std::optional<uint64_t> bytes;  // that it has; none: there is no such file
+  uint64_t needed = 0;            // bytes up to the end of the model's last tensor in it
+  bool complete() const { return bytes && *bytes >= needed; }
 };
 
 struct InspectedTensor {
@@ -54,7 +60,7 @@ struct InspectedModel {
   std::vector<TensorCount> by_dtype, by_home, by_op, by_scope;
   std::vector<TensorCount> left_inline;  // by reason
   std::vector<InspectedTensor> largest;
-  std::vector<FileBytes> external;
+  std::vector<InspectedFile> external;
 };
 
 // A content that several tensors have.
@@ -69,6 +75,33 @@ struct Duplicate {
 struct TransposedTwin {
   uint64_t bytes = 0;
   TensorUse tensor, transpose_of;
+};
+
+// Something odd in what was looked at; docs/findings.md explains each id.
+struct FindingKind {
+  const char* id;     // "WS012"
+  const char* title;  // a few words
+};
+std::span<const FindingKind> finding_kinds();  // by id
+
+struct FindingPlace {
+  TensorUse use;  // of the first tensor that has the bytes; no tensor: of a file or a model
+  std::string file;
+  uint64_t bytes = 0;  // what it costs
+  std::string note;
+};
+
+struct InspectFinding {
+  std::string id;
+  uint64_t bytes = 0;                // of all places
+  std::vector<FindingPlace> places;  // at least one, the largest first
+};
+
+// A content with a place of its own, for a picture of all bytes.
+struct InspectedContent {
+  InspectedTensor tensor;        // the first that has it; without also_in
+  uint64_t uses = 0;             // tensors that have it
+  std::vector<uint32_t> models;  // indices of Inspection::models, rising
 };
 
 struct InspectedBlob {
@@ -88,6 +121,9 @@ struct InspectedTask {
 };
 
 struct Inspection {
+  // False: no weights were read, as asked or since external data is incomplete, so that nothing is
+  // known of equal contents: distinct, shared and predicted bytes are 0, lists of them empty.
+  bool compared = true;
   std::string bundle;  // the folder as given, when one bundle was looked at; else empty
   std::vector<InspectedModel> models;
   // Of all files, each once; for a bundle the sum over its models, and for each task with an
@@ -100,6 +136,8 @@ struct Inspection {
   uint64_t predicted_bundle_bytes = 0;       // what dedupe would write; for a bundle what it has
   std::vector<Duplicate> duplicates;         // largest saving first
   std::vector<TransposedTwin> twins;         // largest first
+  std::vector<InspectFinding> findings;      // by id
+  std::vector<InspectedContent> contents;    // with InspectOptions::contents; largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
   std::vector<InspectedTask> tasks;          // of a bundle
   // [i][j]: bytes in blobs that models i and j both use; [i][i]: that model i uses.

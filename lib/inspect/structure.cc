@@ -1,0 +1,121 @@
+#include "inspect/structure.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+
+#include "format/dtype.h"
+#include "inspect/consumers.h"
+#include "util/paths.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+constexpr uint64_t kMostBytes = uint64_t{1} << 48;  // sums over all models stay far below 2^64
+
+std::string home_of(const TensorSite& site) {
+  if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL) return "external";
+  if (site.home == Home::kInitializer && !site.scope.empty()) return "subgraph";
+  return text_of(site.home);
+}
+
+// Returns the path of external data, or nothing if there is no such file.
+std::optional<fs::path> find_external(const fs::path& model, const std::string& location) {
+  try {
+    return resolve_external(model, location);
+  } catch (const Error& error) {  // a missing file is what is looked for here
+    if (error.code() != ErrorCode::kIo) throw;
+    return std::nullopt;
+  }
+}
+
+class StructureReader {
+ public:
+  explicit StructureReader(const ModelInput& input) : input_(input) {}
+
+  ModelStructure read() {
+    const ModelFile file = ModelFile::load(input_.path);
+    Skeleton skeleton = file.skeleton();
+    structure_.rows = {input_.name, input_.path.string(), file.file().bytes().size(), {}, {}};
+    const std::vector<TensorReaders> readers = find_readers(skeleton.model());
+    visit_tensors(skeleton.model(), [&](const TensorSite& site) {
+      try {
+        add(site, readers[structure_.homes.size()]);
+      } catch (const Error& error) {
+        throw Error(error.code(), in_quotes(input_.path.string()) + ": tensor " +
+                                      in_quotes(site.name) + ": " + error.what());
+      }
+    });
+    for (const InspectedFile& external : structure_.rows.external) {
+      structure_.rows.bytes += external.bytes.value_or(0);
+    }
+    return std::move(structure_);
+  }
+
+ private:
+  void add(const TensorSite& site, const TensorReaders& readers) {
+    const onnx::TensorProto& proto = *site.tensor;
+    const std::optional<Dtype> dtype = find_dtype(proto.data_type());
+    InspectedTensor tensor;
+    tensor.scope = site.scope;
+    tensor.tensor = site.name;
+    tensor.dtype = dtype ? std::string(dtype->name) : "dtype " + std::to_string(proto.data_type());
+    tensor.shape.assign(proto.dims().begin(), proto.dims().end());
+    if (dtype && proto.data_type() != kStringCode) {
+      tensor.bytes = byte_size(*dtype, tensor.shape).value_or(kMostBytes + 1);
+    }
+    total_ += std::min(tensor.bytes, kMostBytes + 1);
+    if (total_ > kMostBytes) {
+      throw Error(ErrorCode::kInvalid, "the shapes up to here need more than 2^48 bytes");
+    }
+    tensor.home = home_of(site);
+    tensor.op = readers.first_op;
+    if (tensor.home == "external") add_external(proto, tensor.bytes);
+    structure_.homes.push_back(site.home);
+    structure_.used.push_back(readers.is_used);
+    structure_.rows.tensors.push_back({std::move(tensor), {}, {}, {}});
+  }
+
+  void add_external(const onnx::TensorProto& proto, uint64_t bytes) {
+    std::string location;
+    uint64_t offset = 0;
+    for (const onnx::StringStringEntryProto& entry : proto.external_data()) {
+      if (entry.key() == "location") location = entry.value();
+      if (entry.key() != "offset") continue;
+      const int64_t number = parse_decimal(entry.value());
+      if (number < 0) {
+        throw Error(ErrorCode::kInvalid, "its external offset " + in_quotes(entry.value()) +
+                                             " is no number of 0 or more");
+      }
+      offset = static_cast<uint64_t>(number);
+    }
+    std::vector<InspectedFile>& files = structure_.rows.external;
+    auto at = std::find_if(files.begin(), files.end(),
+                           [&](const InspectedFile& file) { return file.file == location; });
+    if (at == files.end()) {
+      ExternalUse& use = structure_.external.emplace_back();
+      files.push_back({location, std::nullopt, 0});
+      at = files.end() - 1;
+      if (const std::optional<fs::path> path = find_external(input_.path, location)) {
+        use.id = file_id(*path);
+        at->bytes = fs::file_size(*path);
+      }
+    }
+    at->needed = std::max(at->needed, offset + bytes);
+    structure_.external[static_cast<size_t>(at - files.begin())].ranges.emplace_back(offset, bytes);
+  }
+
+  const ModelInput& input_;
+  ModelStructure structure_;
+  uint64_t total_ = 0;
+};
+
+}  // namespace
+
+ModelStructure read_structure(const ModelInput& input) { return StructureReader(input).read(); }
+
+}  // namespace wshare

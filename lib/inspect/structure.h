@@ -1,0 +1,35 @@
+#pragma once
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "inspect/summary.h"
+#include "model/tensors.h"
+#include "util/mapped_file.h"
+#include "wshare/models.h"
+
+namespace wshare {
+
+// What a model uses of a file of external data.
+struct ExternalUse {
+  std::optional<FileId> id;                           // none: there is no such file
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;  // offset, size; of each tensor in it
+};
+
+// A model without its weights.
+struct ModelStructure {
+  ModelRows rows;                     // without extents, hashes and reasons
+  std::vector<Home> homes;            // parallel to rows.tensors
+  std::vector<bool> used;             // parallel to rows.tensors: something reads it
+  std::vector<ExternalUse> external;  // parallel to rows.external
+};
+
+// Reads the structure of `input`; tensors in the order of visit_tensors(). Of external files only
+// the sizes are looked up, and they may be missing or too short.
+//
+// Throws Error(kIo) if the model cannot be read, Error(kInvalid) if it is none, an external
+// reference is illegal or its shapes need more than 2^48 bytes.
+ModelStructure read_structure(const ModelInput& input);
+
+}  // namespace wshare

@@ -1,0 +1,126 @@
+#include "inspect_parts.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <ostream>
+
+#include "inspect_rows.h"
+#include "util/text.h"
+
+namespace wshare {
+namespace {
+
+void print_counts(std::ostream& out, const std::vector<TensorCount>& counts, const char* heading,
+                  const char* empty_name, const InspectView& view) {
+  if (counts.empty()) return;
+  Rows rows = {{"bytes", "tensors", heading}};
+  for (const TensorCount& count : counts) {
+    if (rows.size() > view.top) break;
+    rows.push_back({format_bytes(count.bytes), std::to_string(count.tensors),
+                    count.what.empty() ? empty_name : count.what});
+  }
+  out << '\n';
+  print_rows(out, rows, 2);
+  print_more(out, counts.size(), view.top);
+}
+
+void print_largest(std::ostream& out, const InspectedModel& model, const InspectView& view) {
+  if (model.largest.empty()) return;
+  Rows rows = {{"bytes", "dtype", "shape", "read by", "largest tensors"}};
+  for (const InspectedTensor* tensor :
+       in_order(model.largest, view.order, [](const auto& each) { return each.tensor; })) {
+    rows.push_back({format_bytes(tensor->bytes), tensor->dtype,
+                    fit(fmt::format("{}", fmt::join(tensor->shape, "x")), 16),
+                    fit(tensor->op.empty() ? "-" : tensor->op, 16),
+                    name_of(tensor->scope, tensor->tensor)});
+  }
+  out << '\n';
+  print_rows(out, rows, 1);
+}
+
+void print_external(std::ostream& out, const InspectedModel& model) {
+  if (model.external.empty()) return;
+  Rows rows = {{"bytes", "external file"}};
+  for (const InspectedFile& file : model.external) {
+    const std::string note =
+        file.complete() ? "" : ": " + format_bytes(file.needed) + " are needed";
+    rows.push_back({file.bytes ? format_bytes(*file.bytes) : "missing", file.file + note});
+  }
+  out << '\n';
+  print_rows(out, rows, 1);
+}
+
+void print_blobs(std::ostream& out, const Inspection& inspection) {
+  if (inspection.blobs.empty()) return;
+  Rows rows = {{"bytes", "blob", "used by"}};
+  for (const InspectedBlob& blob : inspection.blobs) {
+    rows.push_back(
+        {format_bytes(blob.bytes), fit(blob.file, 30),
+         blob.models.empty() ? "restore" : fmt::format("{}", fmt::join(blob.models, ", "))});
+  }
+  out << '\n';
+  print_rows(out, rows, 1);
+}
+
+void print_tasks(std::ostream& out, const Inspection& inspection) {
+  if (inspection.tasks.empty()) return;
+  Rows rows = {{"adapter", "parameters", "residual", "own model", "base", "task"}};
+  for (const InspectedTask& task : inspection.tasks) {
+    const bool has_adapter = !task.adapter.empty();
+    rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
+                    has_adapter ? std::to_string(task.parameters) : "-",
+                    task.residual_bytes > 0 ? format_bytes(task.residual_bytes) : "-",
+                    task.model.empty() ? "-" : fit(task.model, 30), fit(task.base, 30), task.name});
+  }
+  out << '\n';
+  print_rows(out, rows, 3);
+}
+
+std::string title_of(const std::string& id) {
+  for (const FindingKind& kind : finding_kinds()) {
+    if (kind.id == id) return kind.title;
+  }
+  return "";
+}
+
+// "model: tensor" or "model: file", and what is to be said of it.
+std::string text_of(const FindingPlace& place, bool with_model) {
+  std::string text = place.file.empty() ? name_of(place.use) : place.file;
+  if (with_model && !place.use.model.empty()) {
+    text = place.use.model + (text.empty() ? "" : ": " + text);
+  }
+  return place.note.empty() ? text : text + " (" + place.note + ")";
+}
+
+}  // namespace
+
+void print_parts(std::ostream& out, const InspectedModel& model, const InspectView& view) {
+  print_counts(out, model.by_dtype, "dtype", "", view);
+  print_counts(out, model.by_home, "home", "", view);
+  print_counts(out, model.by_op, "first read by", "no node", view);
+  if (model.by_scope.size() > 1) print_counts(out, model.by_scope, "scope", "main graph", view);
+  print_counts(out, model.left_inline, "stays in the model, why", "", view);
+  print_largest(out, model, view);
+  print_external(out, model);
+}
+
+void print_bundle_parts(std::ostream& out, const Inspection& inspection, const InspectView&) {
+  print_blobs(out, inspection);
+  print_tasks(out, inspection);
+}
+
+void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {
+  if (inspection.findings.empty()) return;
+  Rows rows = {{"costs", "places", "finding, and its largest place"}};
+  const bool with_model = inspection.models.size() > 1;
+  for (const InspectFinding& finding : inspection.findings) {
+    rows.push_back({format_bytes(finding.bytes), std::to_string(finding.places.size()),
+                    finding.id + " " + title_of(finding.id)});
+    rows.push_back({"", "", "  " + text_of(finding.places[0], with_model)});
+  }
+  out << '\n';
+  print_rows(out, rows, 2);
+}
+
+}  // namespace wshare
