@@ -10,6 +10,7 @@
 #include "format/dtype.h"
 #include "inspect/findings.h"
 #include "inspect/inspect_bundle.h"
+#include "inspect/low_rank_estimate.h"
 #include "inspect/structure.h"
 #include "inspect/summary.h"
 #include "inspect/twins.h"
@@ -147,6 +148,7 @@ Inspection inspect_weights(std::vector<ModelInput> inputs,
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);
+  inspection.extract = estimate_extraction(draft, inspection, threads, findings);
   for (const TransposedTwin& twin : inspection.twins) {
     findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});
   }

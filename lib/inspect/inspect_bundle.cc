@@ -1,11 +1,15 @@
 #include "inspect/inspect_bundle.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "format/manifest.h"
+#include "inspect/findings.h"
 #include "inspect/summary.h"
 #include "util/mapped_file.h"
+
+namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
@@ -57,6 +61,49 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
   return out;
 }
 
+// Fills in what goes with each model and task when it is removed.
+void add_freed_bytes(const Manifest& manifest, Inspection& inspection) {
+  std::map<std::string, uint64_t> of_model;
+  for (size_t m = 0; m < manifest.models.size(); ++m) {
+    uint64_t& freed = of_model[manifest.models[m].name] = manifest.models[m].size;
+    for (const InspectedBlob& blob : inspection.blobs) {
+      if (blob.models.size() == 1 && blob.models[0] == manifest.models[m].name) freed += blob.bytes;
+    }
+  }
+  std::set<std::string> needed;
+  for (size_t t = 0; t < manifest.tasks.size(); ++t) {
+    const TaskRecord& task = manifest.tasks[t];
+    InspectedTask& out = inspection.tasks[t];
+    out.freed_bytes = out.adapter_bytes + out.residual_bytes;
+    if (!task.model.empty()) out.freed_bytes += of_model[task.model];
+    needed.insert({task.base, task.model});
+  }
+  for (InspectedModel& model : inspection.models) {
+    if (needed.count(model.name) == 0) model.freed_bytes = of_model[model.name];
+  }
+}
+
+// Adds how the folder differs from its manifest, as far as names and sizes tell.
+void find_drift(const Manifest& manifest, const fs::path& folder, Findings& findings) {
+  std::map<std::string, uint64_t> expected;
+  for (const BlobRecord& blob : manifest.blobs) expected[blob.file] = blob.size;
+  for (const ModelRecord& model : manifest.models) expected[model.file] = model.size;
+  for (const auto& [file, bytes] : expected) {
+    std::error_code missing;
+    const uint64_t found = fs::file_size(folder / file, missing);
+    if (!missing && found == bytes) continue;
+    const std::string note = missing ? "missing" : "has " + std::to_string(found) + " bytes";
+    findings.add("WS040", {{}, file, bytes, note});
+  }
+  std::map<std::string, uint64_t> others;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name == kManifestName || name.starts_with('.') || expected.count(name) != 0) continue;
+    others[name] = entry.is_regular_file() ? entry.file_size() : 0;
+  }
+  for (const auto& [file, bytes] : others) findings.add("WS041", {{}, file, bytes, ""});
+}
+
 }  // namespace
 
 Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOptions& options) {
@@ -83,6 +130,10 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
     const auto m = static_cast<size_t>(base - manifest.models.begin());
     inspection.input_bytes += inspection.models[m].bytes + inspection.tasks.back().adapter_bytes;
   }
+  add_freed_bytes(manifest, inspection);
+  Findings findings;
+  find_drift(manifest, folder, findings);
+  inspection.findings = findings.take();
   return inspection;
 }
 

@@ -6,7 +6,8 @@
 
 namespace wshare {
 
-// Returns what the manifest of the bundle in `folder` says; reads nothing else.
+// Returns what the manifest of the bundle in `folder` says, and which files of the folder are not
+// as it says by name and size; reads nothing else.
 //
 // Throws what load_manifest() throws.
 Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOptions& options);

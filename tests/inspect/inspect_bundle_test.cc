@@ -63,9 +63,29 @@ TEST_F(InspectBundle, DescribesABundleFromItsManifestAlone) {
   EXPECT_EQ(found.blobs[0].models, (Names{"a", "b"}));
   EXPECT_EQ(found.blobs[1].bytes, 2000u);
   EXPECT_EQ(found.blobs[1].models, Names{"a"});
-  EXPECT_EQ(found.blobs[2].models, Names{});  // restore.bin
+  EXPECT_EQ(found.blobs[2].models, Names{});                  // restore.bin
+  EXPECT_EQ(found.models[0].freed_bytes, model_file + 2000);  // w stays for b
   EXPECT_EQ(found.duplicates.size(), 1u);
   EXPECT_EQ(look({"bundle"}, 5001).duplicates.size(), 0u);
+}
+
+TEST_F(InspectBundle, FindsFilesThatAreNotAsTheManifestSays) {
+  add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(2000, 2))});
+  add("b.onnx", {raw("w", noise(5000, 1))});
+  make();
+  EXPECT_EQ(look({"bundle"}).findings.size(), 0u);
+  test::fs::remove(temp_ / "bundle/b.onnx");
+  test::fs::resize_file(temp_ / "bundle/shared.bin", 4999);
+  test::write_file(temp_ / "bundle/notes.txt", "hello");
+  test::write_file(temp_ / "bundle/.hidden", "of some tool");
+  Names texts;
+  for (const InspectFinding& finding : look({"bundle"}).findings) {
+    for (const FindingPlace& place : finding.places) {
+      texts.push_back(finding.id + " " + place.file + " (" + place.note + ")");
+    }
+  }
+  EXPECT_EQ(texts, (Names{"WS040 shared.bin (has 4999 bytes)", "WS040 b.onnx (missing)",
+                          "WS041 notes.txt ()"}));
 }
 
 }  // namespace

@@ -115,9 +115,9 @@ TEST_F(InspectOutput, ShowsABundle) {
   const size_t unit = out_.find(" B  restore.bin");
   ASSERT_NE(unit, std::string::npos) << out_;
   out_.replace(unit - 5, 5, "   ##");  // compressed: another zstd may need other bytes
-  EXPECT_EQ(out_, R"(  bytes      own   shared  repeated  tensors  model
-7.0 KiB  2.0 KiB  4.9 KiB       0 B        2  a
-5.0 KiB      0 B  4.9 KiB       0 B        1  b
+  EXPECT_EQ(out_, R"(  bytes      own   shared  repeated    freed  tensors  model
+7.0 KiB  2.0 KiB  4.9 KiB       0 B  2.1 KiB        2  a
+5.0 KiB      0 B  4.9 KiB       0 B    107 B        1  b
 
   bytes  blob         used by
 4.9 KiB  shared.bin   a, b

@@ -41,13 +41,13 @@ class Schema {
     if (schema.contains("minProperties")) {
       require(value.size() >= schema.at("minProperties"), "minProperties");
     }
-    for (const nlohmann::json& key : schema.value("required", nlohmann::json::array())) {
-      require(value.contains(key), "lacks " + key.get<std::string>());
-    }
     if (value.is_array()) {
       for (const nlohmann::json& item : value) check(item, schema.at("items"), at + "[]");
     }
     if (!value.is_object()) return;
+    for (const nlohmann::json& key : schema.value("required", nlohmann::json::array())) {
+      require(value.contains(key), "lacks " + key.get<std::string>());
+    }
     for (const auto& [key, each] : value.items()) {
       require(schema.at("properties").contains(key), "has " + key);
       if (schema.at("properties").contains(key)) {

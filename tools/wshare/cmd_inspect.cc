@@ -61,6 +61,7 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
   app.add_option("--fail-on", arguments->fail_on,
                  "Exit with 1 if there are findings with these ids, such as WS012,WS020")
       ->delimiter(',')
+      ->allow_extra_args(false)  // a PATH may follow
       ->check(is_finding_id);
   app.callback([=, &context, &action] {
     action = [=, &context] {

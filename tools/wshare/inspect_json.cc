@@ -33,7 +33,8 @@ Json model_json(const InspectedModel& model) {
                {"tensors", model.tensors},
                {"own_bytes", model.own_bytes},
                {"shared_bytes", model.shared_bytes},
-               {"repeated_bytes", model.repeated_bytes}};
+               {"repeated_bytes", model.repeated_bytes},
+               {"freed_bytes", model.freed_bytes ? Json(*model.freed_bytes) : Json()}};
   json["by_dtype"] = counts_json(model.by_dtype, "dtype");
   json["by_home"] = counts_json(model.by_home, "home");
   json["by_op"] = counts_json(model.by_op, "op");
@@ -71,6 +72,20 @@ Json finding_json(const InspectFinding& finding) {
   return json;
 }
 
+Json extract_json(const ExtractEstimate& estimate) {
+  Json json = {
+      {"base", estimate.base}, {"saved_bytes", estimate.saved_bytes}, {"tasks", Json::array()}};
+  for (const ExtractableTask& task : estimate.tasks) {
+    json["tasks"].push_back({{"model", task.model},
+                             {"weights", task.weights},
+                             {"bytes", task.bytes},
+                             {"adapter_bytes", task.adapter_bytes},
+                             {"residual_bytes", task.residual_bytes},
+                             {"largest_rank", task.largest_rank}});
+  }
+  return json;
+}
+
 }  // namespace
 
 Json to_json(const Inspection& inspection) {
@@ -101,6 +116,7 @@ Json to_json(const Inspection& inspection) {
                                   {"transpose_of", use_json(twin.transpose_of)}});
   }
   json["matrix"] = inspection.matrix;
+  json["extract"] = inspection.extract ? extract_json(*inspection.extract) : Json();
   json["findings"] = Json::array();
   for (const InspectFinding& finding : inspection.findings) {
     json["findings"].push_back(finding_json(finding));
@@ -119,6 +135,7 @@ Json to_json(const Inspection& inspection) {
                              {"model", task.model.empty() ? Json() : Json(task.model)},
                              {"adapter_bytes", task.adapter_bytes},
                              {"residual_bytes", task.residual_bytes},
+                             {"freed_bytes", task.freed_bytes},
                              {"parameters", task.parameters},
                              {"restorable", task.restorable}});
   }

@@ -65,16 +65,17 @@ void print_blobs(std::ostream& out, const Inspection& inspection) {
 
 void print_tasks(std::ostream& out, const Inspection& inspection) {
   if (inspection.tasks.empty()) return;
-  Rows rows = {{"adapter", "parameters", "residual", "own model", "base", "task"}};
+  Rows rows = {{"adapter", "parameters", "residual", "freed", "own model", "base", "task"}};
   for (const InspectedTask& task : inspection.tasks) {
     const bool has_adapter = !task.adapter.empty();
     rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
                     has_adapter ? std::to_string(task.parameters) : "-",
                     task.residual_bytes > 0 ? format_bytes(task.residual_bytes) : "-",
-                    task.model.empty() ? "-" : fit(task.model, 30), fit(task.base, 30), task.name});
+                    format_bytes(task.freed_bytes), task.model.empty() ? "-" : fit(task.model, 16),
+                    fit(task.base, 16), task.name});
   }
   out << '\n';
-  print_rows(out, rows, 3);
+  print_rows(out, rows, 4);
 }
 
 std::string title_of(const std::string& id) {

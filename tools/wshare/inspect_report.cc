@@ -30,6 +30,17 @@ std::string models_of(const std::vector<TensorUse>& uses) {
   return text;
 }
 
+void print_bundled_models(std::ostream& out, const std::vector<const InspectedModel*>& models) {
+  Rows rows = {{"bytes", "own", "shared", "repeated", "freed", "tensors", "model"}};
+  for (const InspectedModel* model : models) {
+    rows.push_back({format_bytes(model->bytes), format_bytes(model->own_bytes),
+                    format_bytes(model->shared_bytes), format_bytes(model->repeated_bytes),
+                    model->freed_bytes ? format_bytes(*model->freed_bytes) : "-",
+                    std::to_string(model->tensors), model->name});
+  }
+  print_rows(out, rows, 6);
+}
+
 void print_models(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   const std::vector<const InspectedModel*> models =
       in_order(inspection.models, view.order, [](const auto& each) { return each.name; });
@@ -41,6 +52,7 @@ void print_models(std::ostream& out, const Inspection& inspection, const Inspect
     }
     return print_rows(out, rows, 3);
   }
+  if (!inspection.bundle.empty()) return print_bundled_models(out, models);
   Rows rows = {{"bytes", "own", "shared", "repeated", "tensors", "model"}};
   for (const InspectedModel* model : models) {
     rows.push_back({format_bytes(model->bytes), format_bytes(model->own_bytes),
@@ -139,6 +151,21 @@ void print_matrix(std::ostream& out, const Inspection& inspection, const Inspect
   }
 }
 
+void print_extract(std::ostream& out, const Inspection& inspection) {
+  if (!inspection.extract) return;
+  const ExtractEstimate& estimate = *inspection.extract;
+  Rows rows = {{"weights", "bytes", "adapter", "rank", "extract-lora might make adapters of"}};
+  for (const ExtractableTask& task : estimate.tasks) {
+    rows.push_back({std::to_string(task.weights), format_bytes(task.bytes),
+                    format_bytes(task.adapter_bytes), std::to_string(task.largest_rank),
+                    task.model});
+  }
+  out << '\n';
+  print_rows(out, rows, 4);
+  out << fmt::format("over {}: about {} less than by sharing alone\n", fit(estimate.base, 30),
+                     format_bytes(estimate.saved_bytes));
+}
+
 void print_total(std::ostream& out, const Inspection& inspection) {
   const uint64_t before = inspection.input_bytes;
   const uint64_t after = inspection.predicted_bundle_bytes;
@@ -167,6 +194,7 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
     print_duplicates(out, inspection, view);
     print_matrix(out, inspection, view);
     print_twins(out, inspection, view);
+    print_extract(out, inspection);
   }
   print_findings(out, inspection, view);
   print_total(out, inspection);

@@ -57,6 +57,9 @@ struct InspectedModel {
   uint64_t own_bytes = 0;       // no other model uses them
   uint64_t shared_bytes = 0;    // some other model does
   uint64_t repeated_bytes = 0;  // what counting each once left out
+  // Of a model of a bundle: its file and the blobs that nothing else needs. None if a task needs
+  // it.
+  std::optional<uint64_t> freed_bytes;
   std::vector<TensorCount> by_dtype, by_home, by_op, by_scope;
   std::vector<TensorCount> left_inline;  // by reason
   std::vector<InspectedTensor> largest;
@@ -116,8 +119,23 @@ struct InspectedTask {
   std::string name, base;
   std::string adapter, model;  // files
   uint64_t adapter_bytes = 0, residual_bytes = 0;
-  uint64_t parameters = 0;  // of the adapter
-  bool restorable = true;   // false: restore gives it back approximately
+  uint64_t freed_bytes = 0;  // its adapter, residual and own model
+  uint64_t parameters = 0;   // of the adapter
+  bool restorable = true;    // false: restore gives it back approximately
+};
+
+// A model of which extract-lora might make a small adapter; sizes are estimates.
+struct ExtractableTask {
+  std::string model;
+  uint64_t weights = 0;                            // that look like the base's plus a low rank
+  uint64_t bytes = 0;                              // of them
+  uint64_t adapter_bytes = 0, residual_bytes = 0;  // what would take their place
+  int64_t largest_rank = 0;
+};
+struct ExtractEstimate {
+  std::string base;  // the model that shares most
+  std::vector<ExtractableTask> tasks;
+  uint64_t saved_bytes = 0;  // of predicted_bundle_bytes
 };
 
 struct Inspection {
@@ -136,6 +154,7 @@ struct Inspection {
   uint64_t predicted_bundle_bytes = 0;       // what dedupe would write; for a bundle what it has
   std::vector<Duplicate> duplicates;         // largest saving first
   std::vector<TransposedTwin> twins;         // largest first
+  std::optional<ExtractEstimate> extract;    // of several models; none: nothing looks like LoRA
   std::vector<InspectFinding> findings;      // by id
   std::vector<InspectedContent> contents;    // with InspectOptions::contents; largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
