@@ -7,6 +7,7 @@
 #include "format/manifest.h"
 #include "inspect/findings.h"
 #include "inspect/summary.h"
+#include "inspect/task_weights.h"
 #include "util/mapped_file.h"
 
 namespace fs = std::filesystem;
@@ -123,6 +124,7 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   }
   for (const TaskRecord& task : manifest.tasks) {
     inspection.tasks.push_back(look_at(manifest, task));
+    if (options.contents) inspection.tasks.back().weights = weights_of(manifest, task, folder);
     if (!task.model.empty()) continue;
     const auto base =
         std::find_if(manifest.models.begin(), manifest.models.end(),

@@ -57,12 +57,14 @@ void add_place(const Parts& parts, Inspection& inspection) {
 struct Users {
   const TensorRow* first = nullptr;
   std::vector<TensorUse> uses;
+  std::vector<uint32_t> models;  // rising
 };
 
 std::map<ExtentKey, Users> users_of_extents(const std::vector<ModelRows>& models,
                                             std::vector<ExtentKey>& by_first_use) {
   std::map<ExtentKey, Users> users;
-  for (const ModelRows& model : models) {
+  for (uint32_t m = 0; m < models.size(); ++m) {
+    const ModelRows& model = models[m];
     for (const TensorRow& row : model.tensors) {
       if (!row.extent || row.extent->size == 0) continue;
       const auto [at, is_new] = users.try_emplace(key_of(*row.extent));
@@ -71,6 +73,8 @@ std::map<ExtentKey, Users> users_of_extents(const std::vector<ModelRows>& models
         by_first_use.push_back(at->first);
       }
       at->second.uses.push_back({model.name, row.tensor.scope, row.tensor.tensor});
+      std::vector<uint32_t>& of = at->second.models;
+      if (of.empty() || of.back() != m) of.push_back(m);
     }
   }
   return users;
@@ -142,6 +146,28 @@ std::vector<const TensorRow*> largest_of(const ModelRows& model, uint64_t top) {
   return rows;
 }
 
+// Returns every content with a place, and each tensor without one by itself.
+std::vector<InspectedContent> contents_of(const std::vector<ModelRows>& models,
+                                          const std::map<ExtentKey, Users>& users,
+                                          const std::vector<ExtentKey>& by_first_use) {
+  std::vector<InspectedContent> contents;
+  for (const ExtentKey& key : by_first_use) {
+    const Users& of = users.at(key);
+    contents.push_back({of.first->tensor, "", of.uses.size(), of.models});
+  }
+  for (uint32_t m = 0; m < models.size(); ++m) {
+    for (const TensorRow& row : models[m].tensors) {
+      if (row.extent || row.tensor.bytes == 0) continue;
+      contents.push_back({row.tensor, row.reason ? text_of(*row.reason) : "", 1, {m}});
+    }
+  }
+  std::stable_sort(contents.begin(), contents.end(),
+                   [](const InspectedContent& a, const InspectedContent& b) {
+                     return a.tensor.bytes > b.tensor.bytes;
+                   });
+  return contents;
+}
+
 }  // namespace
 
 Inspection summarise(const std::vector<ModelRows>& models, const InspectOptions& options) {
@@ -156,7 +182,7 @@ Inspection summarise(const std::vector<ModelRows>& models, const InspectOptions&
   std::vector<ExtentKey> by_first_use;
   const std::map<ExtentKey, Users> users = users_of_extents(models, by_first_use);
   for (const ExtentKey& key : by_first_use) {
-    const auto& [first, uses] = users.at(key);
+    const auto& [first, uses, of_models] = users.at(key);
     inspection.distinct_bytes += first->extent->size;
     if (uses.size() < 2 || first->extent->size < options.min_bytes) continue;
     inspection.duplicates.push_back({to_hex(first->hash), first->extent->size, uses});
@@ -164,6 +190,7 @@ Inspection summarise(const std::vector<ModelRows>& models, const InspectOptions&
   std::stable_sort(inspection.duplicates.begin(), inspection.duplicates.end(),
                    [](const Duplicate& a, const Duplicate& b) { return a.saved() > b.saved(); });
 
+  if (options.contents) inspection.contents = contents_of(models, users, by_first_use);
   for (size_t m = 0; m < models.size(); ++m) {
     InspectedModel& model = inspection.models[m];
     for (const TensorRow& row : models[m].tensors) {

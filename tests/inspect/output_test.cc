@@ -296,7 +296,7 @@ TEST_F(InspectOutput, HelpNamesEachOption) {
   ASSERT_EQ(run({}, {"--help"}), 0);
   EXPECT_EQ(err_, "");
   for (const char* option :
-       {"PATH", "--min-bytes", "--top", "--sort", "--no-hash", "--fail-on", "--json", "--quiet"}) {
+       {"PATH", "--min-bytes", "--top", "--sort", "--no-hash", "--fail-on", "--html", "--quiet"}) {
     EXPECT_NE(out_.find(option), std::string::npos) << option;
   }
 }

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "inspect_page.h"
 #include "inspect_report.h"
 #include "util/text.h"
 #include "wshare/inspect.h"
@@ -16,6 +17,7 @@ struct Arguments {
   std::string order = "bytes";
   std::vector<std::string> fail_on;
   bool no_hash = false;
+  std::string html;
 };
 
 std::string is_finding_id(const std::string& id) {
@@ -63,11 +65,18 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)  // a PATH may follow
       ->check(is_finding_id);
+  app.add_option(
+      "--html", arguments->html,
+      "Write a report to this file, to look at in a browser: one page that needs no network");
   app.callback([=, &context, &action] {
     action = [=, &context] {
       arguments->options.threads = context.threads;
       arguments->options.hash = !arguments->no_hash;
+      arguments->options.contents = !arguments->html.empty();
       const Inspection inspection = inspect(arguments->paths, arguments->options);
+      if (!arguments->html.empty()) {
+        save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);
+      }
       if (context.json) {
         print_json(context.out, to_json(inspection));
       } else {

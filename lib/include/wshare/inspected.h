@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "wshare/inspect_finding.h"
+
+namespace wshare {
+
+// What an Inspection (wshare/inspect.h) is made of.
+
+// Tensors with something in common: a dtype, a home, an operator, a scope, a reason.
+struct TensorCount {
+  std::string what;
+  uint64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+// A file of external data.
+struct InspectedFile {
+  std::string file;               // as the model calls it
+  std::optional<uint64_t> bytes;  // that it has; none: there is no such file
+  uint64_t needed = 0;            // bytes up to the end of the model's last tensor in it
+  bool complete() const { return bytes && *bytes >= needed; }
+};
+
+struct InspectedTensor {
+  std::string scope, tensor, dtype;
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+  std::string home;  // as in docs/cli.md; empty for a model of a bundle
+  std::string op;    // of the first node that reads it; empty if none does, or unknown
+  std::vector<std::string> also_in;  // other models that use the same bytes
+};
+
+// Lists of TensorCount are sorted by bytes, largest first, then by name.
+struct InspectedModel {
+  std::string name, path;
+  uint64_t bytes = 0;         // the model file and its external files
+  uint64_t tensor_bytes = 0;  // of all tensors, also those that cannot leave the model
+  uint64_t tensors = 0;
+  // Of tensors with a place in a blob, bytes that occur several times in the model counted once:
+  uint64_t own_bytes = 0;       // no other model uses them
+  uint64_t shared_bytes = 0;    // some other model does
+  uint64_t repeated_bytes = 0;  // what counting each once left out
+  // Of a model of a bundle: its file and the blobs that nothing else needs. None if a task needs
+  // it.
+  std::optional<uint64_t> freed_bytes;
+  std::vector<TensorCount> by_dtype, by_home, by_op, by_scope;
+  std::vector<TensorCount> left_inline;  // by reason
+  std::vector<InspectedTensor> largest;
+  std::vector<InspectedFile> external;
+};
+
+// A content that several tensors have.
+struct Duplicate {
+  std::string hash;
+  uint64_t bytes = 0;
+  std::vector<TensorUse> uses;  // at least two, in the order of models and tensors
+  uint64_t saved() const { return bytes * (uses.size() - 1); }
+};
+
+// Two matrices, one the transpose of the other; the first tensor that has each.
+struct TransposedTwin {
+  uint64_t bytes = 0;
+  TensorUse tensor, transpose_of;
+};
+
+// A content with a place of its own, for a picture of all bytes.
+struct InspectedContent {
+  InspectedTensor tensor;        // the first that has it; without also_in
+  std::string stays;             // why it stays in its model file; empty: it can be shared
+  uint64_t uses = 0;             // tensors that have it
+  std::vector<uint32_t> models;  // indices of Inspection::models, rising
+};
+
+struct InspectedBlob {
+  std::string file;
+  uint64_t bytes = 0;
+  // Whose sessions read it: models, of an adapter its task; none for what only restore reads.
+  std::vector<std::string> models;
+};
+
+// A weight of a task that is a base's plus a low rank.
+struct InspectedTaskWeight {
+  std::string tensor;  // of the original, or the module of a pair that was never merged
+  uint64_t rank = 0;
+  double relative_error = 0;  // of the factors, Frobenius; 0 where nothing was merged
+  uint64_t residual_bytes = 0;
+  std::vector<double> strengths;  // singular values that the factors hold, falling; may be empty
+};
+
+// A task of a bundle that extract-lora made. A file is empty where the task has none.
+struct InspectedTask {
+  std::string name, base;
+  std::string adapter, model;  // files
+  uint64_t adapter_bytes = 0, residual_bytes = 0;
+  uint64_t freed_bytes = 0;                  // its adapter, residual and own model
+  uint64_t parameters = 0;                   // of the adapter
+  bool restorable = true;                    // false: restore gives it back approximately
+  std::vector<InspectedTaskWeight> weights;  // with InspectOptions::contents
+};
+
+// A model of which extract-lora might make a small adapter; sizes are estimates.
+struct ExtractableTask {
+  std::string model;
+  uint64_t weights = 0;                            // that look like the base's plus a low rank
+  uint64_t bytes = 0;                              // of them
+  uint64_t adapter_bytes = 0, residual_bytes = 0;  // what would take their place
+  int64_t largest_rank = 0;
+};
+struct ExtractEstimate {
+  std::string base;  // the model that shares most
+  std::vector<ExtractableTask> tasks;
+  uint64_t saved_bytes = 0;  // of predicted_bundle_bytes
+};
+
+}  // namespace wshare

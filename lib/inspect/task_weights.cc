@@ -1,0 +1,105 @@
+#include "inspect/task_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "format/derived_tensor.h"
+#include "format/dtype.h"
+#include "format/matrix.h"
+#include "util/mapped_file.h"
+
+// extract-lora stores the factors of a merged weight balanced: column k of the left one and row k
+// of the right one both have the length of the square root of singular value k. So the product of
+// their lengths is that value.
+
+namespace wshare {
+namespace {
+
+constexpr std::string_view kFactorA = ".lora_A.weight";
+
+// The files of a bundle that are as its manifest says.
+class Blobs {
+ public:
+  Blobs(const Manifest& manifest, const std::filesystem::path& folder)
+      : manifest_(manifest), folder_(folder) {}
+
+  // Returns the bytes of `extent`, or nothing where they are not to be had.
+  std::span<const std::byte> at(const Extent& extent) {
+    const BlobRecord& blob = manifest_.blobs[extent.blob];
+    auto open = open_.find(extent.blob);
+    if (open == open_.end()) {
+      std::error_code missing;
+      if (std::filesystem::file_size(folder_ / blob.file, missing) != blob.size || missing)
+        return {};
+      open = open_.emplace(extent.blob, MappedFile::open(folder_ / blob.file)).first;
+    }
+    const std::span<const std::byte> bytes = open->second.bytes();
+    return bytes.size() == blob.size ? slice(bytes, extent) : std::span<const std::byte>();
+  }
+
+ private:
+  const Manifest& manifest_;
+  const std::filesystem::path& folder_;
+  std::map<uint32_t, MappedFile> open_;
+};
+
+// Returns the lengths of the `rank` columns of a factor seen as [size, rank]; empty if its bytes
+// are not to be had.
+std::vector<double> column_lengths(Blobs& blobs, const MatrixRecord& factor, uint64_t size,
+                                   uint64_t rank, bool columns_stored_as_rows) {
+  const std::span<const std::byte> bytes = blobs.at(factor.extent);
+  if (bytes.empty()) return {};
+  MatrixView view{bytes, find_dtype(factor.dtype)->code, size, rank, factor.transposed};
+  if (columns_stored_as_rows) {
+    view.rows = rank;
+    view.cols = size;
+    view = transpose_of(view);
+  }
+  std::vector<double> squares(rank), row(rank);
+  for (uint64_t i = 0; i < size; ++i) {
+    read_rows(view, i, 1, row.data());
+    for (size_t k = 0; k < rank; ++k) squares[k] += row[k] * row[k];
+  }
+  for (double& square : squares) square = std::sqrt(square);
+  return squares;
+}
+
+std::vector<double> strengths_of(Blobs& blobs, const OriginalTensor& tensor) {
+  const DerivationRecord& derivation = *tensor.derivation;
+  check_derivation(tensor);
+  const uint64_t elements = element_count(tensor.shape).value_or(0);
+  if (elements == 0) return {};
+  const auto rows = static_cast<uint64_t>(tensor.shape[0]);
+  const uint64_t cols = elements / rows;
+  std::vector<double> left = column_lengths(blobs, *derivation.left, rows, derivation.rank, false);
+  const std::vector<double> right =
+      column_lengths(blobs, *derivation.right, cols, derivation.rank, true);
+  if (left.empty() || right.empty()) return {};
+  std::transform(left.begin(), left.end(), right.begin(), left.begin(), std::multiplies<>());
+  std::sort(left.begin(), left.end(), std::greater<>());
+  return left;
+}
+
+}  // namespace
+
+std::vector<InspectedTaskWeight> weights_of(const Manifest& manifest, const TaskRecord& task,
+                                            const std::filesystem::path& folder) {
+  std::vector<InspectedTaskWeight> weights;
+  Blobs blobs(manifest, folder);
+  for (const OriginalTensor& tensor : task.tensors) {
+    if (!tensor.derivation || tensor.derivation->rank == 0) continue;
+    const DerivationRecord& derivation = *tensor.derivation;
+    weights.push_back({tensor.name, derivation.rank, derivation.relative_error,
+                       derivation.residual.size, strengths_of(blobs, tensor)});
+  }
+  if (!weights.empty()) return weights;
+  for (const ParameterRecord& parameter : task.parameters) {
+    if (!parameter.name.ends_with(kFactorA) || parameter.shape.size() < 2) continue;
+    const std::string name = parameter.name.substr(0, parameter.name.size() - kFactorA.size());
+    weights.push_back({name, static_cast<uint64_t>(parameter.shape[1]), 0, 0, {}});
+  }
+  return weights;
+}
+
+}  // namespace wshare

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "format/manifest.h"
+#include "wshare/inspect.h"
+
+namespace wshare {
+
+// Returns the weights that `task` has as a base's plus a low rank, in the order of the manifest.
+//
+// Strengths are read from the factors in the files of `folder`; they stay empty where such a file
+// is not as the manifest says, and for pairs that were never merged, whose directions are no
+// singular ones.
+std::vector<InspectedTaskWeight> weights_of(const Manifest& manifest, const TaskRecord& task,
+                                            const std::filesystem::path& folder);
+
+}  // namespace wshare
