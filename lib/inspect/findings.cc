@@ -63,7 +63,7 @@ void find_in_files(std::span<const ModelStructure> models, Findings& findings) {
                                file.needed - file.bytes.value_or(0),
                                file.bytes ? "too short" : "no such file"});
       }
-      if (!use.id) continue;
+      if (!use.id || use.in_bundle) continue;
       auto at = std::find_if(files.begin(), files.end(),
                              [&](const auto& known) { return known.first == *use.id; });
       if (at == files.end()) {

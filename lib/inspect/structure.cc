@@ -102,6 +102,7 @@ class StructureReader {
       at = files.end() - 1;
       if (const std::optional<fs::path> path = find_external(input_.path, location)) {
         use.id = file_id(*path);
+        use.in_bundle = fs::exists(path->parent_path() / kManifestName);
         at->bytes = fs::file_size(*path);
       }
     }

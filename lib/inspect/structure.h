@@ -14,6 +14,7 @@ namespace wshare {
 // What a model uses of a file of external data.
 struct ExternalUse {
   std::optional<FileId> id;                           // none: there is no such file
+  bool in_bundle = false;                             // beside a manifest: others use it, too
   std::vector<std::pair<uint64_t, uint64_t>> ranges;  // offset, size; of each tensor in it
 };
 

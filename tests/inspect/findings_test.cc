@@ -193,6 +193,15 @@ TEST_F(InspectFindings, NameBytesOfAnExternalFileThatNobodyUses) {
   EXPECT_EQ(look(), Names{});
 }
 
+TEST_F(InspectFindings, TakeTheBlobsOfABundleForUsed) {
+  add("a.onnx", {raw("w", noise(100000, 1)), raw("v", noise(200000, 2))});
+  add("b.onnx", {raw("w", noise(100000, 1)), raw("u", noise(300000, 3))});
+  add("c.onnx", {raw("u", noise(300000, 3))});
+  make();
+  EXPECT_EQ(look({}, {"bundle/a.onnx"}), Names{});
+  EXPECT_EQ(look({}, {"bundle/a.onnx", "bundle/b.onnx"}), Names{});  // one place, no copies
+}
+
 TEST_F(InspectFindings, AreWithoutWeightsThoseOfTheStructure) {
   add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(5000, 1))});
   InspectOptions options;
