@@ -124,25 +124,24 @@ bool is_complete(const ModelStructure& structure) {
                      [](const InspectedFile& file) { return file.complete(); });
 }
 
-Inspection inspect_structures(const std::vector<ModelStructure>& structures,
+Inspection inspect_structures(std::vector<ModelStructure> structures,
                               const InspectOptions& options) {
   std::vector<ModelRows> rows;
-  for (const ModelStructure& structure : structures) rows.push_back(structure.rows);
+  for (ModelStructure& structure : structures) rows.push_back(std::move(structure.rows));
   Inspection inspection = summarise(rows, options);
   inspection.compared = false;
   inspection.matrix.clear();
   return inspection;
 }
 
-Inspection inspect_weights(std::vector<ModelInput> inputs,
-                           const std::vector<ModelStructure>& structures,
+Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStructure> structures,
                            const InspectOptions& options, Findings& findings) {
   const unsigned threads = thread_count(options.threads);
   const Draft draft =
       make_draft(std::move(inputs), {options.min_bytes, options.threads, options.progress});
   std::vector<ModelRows> rows;
   for (size_t m = 0; m < draft.models.size(); ++m) {
-    rows.push_back(rows_of(draft, m, structures[m].rows));
+    rows.push_back(rows_of(draft, m, std::move(structures[m].rows)));
   }
   Inspection inspection = summarise(rows, options);
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
@@ -157,15 +156,16 @@ Inspection inspect_weights(std::vector<ModelInput> inputs,
 }
 
 Inspection inspect_models(std::vector<ModelInput> inputs, const InspectOptions& options) {
-  const std::vector<ModelStructure> structures =
-      read_structures(inputs, thread_count(options.threads));
+  std::vector<ModelStructure> structures = read_structures(inputs, thread_count(options.threads));
   const bool complete = std::all_of(structures.begin(), structures.end(), is_complete);
+  const uint64_t input_bytes = bytes_of_files(structures);
   Findings findings;
   find_in_structure(structures, findings);
-  Inspection inspection = options.hash && complete
-                              ? inspect_weights(std::move(inputs), structures, options, findings)
-                              : inspect_structures(structures, options);
-  inspection.input_bytes = bytes_of_files(structures);
+  Inspection inspection =
+      options.hash && complete
+          ? inspect_weights(std::move(inputs), std::move(structures), options, findings)
+          : inspect_structures(std::move(structures), options);
+  inspection.input_bytes = input_bytes;
   inspection.findings = findings.take();
   return inspection;
 }

@@ -16,6 +16,7 @@ namespace wshare {
 namespace {
 
 constexpr uint64_t kMostBytes = uint64_t{1} << 48;  // sums over all models stay far below 2^64
+constexpr uint64_t kMostDecoded = 8;                // bytes of elements per byte of a model file
 
 std::string home_of(const TensorSite& site) {
   if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL) return "external";
@@ -40,7 +41,8 @@ class StructureReader {
   ModelStructure read() {
     const ModelFile file = ModelFile::load(input_.path);
     Skeleton skeleton = file.skeleton();
-    structure_.rows = {input_.name, input_.path.string(), file.file().bytes().size(), {}, {}};
+    file_bytes_ = file.file().bytes().size();
+    structure_.rows = {input_.name, input_.path.string(), file_bytes_, {}, {}};
     const std::vector<TensorReaders> readers = find_readers(skeleton.model());
     visit_tensors(skeleton.model(), [&](const TensorSite& site) {
       try {
@@ -68,13 +70,16 @@ class StructureReader {
     if (dtype && proto.data_type() != kStringCode) {
       tensor.bytes = byte_size(*dtype, tensor.shape).value_or(kMostBytes + 1);
     }
+    tensor.home = home_of(site);
+    // A shape that the file cannot fill; the model may be valid where nothing reads the tensor.
+    const bool is_external = tensor.home == "external";
+    if (!is_external && tensor.bytes / kMostDecoded > file_bytes_) tensor.bytes = 0;
     total_ += std::min(tensor.bytes, kMostBytes + 1);
     if (total_ > kMostBytes) {
       throw Error(ErrorCode::kInvalid, "the shapes up to here need more than 2^48 bytes");
     }
-    tensor.home = home_of(site);
     tensor.op = readers.first_op;
-    if (tensor.home == "external") add_external(proto, tensor.bytes);
+    if (is_external) add_external(proto, tensor.bytes);
     structure_.homes.push_back(site.home);
     structure_.used.push_back(readers.is_used);
     structure_.rows.tensors.push_back({std::move(tensor), {}, {}, {}});
@@ -112,6 +117,7 @@ class StructureReader {
 
   const ModelInput& input_;
   ModelStructure structure_;
+  uint64_t file_bytes_ = 0;
   uint64_t total_ = 0;
 };
 

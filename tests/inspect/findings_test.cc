@@ -225,6 +225,20 @@ TEST_F(InspectFindings, RefuseShapesWithoutEnd) {
   EXPECT_NE(message.find("2^48"), std::string::npos) << message;
 }
 
+TEST_F(InspectFindings, TakeAnUnreadTensorWithoutItsBytesForEmpty) {
+  onnx::ModelProto model = test::model_of({raw("w", noise(2000, 1))});
+  Proto unread = raw("unread", "abcd");
+  unread.set_dims(0, int64_t{1} << 55);
+  *model.mutable_graph()->add_initializer() = unread;
+  add("a.onnx", model);
+  InspectOptions structure;
+  structure.hash = false;
+  for (const InspectOptions& options : {InspectOptions{}, structure}) {
+    EXPECT_EQ(look(options), Names{});
+    EXPECT_LT(inspect({(temp_ / "in").string()}, options).total_bytes, 3000u);
+  }
+}
+
 // An id that the tool prints can be looked up, and what the page explains exists.
 TEST(FindingKinds, AreTheSectionsOfFindingsMd) {
   std::ifstream page(test::fs::path(WSHARE_DOCS) / "findings.md");
