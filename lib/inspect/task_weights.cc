@@ -70,7 +70,7 @@ std::vector<double> strengths_of(Blobs& blobs, const OriginalTensor& tensor) {
   check_derivation(tensor);
   const uint64_t elements = element_count(tensor.shape).value_or(0);
   if (elements == 0) return {};
-  const auto rows = static_cast<uint64_t>(tensor.shape[0]);
+  const auto rows = tensor.shape.empty() ? uint64_t{1} : static_cast<uint64_t>(tensor.shape[0]);
   const uint64_t cols = elements / rows;
   std::vector<double> left = column_lengths(blobs, *derivation.left, rows, derivation.rank, false);
   const std::vector<double> right =

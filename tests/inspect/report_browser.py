@@ -192,6 +192,10 @@ def look_at_map(browser):
         browser.type("#map", "\ue014")  # right
     chosen = "return document.querySelectorAll('#map .chosen').length"
     check("follows the arrow keys", browser.run(chosen) == 1 and "KiB" in browser.run("return document.getElementById('detail').textContent"))
+    name = browser.run("return document.querySelector('#detail .mono').textContent")
+    browser.type("#map", "\ue007")  # Enter
+    check("finds a tile in the table", column(browser, 5)[:1] == [name], (name, column(browser, 5)))
+    browser.run("const field = document.getElementById('search'); field.value = ''; field.dispatchEvent(new Event('input'))")
     browser.run("const only = document.getElementById('only'); only.value = '1'; only.dispatchEvent(new Event('change'))")
     dimmed = browser.run("return document.querySelectorAll('#map rect.dim').length")
     check("dims what a model does not have", 0 < dimmed < browser.run("return document.querySelectorAll('#map rect').length"))
