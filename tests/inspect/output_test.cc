@@ -132,6 +132,8 @@ how much of each model's tensors model 1, 2, ... has too
 100%   71%  1 a
 100%  100%  2 b
 
+no findings
+
 tensors in blobs: 11.7 KiB, 6.8 KiB distinct
 )" + end);
 }
@@ -150,6 +152,8 @@ no tensor of at least 2000 bytes occurs twice
 no two models share a tensor of at least 2000 bytes
 
 no matrix of at least 2000 bytes is the transpose of another
+
+no findings
 
 tensors: 9.8 KiB, 9.8 KiB distinct
 )" + end);

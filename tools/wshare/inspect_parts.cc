@@ -112,7 +112,10 @@ void print_bundle_parts(std::ostream& out, const Inspection& inspection, const I
 }
 
 void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {
-  if (inspection.findings.empty()) return;
+  if (inspection.findings.empty()) {
+    out << "\nno findings\n";
+    return;
+  }
   Rows rows = {{"costs", "places", "finding, and its largest place"}};
   const bool with_model = inspection.models.size() > 1;
   for (const InspectFinding& finding : inspection.findings) {
