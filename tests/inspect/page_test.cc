@@ -27,6 +27,23 @@ json data_of(const std::string& page) {
   return json::parse(page.substr(from, page.find("</script>", from) - from));
 }
 
+// The names in a page's table of tensors, as its script reads them.
+std::vector<std::string> names_of(const json& tensors) {
+  std::vector<std::string> names;
+  for (const json& packed : tensors.at("names")) {
+    if (packed.is_string()) {
+      names.push_back(packed);
+      continue;
+    }
+    std::string& name = names.emplace_back();
+    size_t number = 0;
+    for (const char c : tensors.at("patterns")[packed[0].get<size_t>()].get<std::string>()) {
+      name += c == '\x01' ? packed[++number].dump() : std::string(1, c);
+    }
+  }
+  return names;
+}
+
 TEST_F(InspectPage, HasTheNumbersOfTheJson) {
   const std::string trunk = noise(5000, 1);
   add("a.onnx", {raw("trunk", trunk), raw("v", noise(2000, 2)), raw("v2", noise(2000, 2))});
@@ -46,12 +63,16 @@ TEST_F(InspectPage, HasTheNumbersOfTheJson) {
   EXPECT_EQ(tensors.at("left_out").at("tensors"), 0);
   ASSERT_EQ(tensors.at("rows").size(), 3u);  // the largest first, each content once
   const json& first = tensors.at("rows")[0];
+  const auto form_of = [&](size_t row) {
+    return tensors.at("forms")[tensors.at("rows")[row][1].get<size_t>()];
+  };
+  const auto word = [&](const json& number) { return tensors.at("words")[number.get<size_t>()]; };
   EXPECT_EQ(tensors.at("names")[first[0].get<size_t>()], "trunk");
-  EXPECT_EQ(tensors.at("words")[first[3].get<size_t>()], "5000");
-  EXPECT_EQ(first[6], 5000);
-  EXPECT_EQ(tensors.at("sets")[first[7][0].get<size_t>()], json({0, 1}));
-  EXPECT_EQ(tensors.at("rows")[1][7][0][1], 2);  // v and v2
-  EXPECT_EQ(tensors.at("words")[tensors.at("rows")[2][5].get<size_t>()], "below-min-bytes");
+  EXPECT_EQ(word(form_of(0)[2]), "5000");
+  EXPECT_EQ(form_of(0)[5], 5000);
+  EXPECT_EQ(tensors.at("sets")[first[2].get<size_t>()], json({0, 1}));
+  EXPECT_EQ(tensors.at("rows")[1][2][1], 2);  // v and v2
+  EXPECT_EQ(word(form_of(2)[4]), "below-min-bytes");
 }
 
 TEST_F(InspectPage, IsTheSameForAnyNumberOfThreads) {
@@ -92,7 +113,7 @@ TEST_F(InspectPage, KeepsHostileNamesInsideItsJson) {
   const std::string text = page();
   EXPECT_EQ(text.find("alert(1)<"), std::string::npos);
   EXPECT_EQ(text.find("\xff"), std::string::npos);
-  const json found = data_of(text).at("tensors").at("names");
+  const std::vector<std::string> found = names_of(data_of(text).at("tensors"));
   ASSERT_EQ(found.size(), 5u);
   EXPECT_EQ(found[0], names[0]);
   EXPECT_EQ(found[1], names[1]);
@@ -125,6 +146,29 @@ TEST_F(InspectPage, ShowsTheSpectrumOfATask) {
       EXPECT_NEAR(weight.at("strengths")[k].get<double>() / value, 1, 1e-3);
     }
   }
+}
+
+TEST_F(InspectPage, TakesNumbersOutOfNames) {
+  const std::vector<std::string> names = {
+      "block.0.layer.12",         "block.3.layer.4", "007", "a1234567890",
+      std::string("x\x01") + "5", "plain",           "9"};
+  std::vector<Proto> tensors;
+  for (size_t i = 0; i < names.size(); ++i) {
+    tensors.push_back(raw(names[i], noise(2000, static_cast<uint32_t>(i))));
+  }
+  add("a.onnx", tensors);
+  ASSERT_EQ(run({"in"}, html()), 0) << err_;
+  const json found = data_of(page()).at("tensors");
+  EXPECT_EQ(names_of(found), names);
+  EXPECT_EQ(found.at("patterns"), json({"block.\x01.layer.\x01", "\x01"}));
+  EXPECT_EQ(found.at("names"), json({{0, 0, 12},
+                                     {0, 3, 4},
+                                     "007",
+                                     "a1234567890",
+                                     "x\x01"
+                                     "5",
+                                     "plain",
+                                     {1, 9}}));
 }
 
 // 50 models of 2,000 tensors, of which no two are equal, with names of their own.
@@ -160,9 +204,9 @@ TEST(InspectPageSize, StaysUnder2MiBAndSaysWhatIsLeftOut) {
     const json tensors = data_of(page).at("tensors");
     EXPECT_GT(tensors.at("left_out").at("tensors"), 0);
     size_t contents = 0;
-    for (const json& row : tensors.at("rows")) contents += row[7].size();
+    for (const json& row : tensors.at("rows")) contents += row.size() - 2;
     EXPECT_EQ(contents + tensors.at("left_out").at("tensors").get<size_t>(), 100000u);
-    EXPECT_EQ(tensors.at("rows")[0][6], 2000 * 768 * 4);  // the largest stay
+    EXPECT_EQ(tensors.at("forms")[0][5], 2000 * 768 * 4);  // the largest stay
   }
 }
 
