@@ -106,6 +106,9 @@ class StructureReader {
       files.push_back({location, std::nullopt, 0});
       at = files.end() - 1;
       if (const std::optional<fs::path> path = find_external(input_.path, location)) {
+        if (!fs::is_regular_file(*path)) {
+          throw Error(ErrorCode::kIo, in_quotes(location) + ": is no regular file");
+        }
         use.id = file_id(*path);
         use.in_bundle = fs::exists(path->parent_path() / kManifestName);
         at->bytes = fs::file_size(*path);

@@ -214,6 +214,29 @@ TEST_F(InspectFindings, AreWithoutWeightsThoseOfTheStructure) {
   EXPECT_EQ(found.input_bytes, test::read_file(temp_ / "in/a.onnx").size());
 }
 
+TEST_F(InspectFindings, RefuseExternalDataThatCannotBe) {
+  test::fs::create_directories(temp_ / "in/folder");
+  struct Case {
+    const char* name;
+    const char* location;
+    const char* offset;
+    int code;
+    const char* text;
+  };
+  for (const Case& c :
+       {Case{"a folder", "folder", "0", 3, "'folder': is no regular file"},
+        Case{"outside", "../w.bin", "0", 4, "leaves its folder"},
+        Case{"negative offset", "w.bin", "-1", 4, "offset '-1' is no number"},
+        Case{"offset without end", "w.bin", "99999999999999999999", 4, "is no number"}}) {
+    SCOPED_TRACE(c.name);
+    add("a.onnx", {external("w", 100, {{"location", c.location}, {"offset", c.offset}})});
+    std::string message;
+    EXPECT_EQ(test::code_of([&] { look(); }, &message), c.code);
+    EXPECT_NE(message.find("a.onnx': tensor 'w': "), std::string::npos) << message;
+    EXPECT_NE(message.find(c.text), std::string::npos) << message;
+  }
+}
+
 TEST_F(InspectFindings, RefuseShapesWithoutEnd) {
   onnx::ModelProto model = test::model_of({});
   Proto tensor = external("w", 1, {{"location", "missing.bin"}});

@@ -4,6 +4,7 @@
 
 #include "inspect/output_fixture.h"
 #include "support/json_schema.h"
+#include "wshare/extract_lora.h"
 
 namespace wshare {
 namespace {
@@ -48,6 +49,29 @@ TEST_F(InspectJson, IsTheJsonOfTheSchema) {
   wrong["duplicates"][0]["hash"] = "0";
   wrong["models"][0].erase("path");
   EXPECT_EQ(schema.problems(wrong).size(), 4u);
+}
+
+TEST_F(InspectJson, IsTheJsonOfTheSchemaForTasksAndEstimates) {
+  const test::fs::path family = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  test::fs::create_directories(temp_ / "in");
+  for (const char* file : {"base.onnx", "translate.onnx"}) {
+    test::fs::copy_file(family / file, temp_ / "in" / file);
+  }
+  ExtractOptions options;
+  options.base = (family / "base.onnx").string();
+  extract_lora(resolve_inputs({(family / "translate.onnx").string()}), temp_ / "bundle", options);
+  Schema schema(json::parse(test::read_file(test::fs::path(WSHARE_DOCS) / "inspect.schema.json")));
+  const json models = object({"in"});
+  EXPECT_EQ(schema.problems(models), Arguments{});
+  EXPECT_EQ(models.at("extract").at("tasks").size(), 1u);
+  EXPECT_EQ(models.at("models")[0].at("freed_bytes"), nullptr);  // no bundle
+  const json bundle = object({"bundle"});
+  EXPECT_EQ(schema.problems(bundle), Arguments{});
+  ASSERT_EQ(bundle.at("tasks").size(), 1u);
+  const json& task = bundle.at("tasks")[0];
+  EXPECT_EQ(task.at("freed_bytes"),
+            task.at("adapter_bytes").get<uint64_t>() + task.at("residual_bytes").get<uint64_t>());
+  EXPECT_EQ(bundle.at("models")[0].at("freed_bytes"), nullptr);  // the task needs it
 }
 
 TEST_F(InspectJson, IsTheSameForAnyNumberOfThreads) {

@@ -62,12 +62,14 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       "Look at the structure only, read no weights: instant, but equal tensors stay unknown");
   app.add_option("--fail-on", arguments->fail_on,
                  "Exit with 1 if there are findings with these ids, such as WS012,WS020")
+      ->type_name("IDS")
       ->delimiter(',')
       ->allow_extra_args(false)  // a PATH may follow
       ->check(is_finding_id);
   app.add_option(
-      "--html", arguments->html,
-      "Write a report to this file, to look at in a browser: one page that needs no network");
+         "--html", arguments->html,
+         "Write a report to this file, to look at in a browser: one page that needs no network")
+      ->type_name("FILE");
   app.callback([=, &context, &action] {
     action = [=, &context] {
       arguments->options.threads = context.threads;
