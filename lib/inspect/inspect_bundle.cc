@@ -54,6 +54,8 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
   }
   if (!task.model.empty()) out.model = find_model(manifest, task.model).file;
   out.parameters = task.parameters.size();
+  // An adapter that was imported has no original.
+  out.restorable = task.source || (!task.model.empty() && find_model(manifest, task.model).source);
   for (const OriginalTensor& tensor : task.tensors) {
     if (!tensor.derivation) continue;
     out.residual_bytes += tensor.derivation->residual.size;

@@ -53,6 +53,14 @@ TEST_F(ImportAdapter, MapsModulesToWeightsAndGivesTheBaseInputs) {
   expect_whole();
 }
 
+TEST_F(ImportAdapter, MakesATaskThatInspectSaysIsNotRestorable) {
+  import_json(add_peft("news", pair("model.l.0.q", 6, 8, 2)));
+  ASSERT_EQ(run({"inspect", path("bundle"), "--json"}), 0) << err_;
+  const nlohmann::json tasks = nlohmann::json::parse(out_).at("tasks");
+  ASSERT_EQ(tasks.size(), 1u);
+  EXPECT_EQ(tasks[0].at("restorable"), false);
+}
+
 TEST_F(ImportAdapter, LeavesABaseThatHasTheInputsAlone) {
   import_json(add_peft("one", pair("model.l.0.q", 6, 8, 2)));
   const auto before = files_in(temp_ / "bundle");
