@@ -1,0 +1,41 @@
+#pragma once
+
+// An execution provider for tests, a plugin library of ONNX Runtime: "TestDeviceExecutionProvider".
+//
+// Its device is host memory that ONNX Runtime takes for the memory of a GPU. Addresses of it cannot
+// be read or written by the host, as on a GPU of its own memory; every byte is counted; kernels and
+// copies check that what they are given is device memory that is in use. So a test sees what N
+// sessions hold on a device, on a machine without one. It tells nothing of speed.
+//
+// Kernels (float32): Add Mul MatMul Gemm Relu Softmax Transpose Gather, and Identity and Reshape of
+// any type. A node whose name starts with "host_" is left to the CPU.
+//
+// A test that links the library sees the same counts as ONNX Runtime, which opens it by path.
+
+#include <cstdint>
+
+#define WSHARE_TEST_DEVICE_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace wshare::test {
+
+inline constexpr char kTestDevice[] = "TestDeviceExecutionProvider";
+
+// Bytes and numbers since the start of the process; in_use and peak of now.
+struct DeviceCounts {
+  uint64_t in_use = 0;
+  uint64_t peak = 0;  // largest in_use since reset_test_device_peak()
+  uint64_t allocations = 0;
+  uint64_t uploaded = 0;       // host to device
+  uint64_t downloaded = 0;     // device to host
+  uint64_t prepacked = 0;      // weights that MatMul was offered for packing
+  uint64_t access_errors = 0;  // pointers that are not, or no longer, device memory
+};
+
+}  // namespace wshare::test
+
+WSHARE_TEST_DEVICE_EXPORT void get_test_device_counts(wshare::test::DeviceCounts* counts);
+WSHARE_TEST_DEVICE_EXPORT void reset_test_device_peak();
+
+// Whether MatMul makes a packed copy of constant weights, as some kernels of GPUs do; off at first.
+// Sessions made from then on follow it. In the environment: WSHARE_TEST_DEVICE_PREPACK=1.
+WSHARE_TEST_DEVICE_EXPORT void set_test_device_prepacking(bool on);
