@@ -4,11 +4,12 @@
 #include <mutex>
 #include <optional>
 
-#include "format/dtype.h"
 #include "format/manifest.h"
 #include "runtime/bundle_state.h"
+#include "runtime/device_session.h"
 #include "runtime/handover.h"
 #include "runtime/ort_errors.h"
+#include "runtime/session_parts.h"
 #include "util/mapped_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -22,20 +23,6 @@
 
 namespace wshare {
 namespace {
-
-// What a session points into, in the order of destruction: values first, maps last.
-struct KeepAlive {
-  std::shared_ptr<const void> bundle;
-  std::vector<Ort::Value> values;
-};
-
-// ONNX Runtime never writes to an initializer; its API has no const form.
-Ort::Value wrap(const TensorRecord& tensor, std::span<const std::byte> bytes) {
-  const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
-  const auto type = static_cast<ONNXTensorElementDataType>(find_dtype(tensor.dtype)->code);
-  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes.data()), bytes.size(),
-                                  tensor.shape.data(), tensor.shape.size(), type);
-}
 
 // Maps the blobs that tensors lie in, and not what only restore reads. One that is missing is no
 // error yet: a part of a bundle may have been shipped, and the models in it open.
@@ -63,31 +50,32 @@ void require_blobs(const ModelRecord& model, const Manifest& manifest,
   }
 }
 
-ModelReport make_report(const ModelRecord& record, const Handover& handover) {
-  ModelReport report;
-  report.model = record.name;
+// The session on the CPU; see open_on_device().
+Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
+                     std::span<const std::byte> model, const SessionOptions& options,
+                     ModelReport& report) {
+  const Handover handover = plan_handover(bundle->manifest, record, model);
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+  auto keep_alive = std::make_shared<KeepAlive>();
+  keep_alive->owners.push_back(bundle);
+  Ort::SessionOptions ort = options.ort.Clone();
+  std::vector<bool> used(bundle->blobs.size(), false);
   for (const TensorRecord* tensor : handover.shared) {
-    report.shared_tensors.push_back(tensor->name);
-    report.shared_bytes += tensor->extent.size;
+    const MappedFile& blob = bundle->blobs.at(tensor->extent.blob).value();
+    keep_alive->values.push_back(wrap(*tensor, memory, slice(blob.bytes(), tensor->extent).data()));
+    ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
+    used[tensor->extent.blob] = true;
   }
-  report.left = handover.left;
-  return report;
-}
-
-// Some kernels cannot export what they pack and fail with a container; with Tier::kAuto such a
-// model opens without one. Returns whether the container was used.
-bool create(const std::filesystem::path& path, const Ort::SessionOptions& options, Tier tier,
-            Ort::PrepackedWeightsContainer& packed, Ort::Session& session) {
-  if (tier != Tier::kCompact) {
-    try {
-      session = Ort::Session(environment(), path.c_str(), options, packed);
-      return true;
-    } catch (const Ort::Exception&) {
-      if (tier != Tier::kAuto) throw;
-    }
+  if (options.tier == Tier::kCompact)
+    ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+  Ort::Session session(nullptr);
+  report = make_report(record, handover);
+  report.packed_shared =
+      create_session(bundle->folder / record.file, ort, options.tier, bundle->packed, session);
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (used[i]) bundle->blobs[i]->drop_pages();
   }
-  session = Ort::Session(environment(), path.c_str(), options);
-  return false;
+  return Session(std::move(keep_alive), std::move(session));
 }
 
 }  // namespace
@@ -160,29 +148,13 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
   require_blobs(record, state_->manifest, state_->blobs);
   const std::filesystem::path path = state_->folder / record.file;
   const MappedFile file = open_checked(path, record.size, record.hash);
-  const Handover handover = plan_handover(state_->manifest, record, file.bytes());
   return translate_errors(name, [&] {
-    auto keep_alive = std::make_shared<KeepAlive>();
-    keep_alive->bundle = state_;
-    Ort::SessionOptions ort = options.ort.Clone();
-    std::vector<bool> used(state_->blobs.size(), false);
-    for (const TensorRecord* tensor : handover.shared) {
-      keep_alive->values.push_back(
-          wrap(*tensor, slice(state_->blobs.at(tensor->extent.blob)->bytes(), tensor->extent)));
-      ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
-      used[tensor->extent.blob] = true;
-    }
-    if (options.tier == Tier::kCompact)
-      ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
-    Ort::Session session(nullptr);
-    ModelReport report = make_report(record, handover);
-    report.packed_shared = create(path, ort, options.tier, state_->packed, session);
-    for (size_t i = 0; i < used.size(); ++i) {
-      if (used[i]) state_->blobs[i]->drop_pages();
-    }
+    ModelReport report;
+    const auto open = options.device ? open_on_device : open_on_host;
+    Session session = open(state_, record, file.bytes(), options, report);
     const std::lock_guard lock(state_->mutex);
     state_->reports[name] = std::move(report);
-    return Session(std::move(keep_alive), std::move(session));
+    return session;
   });
 }
 
@@ -193,6 +165,8 @@ Report Bundle::report() const {
     const auto found = state_->reports.find(model.name);
     if (found != state_->reports.end()) report.models.push_back(found->second);
   }
+  for (const auto& [key, weights] : state_->devices)
+    report.devices.push_back({weights->device().provider(), weights->bytes()});
   return report;
 }
 

@@ -2,24 +2,39 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "format/manifest.h"
+#include "runtime/device_weights.h"
 #include "util/mapped_file.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
 
-struct Bundle::State {
+// Where a session on a device takes a tensor from.
+enum class Place { kDevice, kHost, kLeft };  // kLeft: ONNX Runtime loads it for itself
+
+// What sessions of one model on one device turned out to need.
+struct DevicePlan {
+  std::map<std::string, Place, std::less<>> places;  // of tensors; those not named: kDevice
+  bool may_pack = true;
+};
+
+struct BundleState {
   std::filesystem::path folder;
   Manifest manifest;
   std::vector<std::optional<MappedFile>> blobs;  // as in the manifest; only those that are needed
   Ort::PrepackedWeightsContainer packed{};       // thread-safe; must outlive the sessions
   mutable std::mutex mutex;
-  std::map<std::string, ModelReport> reports;  // guarded by mutex
+  // Guarded by mutex.
+  std::map<std::string, ModelReport> reports;
+  std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;
+  std::map<std::pair<const OrtEpDevice*, std::string>, DevicePlan> placements;  // by model
 };
 
 // Maps the file at `path`. Throws Error(kInvalid) if it has not `size` bytes, Error(kIo) if it is

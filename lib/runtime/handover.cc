@@ -1,5 +1,6 @@
 #include "runtime/handover.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -129,19 +130,24 @@ const char* text_of(LeftReason reason) {
   return "";
 }
 
+void add_left(std::vector<LeftTensors>& left, LeftReason reason, uint64_t bytes) {
+  const auto behind = [&](const LeftTensors& group) { return group.reason >= reason; };
+  auto group = std::find_if(left.begin(), left.end(), behind);
+  if (group == left.end() || group->reason != reason)
+    group = left.insert(group, LeftTensors{reason, 0, 0});
+  ++group->tensors;
+  group->bytes += bytes;
+}
+
 Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
                        std::span<const std::byte> model) {
   const std::map<std::string_view, Mention> mentions = collect_mentions(model);
   Handover handover;
-  std::map<LeftReason, LeftTensors> left;
   for (const TensorRecord& tensor : record.tensors) {
     const auto found = mentions.find(tensor.name);
     const Mention mention = found == mentions.end() ? Mention{} : found->second;
     if (const auto reason = reason_to_leave(tensor, mention)) {
-      LeftTensors& group = left[*reason];
-      group.reason = *reason;
-      ++group.tensors;
-      group.bytes += tensor.extent.size;
+      add_left(handover.left, *reason, tensor.extent.size);
       continue;
     }
     if (mention.count == 0) {
@@ -152,7 +158,6 @@ Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
     check_agrees(manifest, record, tensor, mention.reference);
     handover.shared.push_back(&tensor);
   }
-  for (const auto& [reason, group] : left) handover.left.push_back(group);
   return handover;
 }
 

@@ -15,6 +15,9 @@ struct Handover {
   std::vector<LeftTensors> left;            // to ONNX Runtime
 };
 
+// Counts one more tensor of `bytes` that is left for `reason`.
+void add_left(std::vector<LeftTensors>& left, LeftReason reason, uint64_t bytes);
+
 // Returns what a session of `record` takes from the bundle's maps; `model` holds the bytes of its
 // .onnx. The pointers lead into `record`.
 //

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <gtest/gtest.h>
 #include <onnxruntime_cxx_api.h>
 
 #include <cstring>

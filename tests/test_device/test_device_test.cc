@@ -16,16 +16,7 @@ DeviceCounts counts() {
   return result;
 }
 
-Ort::ConstEpDevice device() {
-  static const Ort::ConstEpDevice found = [] {
-    environment().RegisterExecutionProviderLibrary("test_device", WSHARE_TEST_DEVICE);
-    for (const Ort::ConstEpDevice& each : environment().GetEpDevices()) {
-      if (each.EpName() == std::string(kTestDevice)) return each;
-    }
-    return Ort::ConstEpDevice(nullptr);
-  }();
-  return found;
-}
+Ort::ConstEpDevice device() { return Device::open(kTestDevice, WSHARE_TEST_DEVICE).ep_device(); }
 
 // x [1,8] through each kernel that has a matrix of its own, or none.
 onnx::ModelProto model_of_all_kernels() {

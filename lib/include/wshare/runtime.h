@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "wshare/device.h"
 
 namespace wshare {
 
@@ -25,6 +28,10 @@ struct SessionOptions {
   Tier tier = Tier::kAuto;
   Ort::SessionOptions
       ort;  // copied for the session; wshare adds the shared initializers to the copy
+  // Where the session runs; none: on the CPU. wshare adds its provider to the copy of `ort`, which
+  // must name no other, and reads the session's log: what is written there goes nowhere else.
+  std::optional<Device> device = std::nullopt;
+  DeviceCopies device_copies = DeviceCopies::kRefuse;
 };
 
 // Why ONNX Runtime loads a tensor in a blob for itself, once per session.
@@ -53,12 +60,20 @@ struct ModelReport {
   // True if packed forms of shared_tensors are one copy, too. False with Tier::kCompact, which
   // packs nothing, and where Tier::kAuto had to do without, since ONNX Runtime refused.
   bool packed_shared = false;
+  std::optional<DeviceReport> device = std::nullopt;  // of a session on a device
 
   uint64_t left_bytes() const;
 };
 
+// What all sessions on one device share there now.
+struct DeviceBytes {
+  std::string provider;
+  uint64_t shared_bytes = 0;
+};
+
 struct Report {
   std::vector<ModelReport> models;  // in the bundle's order; only models that a session was made of
+  std::vector<DeviceBytes> devices;  // that sessions were made on
 };
 
 // An Ort::Session together with what its weights need; move-only.
@@ -139,6 +154,8 @@ class TaskSession {
   std::shared_ptr<State> state_;
 };
 
+struct BundleState;
+
 // A bundle open for sessions. Copies share one state; all functions may be called by several
 // threads.
 class Bundle {
@@ -153,14 +170,16 @@ class Bundle {
   // Returns the names of the models, in the order of the manifest.
   std::vector<std::string> models() const;
 
-  // Returns a new CPU session of the model called `name` over the shared weights.
+  // Returns a new session of the model called `name` over the shared weights.
   //
   // Throws Error(kInvalid) if there is no such model, its file is not the one of the manifest, or
   // model and manifest contradict each other; Error(kIo) if its file or a blob is missing;
-  // Error(kRuntime) with ONNX Runtime's message if it refuses the model.
+  // Error(kRuntime) with ONNX Runtime's message if it refuses the model; on a device,
+  // Error(kUnsupported) if the session would hold copies of shared weights (DeviceCopies), and
+  // Error(kRuntime) if there is no room.
   Session session(const std::string& name, const SessionOptions& options = {});
 
-  // Returns a new CPU session of the model called `base` for all tasks that are adapters over it.
+  // Returns a new session of the model called `base` for all tasks that are adapters over it.
   //
   // Throws what session() throws.
   TaskSession task_session(const std::string& base, const SessionOptions& options = {});
@@ -170,7 +189,7 @@ class Bundle {
 
  private:
   friend class TaskSession;
-  struct State;
+  using State = BundleState;
   explicit Bundle(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace wshare {
+
+// A device with memory of its own, as an execution provider of ONNX Runtime offers it: sessions
+// that name it run there, over one copy of the weights there. Copies are the same device; it lives
+// as long as the process.
+class Device {
+ public:
+  // Returns device number `index` of `provider`: its name, in any case and with or without
+  // "ExecutionProvider" at the end ("cuda").
+  //
+  // `library` is the plugin that has the provider. It is registered with environment() once and
+  // stays. Empty: the provider is registered already, or is CUDA, whose library is looked for
+  // beside that of ONNX Runtime.
+  //
+  // Throws Error(kUnsupported) that names all that is missing of driver, GPU, library and what the
+  // library itself needs, or if the provider has no memory of its own; Error(kInvalid) if there is
+  // no such provider or index; Error(kRuntime) if ONNX Runtime refuses the library.
+  static Device open(const std::string& provider, const std::filesystem::path& library = {},
+                     size_t index = 0);
+
+  // `device` is one of environment().GetEpDevices(). Throws Error(kUnsupported) if it has no memory
+  // of its own.
+  explicit Device(Ort::ConstEpDevice device);
+
+  // Returns the name of the provider, as ONNX Runtime has it.
+  std::string provider() const { return device_.EpName(); }
+
+  Ort::ConstEpDevice ep_device() const { return device_; }
+
+  // Returns the bytes of this device that `session` holds for itself, activations that it keeps for
+  // the next run included; nothing if the provider does not count them.
+  std::optional<uint64_t> bytes_of(const Ort::Session& session) const;
+
+ private:
+  Ort::ConstEpDevice device_;
+};
+
+// What becomes of copies that a session would make of shared weights for itself on a device.
+enum class DeviceCopies {
+  kRefuse,  // they are avoided where that is possible; else an Error says what makes them
+  kKeep,    // they are made, and reported
+};
+
+// What the last session of a model on a device holds there, in bytes.
+struct DeviceReport {
+  std::string provider;
+  uint64_t own_bytes = 0;       // of the session itself, right after it was made
+  uint64_t unshared_bytes = 0;  // what its tensors that are not shared may take of them
+  uint64_t host_bytes = 0;      // shared, but used by nodes on the CPU: in the bundle's maps
+  bool may_pack = true;  // false: kernels were kept from packing, so that they make no copies
+};
+
+}  // namespace wshare

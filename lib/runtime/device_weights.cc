@@ -1,0 +1,119 @@
+#include "runtime/device_weights.h"
+
+#include <algorithm>
+#include <string>
+
+#include "format/layout.h"
+#include "util/text.h"
+#include "wshare/error.h"
+#include "wshare/runtime.h"
+
+namespace wshare {
+namespace {
+
+constexpr uint64_t kDeviceAlignment = 256;  // what cudaMalloc gives and kernels may count on
+
+Ort::Value wrap_bytes(const OrtMemoryInfo* memory, const std::byte* bytes, size_t size) {
+  const int64_t shape = static_cast<int64_t>(size);
+  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), size, &shape, 1,
+                                  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+}
+
+}  // namespace
+
+DeviceBuffer::DeviceBuffer(const Device& device, uint64_t size,
+                           std::shared_ptr<std::atomic<uint64_t>> total)
+    : size_(size), total_(std::move(total)) {
+  allocator_ = environment().GetSharedAllocator(
+      device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT));
+  if (allocator_ == nullptr)
+    throw Error(ErrorCode::kUnsupported, in_quotes(device.provider()) + ": has no allocator");
+  // Reserve() takes what is asked for and no more, where Alloc() may be an arena that grows.
+  constexpr uint32_t kVersionWithReserve = 18;
+  const bool reserves =
+      allocator_->version >= kVersionWithReserve && allocator_->Reserve != nullptr;
+  const auto allocate = reserves ? allocator_->Reserve : allocator_->Alloc;
+  bytes_ = static_cast<std::byte*>(allocate(allocator_, static_cast<size_t>(size)));
+  if (bytes_ == nullptr) {
+    throw Error(ErrorCode::kRuntime, in_quotes(device.provider()) + ": no room for " +
+                                         format_bytes(size) + " of weights on the device");
+  }
+  *total_ += size_;
+}
+
+DeviceBuffer::~DeviceBuffer() {
+  allocator_->Free(allocator_, bytes_);
+  *total_ -= size_;
+}
+
+PlacedBytes DeviceWeights::upload(std::span<const std::span<const std::byte>> pieces) const {
+  std::vector<uint64_t> offsets;
+  uint64_t size = 0;
+  for (const std::span<const std::byte> piece : pieces) {
+    offsets.push_back(size);
+    size = align_up(size + piece.size(), kDeviceAlignment);
+  }
+  const auto buffer =
+      std::make_shared<DeviceBuffer>(device_, std::max(size, kDeviceAlignment), total_);
+  const auto host = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+  const auto device = device_.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
+  PlacedBytes placed;
+  std::vector<Ort::Value> from, to;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    placed.addresses.push_back(buffer->bytes() + offsets[i]);
+    if (pieces[i].empty()) continue;
+    // Neither ONNX Runtime nor every provider compares the sizes; here both are the piece's.
+    from.push_back(wrap_bytes(host, pieces[i].data(), pieces[i].size()));
+    to.push_back(wrap_bytes(device, placed.addresses.back(), pieces[i].size()));
+  }
+  if (!from.empty()) {
+    const Ort::Status status = environment().CopyTensors(from, to, nullptr);
+    if (!status.IsOK()) throw Ort::Exception(status.GetErrorMessage(), status.GetErrorCode());
+  }
+  placed.buffers.push_back(buffer);
+  return placed;
+}
+
+bool DeviceWeights::find(const Extent& extent, const std::byte*& address,
+                         PlacedBytes& placed) const {
+  const auto home = homes_.find({extent.blob, extent.offset});
+  if (home == homes_.end() || home->second.size < extent.size) return false;
+  std::shared_ptr<const DeviceBuffer> buffer = home->second.buffer.lock();
+  if (buffer == nullptr) return false;
+  address = home->second.address;
+  placed.buffers.push_back(std::move(buffer));
+  return true;
+}
+
+PlacedBytes DeviceWeights::place(std::span<const Extent> extents,
+                                 const std::vector<std::optional<MappedFile>>& blobs) {
+  PlacedBytes placed;
+  placed.addresses.resize(extents.size(), nullptr);
+  const std::lock_guard lock(mutex_);
+  // Of each place in a blob the longest extent: a tensor may be the first bytes of another.
+  std::map<Start, Extent> missing;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    if (find(extents[i], placed.addresses[i], placed)) continue;
+    Extent& longest = missing[{extents[i].blob, extents[i].offset}];
+    if (longest.size < extents[i].size) longest = extents[i];
+  }
+  if (!missing.empty()) {
+    std::vector<std::span<const std::byte>> pieces;
+    for (const auto& [start, extent] : missing)
+      pieces.push_back(slice(blobs.at(extent.blob).value().bytes(), extent));
+    const PlacedBytes uploaded = upload(pieces);
+    const auto buffer = std::static_pointer_cast<const DeviceBuffer>(uploaded.buffers.at(0));
+    size_t number = 0;
+    for (const auto& [start, extent] : missing)
+      homes_[start] = {buffer, uploaded.addresses[number++], extent.size};
+    for (size_t i = 0; i < extents.size(); ++i) {
+      if (placed.addresses[i] == nullptr) find(extents[i], placed.addresses[i], placed);
+    }
+  }
+  std::sort(placed.buffers.begin(), placed.buffers.end());
+  placed.buffers.erase(std::unique(placed.buffers.begin(), placed.buffers.end()),
+                       placed.buffers.end());
+  return placed;
+}
+
+}  // namespace wshare

@@ -1,0 +1,158 @@
+#include "runtime/provider_library.h"
+
+#include <dlfcn.h>
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <cctype>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "util/text.h"
+#include "wshare/error.h"
+#include "wshare/runtime.h"
+
+// What a GPU needs comes from four sides: the driver, the GPU, the provider of ONNX Runtime, and
+// the libraries that the provider is linked with. ONNX Runtime names none of the first two, and of
+// the others the loader's first complaint. So they are asked one by one, before.
+
+namespace wshare {
+namespace {
+
+constexpr char kCudaLibrary[] = "libonnxruntime_providers_cuda.so";
+constexpr char kDriver[] = "libcuda.so.1";
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return result;
+}
+
+// Returns the folder of ONNX Runtime's own library.
+std::filesystem::path runtime_folder() {
+  Dl_info place{};
+  if (::dladdr(reinterpret_cast<const void*>(&OrtGetApiBase), &place) == 0) return {};
+  return std::filesystem::absolute(place.dli_fname).parent_path();
+}
+
+// What is missing, and what helps.
+struct Missing {
+  std::vector<std::string> parts, hints;
+
+  void add(std::string part, std::string hint) {
+    parts.push_back(std::move(part));
+    hints.push_back(std::move(hint));
+  }
+  static std::string join(const std::vector<std::string>& list, const char* between) {
+    std::string text;
+    for (const std::string& each : list) text += (text.empty() ? "" : between) + each;
+    return text;
+  }
+};
+
+// Asks the driver, without CUDA's toolkit. Source: NVIDIA, CUDA Driver API, cuInit and
+// cuDeviceGetCount.
+void check_driver(Missing& missing) {
+  void* driver = ::dlopen(kDriver, RTLD_NOW | RTLD_LOCAL);  // stays: CUDA cannot be unloaded
+  if (driver == nullptr) {
+    missing.add("the NVIDIA driver (" + std::string(kDriver) + ")", "install the NVIDIA driver");
+    return;
+  }
+  using Init = int (*)(unsigned);
+  using GetCount = int (*)(int*);
+  const auto init = reinterpret_cast<Init>(::dlsym(driver, "cuInit"));
+  const auto get_count = reinterpret_cast<GetCount>(::dlsym(driver, "cuDeviceGetCount"));
+  int count = 0;
+  int result = init == nullptr || get_count == nullptr ? -1 : init(0);
+  if (result == 0) result = get_count(&count);
+  if (result == 0 && count > 0) return;
+  missing.add("a GPU that the NVIDIA driver can use (it gives " + std::to_string(count) +
+                  ", with CUDA error " + std::to_string(result) + ")",
+              "'nvidia-smi' says what the driver sees");
+}
+
+void throw_if_any(const std::string& provider, const Missing& missing) {
+  if (missing.parts.empty()) return;
+  throw Error(ErrorCode::kUnsupported,
+              in_quotes(provider) + ": missing: " + Missing::join(missing.parts, "; "),
+              Missing::join(missing.hints, "; "));
+}
+
+// Returns the library to register, which exists.
+std::filesystem::path find_library(const std::string& provider, std::filesystem::path library) {
+  Missing missing;
+  const bool is_cuda = is_provider("CUDAExecutionProvider", provider);
+  if (is_cuda) check_driver(missing);
+  if (library.empty() && !is_cuda) {
+    throw Error(ErrorCode::kInvalid, in_quotes(provider) + ": no such provider is registered",
+                "name the library that has it (--ep-library)");
+  }
+  const bool was_named = !library.empty();
+  if (!was_named) library = runtime_folder() / kCudaLibrary;
+  if (!std::filesystem::exists(library)) {
+    missing.add("the library of the provider (" + in_quotes(library.string()) + ")",
+                was_named ? "name a library that exists"
+                          : "install ONNX Runtime's CUDA provider of the same version, or name its "
+                            "library (--ep-library)");
+  }
+  throw_if_any(provider, missing);
+  return std::filesystem::canonical(library);
+}
+
+// True if the user's program has registered `library` itself. Source: ONNX Runtime, metadata of
+// OrtEpDevice.
+bool is_registered(const std::filesystem::path& library) {
+  for (const Ort::ConstEpDevice& device : environment().GetEpDevices()) {
+    const char* path = device.EpMetadata().GetValue("library_path");
+    std::error_code none;
+    if (path != nullptr && std::filesystem::equivalent(path, library, none)) return true;
+  }
+  return false;
+}
+
+void register_library(const std::string& provider, const std::filesystem::path& library) {
+  try {
+    environment().RegisterExecutionProviderLibrary(library.c_str(), library.string());
+  } catch (const Ort::Exception& exception) {
+    std::string message = exception.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    Missing missing;
+    const std::string needed = missing_library(message);
+    if (!needed.empty()) {
+      missing.add(in_quotes(needed) + ", which " + in_quotes(library.filename().string()) +
+                      " is linked with",
+                  "install it in the version of its name, or add its folder to LD_LIBRARY_PATH");
+    }
+    throw_if_any(provider, missing);
+    throw Error(ErrorCode::kRuntime, in_quotes(library.string()) + ": " + message);
+  }
+}
+
+}  // namespace
+
+bool is_provider(std::string_view name, std::string_view wanted) {
+  const std::string a = lower(name), b = lower(wanted);
+  return a == b || a == b + "executionprovider";
+}
+
+void register_provider(const std::string& provider, const std::filesystem::path& library) {
+  static std::mutex mutex;
+  static std::set<std::filesystem::path> registered;
+  const std::filesystem::path file = find_library(provider, library);
+  const std::lock_guard lock(mutex);
+  if (registered.contains(file) || is_registered(file)) return;
+  register_library(provider, file);
+  registered.insert(file);
+}
+
+// glibc: "libcudnn.so.9: cannot open shared object file: No such file or directory".
+std::string missing_library(std::string_view message) {
+  const size_t end = message.find(": cannot open shared object file");
+  if (end == message.npos) return {};
+  const std::string_view before = message.substr(0, end);
+  return std::string(before.substr(before.find_last_of(" \t") + 1));
+}
+
+}  // namespace wshare

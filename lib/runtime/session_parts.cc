@@ -1,0 +1,42 @@
+#include "runtime/session_parts.h"
+
+#include "format/dtype.h"
+
+namespace wshare {
+
+// ONNX Runtime never writes to an initializer; its API has no const form.
+Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes) {
+  const auto type = static_cast<ONNXTensorElementDataType>(find_dtype(tensor.dtype)->code);
+  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes),
+                                  static_cast<size_t>(tensor.extent.size), tensor.shape.data(),
+                                  tensor.shape.size(), type);
+}
+
+// Some kernels cannot export what they pack and fail with a container; with Tier::kAuto such a
+// model opens without one.
+bool create_session(const std::filesystem::path& path, const Ort::SessionOptions& options,
+                    Tier tier, Ort::PrepackedWeightsContainer& packed, Ort::Session& session) {
+  if (tier != Tier::kCompact) {
+    try {
+      session = Ort::Session(environment(), path.c_str(), options, packed);
+      return true;
+    } catch (const Ort::Exception&) {
+      if (tier != Tier::kAuto) throw;
+    }
+  }
+  session = Ort::Session(environment(), path.c_str(), options);
+  return false;
+}
+
+ModelReport make_report(const ModelRecord& record, const Handover& handover) {
+  ModelReport report;
+  report.model = record.name;
+  for (const TensorRecord* tensor : handover.shared) {
+    report.shared_tensors.push_back(tensor->name);
+    report.shared_bytes += tensor->extent.size;
+  }
+  report.left = handover.left;
+  return report;
+}
+
+}  // namespace wshare

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "format/manifest.h"
+#include "runtime/handover.h"
+#include "wshare/runtime.h"
+
+namespace wshare {
+
+// What a session points into. Values go first, what they lie in after them.
+struct KeepAlive {
+  std::vector<std::shared_ptr<const void>> owners;
+  std::vector<Ort::Value> values;
+};
+
+// Returns a value of the type and shape of `tensor` over `bytes` of `memory`, which must outlive
+// it and have the size of its extent.
+Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);
+
+// Makes a session of the model at `path`, over `packed` if the tier and ONNX Runtime allow it;
+// returns whether they did.
+bool create_session(const std::filesystem::path& path, const Ort::SessionOptions& options,
+                    Tier tier, Ort::PrepackedWeightsContainer& packed, Ort::Session& session);
+
+// Returns what a session of `record` shares when all of `handover` is shared.
+ModelReport make_report(const ModelRecord& record, const Handover& handover);
+
+}  // namespace wshare
