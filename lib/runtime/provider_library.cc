@@ -91,11 +91,13 @@ std::filesystem::path find_library(const std::string& provider, std::filesystem:
   }
   const bool was_named = !library.empty();
   if (!was_named) library = runtime_folder() / kCudaLibrary;
-  if (!std::filesystem::exists(library)) {
-    missing.add("the library of the provider (" + in_quotes(library.string()) + ")",
-                was_named ? "name a library that exists"
-                          : "install ONNX Runtime's CUDA provider of the same version, or name its "
-                            "library (--ep-library)");
+  const bool exists = std::filesystem::is_regular_file(library);
+  if (!exists && was_named)
+    throw Error(ErrorCode::kIo, in_quotes(library.string()) + ": no such library");
+  if (!exists) {
+    missing.add("ONNX Runtime's CUDA provider (" + in_quotes(library.string()) + ")",
+                "install the provider of ONNX Runtime " + Ort::GetVersionString() +
+                    ", or name its library (--ep-library)");
   }
   throw_if_any(provider, missing);
   return std::filesystem::canonical(library);

@@ -14,7 +14,7 @@ bool is_provider(std::string_view name, std::string_view wanted);
 // CUDA, the library beside that of ONNX Runtime.
 //
 // Throws Error(kUnsupported) that names all that is missing, Error(kInvalid) if there is no library
-// to take, Error(kRuntime) if ONNX Runtime refuses it.
+// to take, Error(kIo) if it does not exist, Error(kRuntime) if ONNX Runtime refuses it.
 void register_provider(const std::string& provider, const std::filesystem::path& library);
 
 // Returns the library that the system's loader missed, from its error message; "" if that was not

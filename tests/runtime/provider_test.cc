@@ -1,0 +1,115 @@
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "runtime/on_device.h"
+#include "runtime/provider_library.h"
+
+namespace wshare::test {
+namespace {
+
+bool has_driver() {
+  void* driver = ::dlopen("libcuda.so.1", RTLD_NOW);
+  if (driver != nullptr) ::dlclose(driver);
+  return driver != nullptr;
+}
+
+// The message and hint with which Device::open() refuses, in one.
+std::string refusal(const std::string& provider, const fs::path& library, int code,
+                    size_t index = 0) {
+  try {
+    Device::open(provider, library, index);
+  } catch (const Error& error) {
+    EXPECT_EQ(static_cast<int>(error.code()), code) << error.what();
+    return std::string(error.what()) + " | " + error.hint();
+  }
+  ADD_FAILURE() << provider << " was opened";
+  return "";
+}
+
+TEST(Provider, IsNamedInShortAndInAnyCase) {
+  EXPECT_TRUE(is_provider("CUDAExecutionProvider", "cuda"));
+  EXPECT_TRUE(is_provider("CUDAExecutionProvider", "CudaExecutionProvider"));
+  EXPECT_FALSE(is_provider("CUDAExecutionProvider", "cud"));
+  EXPECT_FALSE(is_provider("CUDAExecutionProvider", ""));
+  EXPECT_EQ(Device::open("testdevice", WSHARE_TEST_DEVICE).provider(), kTestDevice);
+}
+
+TEST(Provider, IsRegisteredOnce) {
+  const Device device = test_device();
+  const size_t devices = environment().GetEpDevices().size();
+  EXPECT_EQ(test_device().ep_device(), device.ep_device());
+  EXPECT_EQ(Device::open(kTestDevice).ep_device(), device.ep_device());  // is there by now
+  EXPECT_EQ(environment().GetEpDevices().size(), devices);
+}
+
+TEST(Provider, MustExist) {
+  EXPECT_NE(refusal("none", {}, 4).find("'none': no such provider is registered"),
+            std::string::npos);
+  const std::string other = refusal("none", WSHARE_TEST_DEVICE, 4);
+  EXPECT_NE(other.find("offers no device of this provider"), std::string::npos) << other;
+  EXPECT_NE(other.find(kTestDevice), std::string::npos) << other;
+  EXPECT_NE(refusal(kTestDevice, WSHARE_TEST_DEVICE, 4, 7)
+                .find("device 7 is asked for, the "
+                      "provider has 1"),
+            std::string::npos);
+}
+
+TEST(Provider, MustHaveMemoryOfItsOwn) {
+  EXPECT_NE(refusal("cpu", {}, 5).find("has no memory of its own"), std::string::npos);
+}
+
+TEST(Provider, LibraryMustBeOne) {
+  const TempFolder temp;
+  EXPECT_NE(refusal("none", temp / "lost.so", 3).find("lost.so': no such library"),
+            std::string::npos);
+  write_file(temp / "text.so", "no library");
+  EXPECT_NE(refusal("none", temp / "text.so", 6).find("text.so"), std::string::npos);
+}
+
+TEST(Provider, SaysWhichLibraryItLacks) {
+  const std::string message = refusal("none", WSHARE_NEEDS_LOST_LIBRARY, 5);
+  EXPECT_NE(message.find("'none': missing: 'liblost_library.so', which "
+                         "'libneeds_lost_library.so' is linked with"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("LD_LIBRARY_PATH"), std::string::npos) << message;
+  EXPECT_EQ(missing_library("Failed to load library x.so with error: libcudnn.so.9: cannot open "
+                            "shared object file: No such file or directory"),
+            "libcudnn.so.9");
+  EXPECT_EQ(missing_library("invalid ELF header"), "");
+}
+
+TEST(Provider, NamesAllThatCudaLacks) {
+  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
+  const std::string message = refusal("cuda", {}, 5);
+  for (const char* part :
+       {"the NVIDIA driver (libcuda.so.1)", "ONNX Runtime's CUDA provider",
+        "libonnxruntime_providers_cuda.so", "install the NVIDIA driver", "--ep-library"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+  }
+}
+
+TEST(Provider, SaysThatTheDriverSeesNoGpu) {
+  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
+  // A process of its own, which keeps the driver; started anew, since a fork has none of the
+  // threads of ONNX Runtime.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto open_with_driver = [] {
+    if (::dlopen(WSHARE_DRIVER_WITHOUT_GPU, RTLD_NOW) == nullptr) std::_Exit(1);
+    try {
+      Device::open("cuda", WSHARE_TEST_DEVICE);
+    } catch (const Error& error) {
+      std::cerr << error.what();
+      std::_Exit(static_cast<int>(error.code()));
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(open_with_driver(), testing::ExitedWithCode(5),
+              "'cuda': missing: a GPU that the NVIDIA driver can use .it gives 0, with CUDA error "
+              "100.$");
+}
+
+}  // namespace
+}  // namespace wshare::test
