@@ -92,9 +92,14 @@ FirstRun run_first(const NamedModel& model, const Runner& runner, InputOptions o
   throw *refused;
 }
 
-Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level) {
+Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level,
+                     const std::optional<Device>& device) {
   return translate_errors(model.path.string(), [&] {
     Ort::SessionOptions options = default_ort_options();
+    if (device) {
+      options.AppendExecutionProvider_V2(environment(), {device->ep_device()},
+                                         Ort::KeyValuePairs{});
+    }
     options.SetGraphOptimizationLevel(level);
     return Runner{std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
                   std::make_shared<Ort::RunOptions>()};
@@ -106,12 +111,12 @@ Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level) {
 // same.
 void add_noise(std::vector<ParityRow>& rows, const NamedModel& original,
                const std::vector<std::string>& names, const Inputs& inputs,
-               const std::vector<Ort::Value>& optimised) {
+               const std::vector<Ort::Value>& optimised, const std::optional<Device>& device) {
   const auto differs = [](const ParityRow& row) { return !row.bit_equal; };
   if (std::none_of(rows.begin(), rows.end(), differs)) return;
   std::vector<Ort::Value> plain;
   try {
-    plain = run_once(original.name, open_at_level(original, ORT_DISABLE_ALL), inputs);
+    plain = run_once(original.name, open_at_level(original, ORT_DISABLE_ALL, device), inputs);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kRuntime) throw;
     return;
@@ -175,6 +180,18 @@ std::map<const NamedModel*, Inputs> run_all_first(const std::vector<Opened>& ope
   return inputs;
 }
 
+// Returns what all sessions hold on their device, once where they share it.
+uint64_t bytes_on_device(const std::vector<Opened>& opened, const MeasureOptions& options) {
+  if (!options.device) return 0;
+  uint64_t bytes = options.shared_on_device ? options.shared_on_device() : 0;
+  std::set<const Ort::Session*> seen;
+  for (const Opened& each : opened) {
+    if (!seen.insert(each.runner.session.get()).second) continue;
+    bytes += options.device->bytes_of(*each.runner.session).value_or(0);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
@@ -184,6 +201,7 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
   check_shapes_are_used(options.inputs.shapes, opened);
   const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options.inputs, result);
   result.memory = measure_memory();
+  result.memory.device = bytes_on_device(opened, options);
   for (size_t i = 0; i < opened.size(); ++i) {
     std::vector<double> times;
     for (unsigned run = 0; run < options.repeat; ++run) {
@@ -198,7 +216,8 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
 
 std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
                                       const NamedModel& theirs, const Opener& open_theirs,
-                                      const InputOptions& inputs) {
+                                      const InputOptions& inputs,
+                                      const std::optional<Device>& device) {
   const Runner our_runner = translate_errors(ours.name, [&] { return open_ours(ours); });
   const Runner their_runner =
       translate_errors(theirs.path.string(), [&] { return open_theirs(theirs); });
@@ -213,19 +232,20 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
   const std::vector<Ort::Value> their_outputs =
       run_once(theirs.path.string(), their_runner, first.inputs);
   std::vector<ParityRow> rows = compare_outputs(ours.name, names, first.outputs, their_outputs);
-  add_noise(rows, theirs, names, first.inputs, their_outputs);
+  add_noise(rows, theirs, names, first.inputs, their_outputs, device);
   return rows;
 }
 
-Opener shared_opener(Bundle& bundle, Tier tier) {
+Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& device,
+                     DeviceCopies copies) {
   // Of each base, its sessions; of each base and task, how many it has taken.
   struct State {
     std::map<std::string, std::vector<TaskSession>> sessions;
     std::map<std::pair<std::string, std::string>, size_t> taken;
   };
   const auto state = std::make_shared<State>();
-  return [&bundle, tier, state](const NamedModel& model) {
-    const SessionOptions options{tier, default_ort_options()};
+  return [&bundle, tier, device, copies, state](const NamedModel& model) {
+    const SessionOptions options{tier, default_ort_options(), device, copies};
     const std::string& of = model.session_model();
     if (!model.shares_session) {
       const auto session = std::make_shared<Session>(bundle.session(of, options));
@@ -244,7 +264,11 @@ Opener shared_opener(Bundle& bundle, Tier tier) {
 
 void silence_log() { environment().UpdateEnvWithCustomLogLevel(ORT_LOGGING_LEVEL_FATAL); }
 
-Runner open_plain(const NamedModel& model) { return open_at_level(model, ORT_ENABLE_ALL); }
+Opener plain_opener(const std::optional<Device>& device) {
+  return [device](const NamedModel& model) { return open_at_level(model, ORT_ENABLE_ALL, device); };
+}
+
+Runner open_plain(const NamedModel& model) { return plain_opener(std::nullopt)(model); }
 
 Ort::SessionOptions default_ort_options() {
   Ort::SessionOptions options;

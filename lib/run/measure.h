@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct MeasureOptions {
   unsigned sessions = 1;  // per model
   unsigned repeat = 5;    // runs that the median is of
   InputOptions inputs;
+  std::optional<Device> device = std::nullopt;  // that the sessions run on
+  // Returns the bytes that they share there; none: nothing.
+  std::function<uint64_t()> shared_on_device = nullptr;
 };
 
 struct SessionFigures {
@@ -59,16 +63,21 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
 
 // Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same
 // inputs; where bits differ, also how much `theirs` differs from itself without optimisations (if
-// it runs without).
+// it runs without, on `device`).
 std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
                                       const NamedModel& theirs, const Opener& open_theirs,
-                                      const InputOptions& inputs);
+                                      const InputOptions& inputs,
+                                      const std::optional<Device>& device = std::nullopt);
 
 // Returns what makes sessions over the shared weights of `bundle`, which must outlive it.
-Opener shared_opener(Bundle& bundle, Tier tier);
+Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& device = std::nullopt,
+                     DeviceCopies copies = DeviceCopies::kRefuse);
 
 // Returns a stock session of the model, without any sharing.
 Runner open_plain(const NamedModel& model);
+
+// Returns what makes such sessions on `device`; none: on the CPU.
+Opener plain_opener(const std::optional<Device>& device);
 
 // Returns the options that `wshare run` gives all its sessions: one thread, so that figures
 // compare.

@@ -10,6 +10,7 @@ namespace wshare {
 struct MemoryFigures {
   uint64_t pss = 0;
   uint64_t anonymous = 0;
+  uint64_t device = 0;  // of the device that sessions run on; 0 on the CPU
 };
 
 // Returns the figures of this process. Throws Error(kUnsupported) where the system does not give

@@ -111,6 +111,12 @@ uint64_t ModelReport::left_bytes() const {
   return bytes;
 }
 
+uint64_t Report::device_bytes() const {
+  uint64_t bytes = 0;
+  for (const DeviceBytes& device : devices) bytes += device.shared_bytes;
+  return bytes;
+}
+
 Session& Session::operator=(Session&& other) noexcept {
   if (this == &other) return *this;
   session_ = std::move(other.session_);  // ends the old session before its weights go

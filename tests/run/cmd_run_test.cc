@@ -72,7 +72,6 @@ TEST_F(RunCommand, OpensEachTier) {
     EXPECT_EQ(out_.find("packed forms"), std::string::npos) << out_;
   }
   expect_refused("packed", {"--tier=packed"}, 5, "--tier packed");
-  expect_refused("cuda", {"--ep=cuda"}, 5, "--ep cuda");
 }
 
 TEST_F(RunCommand, RefusesMistakesOnTheCommandLine) {

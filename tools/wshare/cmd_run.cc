@@ -14,7 +14,7 @@ namespace {
 struct Arguments {
   std::string bundle;
   std::vector<std::string> models, tasks;
-  std::string ep = "cpu";
+  DeviceArguments device;
   std::string tier = "auto";
   std::vector<std::string> against;
   bool baseline = false;
@@ -22,37 +22,30 @@ struct Arguments {
   LimitArguments limits;
 };
 
-void check_supported(const Arguments& arguments) {
-  if (arguments.ep != "cpu") {
-    throw Error(ErrorCode::kUnsupported,
-                "--ep " + arguments.ep + ": this build opens CPU sessions only",
-                "leave --ep out, or give --ep cpu");
-  }
-  parse_tier(arguments.tier);
-}
-
 int run(const Arguments& arguments, Context& context) {
-  check_supported(arguments);
+  const Tier tier = parse_tier(arguments.tier);
   const std::vector<NamedModel> models =
       find_models(arguments.bundle, arguments.models, arguments.tasks);
   const Originals originals = read_originals(arguments.against);
   check_originals(originals, models);
   RunReport report;
+  report.ep = arguments.device.ep;
   report.tier = arguments.tier == "compact" ? "compact" : "shared";
-  SideResult shared =
-      measure_shared(arguments.bundle, arguments.tier, models, arguments.inputs, context);
+  SideResult shared = measure_shared(arguments.bundle, arguments.tier, arguments.device, models,
+                                     arguments.inputs, context);
   if (shared.exit_code != 0) return shared.exit_code;
   report.shared = std::move(shared.measurement);
   if (arguments.baseline) {
     const TemporaryFolder folder;
     SideResult plain =
-        measure_plain(find_plain(arguments.bundle, models, originals, folder.path, context.threads),
+        measure_plain(arguments.device,
+                      find_plain(arguments.bundle, models, originals, folder.path, context.threads),
                       arguments.inputs, context);
     if (plain.exit_code != 0) return plain.exit_code;
     report.baseline = std::move(plain.measurement);
   }
   // Last: sessions in this process would share pages with the children and so lower their PSS.
-  report.parity = compare_with_originals(arguments.bundle, parse_tier(arguments.tier), models,
+  report.parity = compare_with_originals(arguments.bundle, tier, arguments.device, models,
                                          originals, measure_options(arguments.inputs).inputs);
   report.exceeded = find_exceeded(read_limits(arguments.limits), report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
@@ -64,6 +57,7 @@ int run(const Arguments& arguments, Context& context) {
 // What cannot be read is a mistake on the command line: found while parsing, exit code 2.
 void check_syntax(const Arguments& arguments) {
   try {
+    check_syntax(arguments.device);
     measure_options(arguments.inputs);
     read_limits(arguments.limits);
     read_originals(arguments.against);
@@ -84,9 +78,7 @@ void add_run(CLI::App& app, Context& context, Action& action) {
   app.add_option("--task", arguments->tasks,
                  "Run this task only, over the session of its base; may be repeated")
       ->allow_extra_args(false);
-  app.add_option("--ep", arguments->ep, "Where sessions run")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
+  add_device_options(app, arguments->device);
   app.add_option("--tier", arguments->tier, "How weights are shared")
       ->check(CLI::IsMember({"auto", "packed", "shared", "compact"}))
       ->capture_default_str();

@@ -21,14 +21,18 @@ int run_side(const Arguments& arguments, Context& context) {
     models.push_back(
         {side.names[i], side.files.at(i), task_of.substr(1), task_of.starts_with('+')});
   }
-  const MeasureOptions options = measure_options(arguments.inputs);
+  MeasureOptions options = measure_options(arguments.inputs);
   silence_log();
+  options.device = open_device(side.device);
   Measurement measurement;
   if (side.bundle.empty()) {
-    measurement = measure(models, open_plain, options);
+    measurement = measure(models, plain_opener(options.device), options);
   } else {
     Bundle bundle = Bundle::open(side.bundle);
-    measurement = measure(models, shared_opener(bundle, parse_tier(side.tier)), options);
+    options.shared_on_device = [&bundle] { return bundle.report().device_bytes(); };
+    const Opener open =
+        shared_opener(bundle, parse_tier(side.tier), options.device, copies_of(side.device));
+    measurement = measure(models, open, options);
     measurement.models = bundle.report().models;
   }
   print_json(context.out, to_json(measurement));
@@ -50,6 +54,7 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
   app.add_option("--task-of", arguments->side.tasks_of,
                  "The model that runs a task, behind a '+' where the session is shared, else a '='")
       ->allow_extra_args(false);
+  add_device_options(app, arguments->side.device);
   add_input_options(app, arguments->inputs);
   app.callback(
       [=, &context, &action] { action = [=, &context] { return run_side(*arguments, context); }; });

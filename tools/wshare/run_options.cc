@@ -55,6 +55,39 @@ MeasureOptions measure_options(const InputArguments& arguments) {
   return options;
 }
 
+void add_device_options(CLI::App& app, DeviceArguments& arguments) {
+  app.add_option("--ep", arguments.ep,
+                 "Where sessions run: cpu, cuda, or the provider that --ep-library has")
+      ->capture_default_str();
+  app.add_option("--ep-library", arguments.library,
+                 "Plugin library of the provider; for cuda, else the one beside ONNX Runtime's");
+  app.add_option("--ep-device", arguments.number, "Which of the provider's devices, from 0 on")
+      ->capture_default_str();
+  app.add_option("--device-copies", arguments.copies,
+                 "Copies of shared weights that a session makes for itself on the device")
+      ->check(CLI::IsMember({"refuse", "keep"}))
+      ->capture_default_str();
+}
+
+void check_syntax(const DeviceArguments& arguments) {
+  const bool on_cpu = arguments.ep == "cpu";
+  if (on_cpu && !arguments.library.empty())
+    throw Error(ErrorCode::kInvalid, "--ep-library: needs --ep with the name of a provider in it");
+  if (!on_cpu && arguments.ep != "cuda" && arguments.library.empty()) {
+    throw Error(ErrorCode::kInvalid, "--ep: " + in_quotes(arguments.ep) +
+                                         " is neither cpu nor cuda, so it needs --ep-library");
+  }
+}
+
+std::optional<Device> open_device(const DeviceArguments& arguments) {
+  if (arguments.ep == "cpu") return std::nullopt;
+  return Device::open(arguments.ep, arguments.library, arguments.number);
+}
+
+DeviceCopies copies_of(const DeviceArguments& arguments) {
+  return arguments.copies == "keep" ? DeviceCopies::kKeep : DeviceCopies::kRefuse;
+}
+
 void add_limit_options(CLI::App& app, LimitArguments& arguments) {
   app.add_option("--max-pss", arguments.pss, "Exit 1 when more memory is used, such as 500M");
   app.add_option("--max-anonymous", arguments.anonymous,

@@ -23,6 +23,22 @@ void add_input_options(CLI::App& app, InputArguments& arguments);
 // Throws Error(kInvalid) if a shape cannot be read.
 MeasureOptions measure_options(const InputArguments& arguments);
 
+// Where sessions run, as the user wrote it.
+struct DeviceArguments {
+  std::string ep = "cpu";
+  std::string library;  // of the provider; empty: for cuda, beside ONNX Runtime's
+  unsigned number = 0;  // of the provider's devices
+  std::string copies = "refuse";
+};
+void add_device_options(CLI::App& app, DeviceArguments& arguments);
+
+// Throws Error(kInvalid) if the options contradict each other.
+void check_syntax(const DeviceArguments& arguments);
+
+// Returns the device; none for the CPU. Throws the errors of Device::open().
+std::optional<Device> open_device(const DeviceArguments& arguments);
+DeviceCopies copies_of(const DeviceArguments& arguments);
+
 struct LimitArguments {
   std::string pss, anonymous;  // sizes; empty: no limit
   std::optional<double> create_ms, abs_diff;

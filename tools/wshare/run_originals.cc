@@ -65,6 +65,7 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
 }
 
 std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundle, Tier tier,
+                                              const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
                                               const InputOptions& inputs) {
@@ -72,12 +73,14 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
   if (originals.empty()) return all;
   silence_log();
   Bundle opened = Bundle::open(bundle);
-  const Opener open_shared = shared_opener(opened, tier);
+  const std::optional<Device> on = open_device(device);
+  const Opener open_shared = shared_opener(opened, tier, on, copies_of(device));
+  const Opener open_original = plain_opener(on);
   for (const NamedModel& model : models) {
     const auto original = originals.find(model.name);
     if (original == originals.end()) continue;
-    const auto rows =
-        compare_models(model, open_shared, {model.name, original->second}, open_plain, inputs);
+    const auto rows = compare_models(model, open_shared, {model.name, original->second},
+                                     open_original, inputs, on);
     all.insert(all.end(), rows.begin(), rows.end());
   }
   return all;

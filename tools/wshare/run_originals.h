@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "run/measure.h"
+#include "run_options.h"
 
 namespace wshare {
 
@@ -28,8 +29,10 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
                                    const std::filesystem::path& folder, unsigned threads);
 
-// Returns how the outputs of each model in `originals` compare, in the order of `models`.
+// Returns how the outputs of each model in `originals` compare, in the order of `models`; both
+// sides run where `device` says.
 std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundle, Tier tier,
+                                              const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
                                               const InputOptions& inputs);

@@ -130,20 +130,27 @@ void print_models(std::ostream& out, const RunReport& report) {
     rows.push_back(
         {format_bytes(model.shared_bytes), model.model, describe_left(model, report.tier)});
     any_left = any_left || !rows.back().back().empty();
+    if (model.device)
+      rows.back().insert(rows.back().begin() + 1, format_bytes(model.device->own_bytes));
   }
+  const bool on_device = report.ep != "cpu";
+  if (on_device) rows[0].insert(rows[0].begin() + 1, "own");
   if (any_left) rows[0].push_back("left to ONNX Runtime");
-  print_table(out, rows, 1);
+  print_table(out, rows, on_device ? 2 : 1);
 }
 
 void print_memory(std::ostream& out, const RunReport& report) {
   Rows rows = {{"PSS", "anonymous", "memory of"}};
+  const bool on_device = report.ep != "cpu";
+  if (on_device) rows[0].insert(rows[0].begin(), "device");
   const auto add = [&](const Measurement& measurement, const std::string& kind) {
     rows.push_back({format_bytes(measurement.memory.pss),
                     format_bytes(measurement.memory.anonymous), describe(measurement, kind)});
+    if (on_device) rows.back().insert(rows.back().begin(), format_bytes(measurement.memory.device));
   };
   add(report.shared, report.tier);
   if (report.baseline) add(*report.baseline, "plain");
-  print_table(out, rows, 2);
+  print_table(out, rows, on_device ? 3 : 2);
 }
 
 void print_parity(std::ostream& out, const RunReport& report) {
@@ -158,10 +165,9 @@ void print_parity(std::ostream& out, const RunReport& report) {
   print_table(out, rows, 3);
 }
 
-void print_saving(std::ostream& out, const RunReport& report) {
-  const uint64_t ours = report.shared.memory.pss, plain = report.baseline->memory.pss;
+void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t plain) {
   const uint64_t change = ours < plain ? plain - ours : ours - plain;
-  out << fmt::format("PSS {} instead of {}: {} {} ({:.0f} %)\n", format_bytes(ours),
+  out << fmt::format("{} {} instead of {}: {} {} ({:.0f} %)\n", kind, format_bytes(ours),
                      format_bytes(plain), format_bytes(change), ours <= plain ? "saved" : "added",
                      100.0 * static_cast<double>(change) / static_cast<double>(plain));
 }
@@ -176,7 +182,18 @@ nlohmann::ordered_json to_json(const ModelReport& model) {
     json["left"].push_back(
         {{"reason", text_of(group.reason)}, {"tensors", group.tensors}, {"bytes", group.bytes}});
   }
+  if (!model.device) return json;
+  json["device"] = {{"provider", model.device->provider},
+                    {"own_bytes", model.device->own_bytes},
+                    {"unshared_bytes", model.device->unshared_bytes},
+                    {"host_bytes", model.device->host_bytes},
+                    {"may_pack", model.device->may_pack}};
   return json;
+}
+
+DeviceReport device_from(const nlohmann::ordered_json& json) {
+  return {json.at("provider"), json.at("own_bytes"), json.at("unshared_bytes"),
+          json.at("host_bytes"), json.at("may_pack")};
 }
 
 }  // namespace
@@ -199,7 +216,7 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
   for (const ModelReport& model : measurement.models) json["models"].push_back(to_json(model));
   json["pss_bytes"] = measurement.memory.pss;
   json["anonymous_bytes"] = measurement.memory.anonymous;
-  json["device_bytes"] = 0;
+  json["device_bytes"] = measurement.memory.device;
   return json;
 }
 
@@ -225,14 +242,16 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
         report.left.push_back({reason, group.at("tensors"), group.at("bytes")});
       }
     }
+    if (model.contains("device")) report.device = device_from(model.at("device"));
     measurement.models.push_back(std::move(report));
   }
-  measurement.memory = {json.at("pss_bytes"), json.at("anonymous_bytes")};
+  measurement.memory = {json.at("pss_bytes"), json.at("anonymous_bytes"), json.at("device_bytes")};
   return measurement;
 }
 
 nlohmann::ordered_json to_json(const RunReport& report) {
-  nlohmann::ordered_json json = {{"schema", "wshare.run/1"}, {"ep", "cpu"}, {"tier", report.tier}};
+  nlohmann::ordered_json json = {
+      {"schema", "wshare.run/1"}, {"ep", report.ep}, {"tier", report.tier}};
   json.update(to_json(report.shared));
   json["baseline"] = report.baseline ? to_json(*report.baseline) : nlohmann::ordered_json();
   if (report.baseline) json["baseline"].erase("models");  // plain sessions share nothing
@@ -260,7 +279,11 @@ void print_report(std::ostream& out, const RunReport& report) {
     out << '\n';
   }
   print_memory(out, report);
-  if (report.baseline) print_saving(out, report);
+  if (!report.baseline) return;
+  const MemoryFigures& ours = report.shared.memory;
+  const MemoryFigures& plain = report.baseline->memory;
+  print_saving(out, "PSS", ours.pss, plain.pss);
+  if (plain.device > 0) print_saving(out, "device", ours.device, plain.device);
 }
 
 }  // namespace wshare

@@ -12,6 +12,7 @@ namespace wshare {
 
 // What `wshare run` found.
 struct RunReport {
+  std::string ep = "cpu";
   std::string tier;
   Measurement shared;
   std::optional<Measurement> baseline;

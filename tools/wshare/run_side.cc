@@ -17,6 +17,10 @@ std::vector<std::string> command_line(const SideArguments& side, const InputArgu
     add("--bundle", side.bundle);
     add("--tier", side.tier);
   }
+  add("--ep", side.device.ep);
+  if (!side.device.library.empty()) add("--ep-library", side.device.library);
+  add("--ep-device", std::to_string(side.device.number));
+  add("--device-copies", side.device.copies);
   for (const std::string& name : side.names) add("--name", name);
   for (const std::string& file : side.files) add("--file", file);
   for (const std::string& model : side.tasks_of) add("--task-of", model);
@@ -46,8 +50,9 @@ SideResult measure_side(const SideArguments& side, const InputArguments& inputs,
   return {0, measurement_from(nlohmann::ordered_json::parse(child.out))};
 }
 
-SideArguments side_of(const std::vector<NamedModel>& models) {
+SideArguments side_of(const DeviceArguments& device, const std::vector<NamedModel>& models) {
   SideArguments side;
+  side.device = device;
   for (const NamedModel& model : models) {
     side.names.push_back(model.name);
     side.files.push_back(model.path.string());
@@ -59,17 +64,17 @@ SideArguments side_of(const std::vector<NamedModel>& models) {
 }  // namespace
 
 SideResult measure_shared(const std::string& bundle, const std::string& tier,
-                          const std::vector<NamedModel>& models, const InputArguments& inputs,
-                          Context& context) {
-  SideArguments side = side_of(models);
+                          const DeviceArguments& device, const std::vector<NamedModel>& models,
+                          const InputArguments& inputs, Context& context) {
+  SideArguments side = side_of(device, models);
   side.bundle = bundle;
   side.tier = tier;
   return measure_side(side, inputs, context);
 }
 
-SideResult measure_plain(const std::vector<NamedModel>& models, const InputArguments& inputs,
-                         Context& context) {
-  return measure_side(side_of(models), inputs, context);
+SideResult measure_plain(const DeviceArguments& device, const std::vector<NamedModel>& models,
+                         const InputArguments& inputs, Context& context) {
+  return measure_side(side_of(device, models), inputs, context);
 }
 
 Tier parse_tier(const std::string& name) {

@@ -18,6 +18,7 @@ namespace wshare {
 struct SideArguments {
   std::string bundle;  // of shared sessions; empty: plain ones
   std::string tier = "auto";
+  DeviceArguments device;
   std::vector<std::string> names;  // of the models
   std::vector<std::string> files;  // their .onnx, as many
   // NamedModel::task_of, as many, behind a '+' where the session is shared, else behind a '='.
@@ -34,10 +35,10 @@ struct SideResult {
 //
 // Throws Error(kRuntime) if the child cannot be started or is ended by a signal.
 SideResult measure_shared(const std::string& bundle, const std::string& tier,
-                          const std::vector<NamedModel>& models, const InputArguments& inputs,
-                          Context& context);
-SideResult measure_plain(const std::vector<NamedModel>& models, const InputArguments& inputs,
-                         Context& context);
+                          const DeviceArguments& device, const std::vector<NamedModel>& models,
+                          const InputArguments& inputs, Context& context);
+SideResult measure_plain(const DeviceArguments& device, const std::vector<NamedModel>& models,
+                         const InputArguments& inputs, Context& context);
 
 // Returns the tier that --tier names. Throws Error(kUnsupported) for "packed".
 Tier parse_tier(const std::string& name);

@@ -74,6 +74,8 @@ struct DeviceBytes {
 struct Report {
   std::vector<ModelReport> models;  // in the bundle's order; only models that a session was made of
   std::vector<DeviceBytes> devices;  // that sessions were made on
+
+  uint64_t device_bytes() const;  // the sum over devices
 };
 
 // An Ort::Session together with what its weights need; move-only.

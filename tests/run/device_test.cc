@@ -1,0 +1,96 @@
+// `wshare run` on a device: the one of tests/test_device, and CUDA where it is missing.
+
+#include <dlfcn.h>
+
+#include "run/run_command.h"
+
+#ifndef WSHARE_TEST_DEVICE
+#error "define WSHARE_TEST_DEVICE as the path of the test device's library"
+#endif
+
+namespace wshare::test {
+namespace {
+
+constexpr int64_t kWeight = kRows * kColumns * 4, kBias = kColumns * 4;
+
+class RunOnDevice : public RunCommand {
+ protected:
+  static Arguments with(Arguments arguments) {
+    const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + WSHARE_TEST_DEVICE};
+    arguments.insert(arguments.begin(), device.begin(), device.end());
+    return arguments;
+  }
+};
+
+TEST_F(RunOnDevice, CountsWhatSharedAndPlainSessionsHold) {
+  const json report = run_json(with({"--sessions=3", "--baseline"}));
+  EXPECT_EQ(report.at("ep"), "TestDevice");
+  EXPECT_EQ(report.at("device_bytes"), kWeight + 6 * kBias);
+  EXPECT_EQ(report.at("baseline").at("device_bytes"), 6 * (kWeight + kBias));
+  EXPECT_EQ(report.at("models")[1].at("shared_bytes"), kWeight);
+  EXPECT_EQ(report.at("models")[1].at("device"),
+            json::parse(R"({"provider": "TestDeviceExecutionProvider", "own_bytes": 2048,
+                            "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true})"));
+}
+
+TEST_F(RunOnDevice, ComparesWithOriginalsOnTheSameDevice) {
+  const json report = run_json(with({"--against", a_is("in/a.onnx"), "--max-abs-diff=0"}));
+  EXPECT_EQ(report.at("parity")[0].at("bit_equal"), true);
+}
+
+TEST_F(RunOnDevice, PrintsTheBytesOfTheDevice) {
+  ASSERT_EQ(run(with({"--sessions=2", "--baseline"})), 0) << err_;
+  for (const char* text : {"   shared      own  model\n", "128.0 KiB  2.0 KiB  a\n", "   device ",
+                           "136.0 KiB ", "520.0 KiB ", "device 136.0 KiB instead of 520.0 KiB: "}) {
+    EXPECT_NE(out_.find(text), std::string::npos) << text << " in\n" << out_;
+  }
+}
+
+TEST_F(RunOnDevice, RefusesCopiesOrKeepsThem) {
+  setenv("WSHARE_TEST_DEVICE_PREPACK", "1", 1);
+  // MatMul packs. With an Add right behind it, optimisers would make a Gemm of both, which does
+  // not.
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  onnx::ModelProto model = matmul_model(kRows, kColumns, floats(kColumns, 2));
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.mutable_node(0)->set_output(0, "raw");
+  add_node(graph, "Relu", {"raw"}, {"product"});
+  graph.mutable_node()->SwapElements(1, 2);
+  add("a.onnx", model);
+  make();
+  expect_refused("shared", with({"--tier=shared"}), 5,
+                 "pack shared weights, 128.0 KiB per session");
+  EXPECT_NE(err_.find("--device-copies keep"), std::string::npos) << err_;
+  json report = run_json(with({"--tier=auto", "--sessions=2"}));
+  EXPECT_EQ(report.at("device_bytes"), kWeight + 2 * kBias);
+  EXPECT_EQ(report.at("models")[0].at("device").at("may_pack"), false);
+  report = run_json(with({"--device-copies=keep", "--sessions=2"}));
+  EXPECT_EQ(report.at("device_bytes"), kWeight + 2 * (kWeight + kBias));
+  unsetenv("WSHARE_TEST_DEVICE_PREPACK");
+}
+
+TEST_F(RunOnDevice, RefusesMistakesOnTheCommandLine) {
+  expect_refused("library without provider", {"--ep-library=x.so"}, 2, "--ep-library");
+  expect_refused("provider without library", {"--ep=tpu"}, 2, "--ep");
+  expect_refused("copies", with({"--device-copies=some"}), 2, "--device-copies");
+  expect_refused("no such library", {"--ep=tpu", "--ep-library=lost.so"}, 3,
+                 "'lost.so': no such library");
+  expect_refused("another provider",
+                 {"--ep=tpu", std::string("--ep-library=") + WSHARE_TEST_DEVICE}, 4,
+                 "'tpu': the library offers no device");
+  expect_refused("no such device", with({"--ep-device=1"}), 4, "device 1 is asked for");
+}
+
+TEST_F(RunOnDevice, NamesAllThatCudaLacks) {
+  if (void* driver = ::dlopen("libcuda.so.1", RTLD_NOW)) {
+    ::dlclose(driver);
+    GTEST_SKIP() << "this machine has NVIDIA's driver";
+  }
+  expect_refused("cuda", {"--ep=cuda"}, 5,
+                 "'cuda': missing: the NVIDIA driver (libcuda.so.1); ONNX Runtime's CUDA provider");
+  EXPECT_NE(err_.find("hint: install the NVIDIA driver; "), std::string::npos) << err_;
+}
+
+}  // namespace
+}  // namespace wshare::test
