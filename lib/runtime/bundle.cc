@@ -164,6 +164,13 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
   });
 }
 
+std::shared_ptr<DeviceWeights> BundleState::weights_on(const Device& device) {
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<DeviceWeights>& weights = devices[device.ep_device()];
+  if (weights == nullptr) weights = std::make_shared<DeviceWeights>(device);
+  return weights;
+}
+
 Report Bundle::report() const {
   const std::lock_guard lock(state_->mutex);
   Report report;

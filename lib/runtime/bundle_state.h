@@ -30,6 +30,9 @@ struct BundleState {
   Manifest manifest;
   std::vector<std::optional<MappedFile>> blobs;  // as in the manifest; only those that are needed
   Ort::PrepackedWeightsContainer packed{};       // thread-safe; must outlive the sessions
+  // Returns what lies on `device`.
+  std::shared_ptr<DeviceWeights> weights_on(const Device& device);
+
   mutable std::mutex mutex;
   // Guarded by mutex.
   std::map<std::string, ModelReport> reports;

@@ -67,10 +67,8 @@ class Opening {
         options_(options),
         device_(options.device.value()),
         handover_(plan_handover(bundle_->manifest, record, model)) {
+    weights_ = bundle_->weights_on(device_);
     const std::lock_guard lock(bundle_->mutex);
-    auto& weights = bundle_->devices[device_.ep_device()];
-    if (weights == nullptr) weights = std::make_shared<DeviceWeights>(device_);
-    weights_ = weights;
     plan_ = bundle_->placements[{device_.ep_device(), record.name}];
   }
 

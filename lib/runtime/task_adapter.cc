@@ -64,6 +64,33 @@ void check_left_out(const std::string& task, const std::string& name, const Sess
   }
 }
 
+// ONNX Runtime never writes to an input; its API has no const form.
+Ort::Value wrap(const NamedTensor& parameter, const OrtMemoryInfo* memory, const std::byte* bytes) {
+  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), parameter.bytes.size(),
+                                  parameter.shape.data(), parameter.shape.size(),
+                                  static_cast<ONNXTensorElementDataType>(parameter.dtype));
+}
+
+void make_values(TaskAdapter& adapter, const DeviceWeights* device) {
+  std::vector<std::span<const std::byte>> pieces;
+  for (const NamedTensor& parameter : adapter.parameters) {
+    adapter.names.insert(parameter.name);
+    pieces.push_back(parameter.bytes);
+  }
+  if (device == nullptr) {
+    const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+    for (const NamedTensor& parameter : adapter.parameters)
+      adapter.values.push_back(wrap(parameter, memory, parameter.bytes.data()));
+    return;
+  }
+  PlacedBytes placed = device->upload(pieces);
+  adapter.buffers = std::move(placed.buffers);
+  const auto memory = device->device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    adapter.values.push_back(wrap(adapter.parameters[i], memory, placed.addresses[i]));
+  adapter.file.drop_pages();
+}
+
 }  // namespace
 
 SessionInputs inputs_of(const Ort::Session& session) {
@@ -111,21 +138,13 @@ std::vector<NamedTensor> parameters_of(const TaskRecord& task) {
   return parameters;
 }
 
-TaskAdapter read_task_adapter(MappedFile file) {
+TaskAdapter read_task_adapter(MappedFile file, const DeviceWeights* device) {
   const std::string path = file.path().string();
   try {
     // By path, so that ONNX Runtime maps the file as well and copies nothing.
-    TaskAdapter adapter{std::move(file), {}, {}, {}, Ort::LoraAdapter(nullptr)};
+    TaskAdapter adapter{std::move(file), {}, {}, {}, {}, Ort::LoraAdapter(nullptr)};
     adapter.parameters = read_adapter(adapter.file.bytes());
-    const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
-    for (const NamedTensor& parameter : adapter.parameters) {
-      adapter.names.insert(parameter.name);
-      // ONNX Runtime never writes to an input; its API has no const form.
-      adapter.values.push_back(Ort::Value::CreateTensor(
-          memory, const_cast<std::byte*>(parameter.bytes.data()), parameter.bytes.size(),
-          parameter.shape.data(), parameter.shape.size(),
-          static_cast<ONNXTensorElementDataType>(parameter.dtype)));
-    }
+    make_values(adapter, device);
     adapter.adapter = Ort::LoraAdapter::CreateLoraAdapter(path.c_str(), nullptr);
     return adapter;
   } catch (const Error& error) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "format/manifest.h"
 #include "format/named_tensor.h"
+#include "runtime/device_weights.h"
 #include "util/mapped_file.h"
 
 namespace wshare {
@@ -41,15 +43,18 @@ std::vector<NamedTensor> parameters_of(const TaskRecord& task);
 // An adapter in memory: the same bytes for runs and for bindings.
 struct TaskAdapter {
   MappedFile file;
-  std::vector<NamedTensor> parameters;       // their bytes lie in `file`
-  std::set<std::string, std::less<>> names;  // of parameters
-  std::vector<Ort::Value> values;            // of parameters, over `file`
-  Ort::LoraAdapter adapter;                  // what ONNX Runtime made of it
+  std::vector<NamedTensor> parameters;               // their bytes lie in `file`
+  std::set<std::string, std::less<>> names;          // of parameters
+  std::vector<std::shared_ptr<const void>> buffers;  // what `values` lie in on a device
+  std::vector<Ort::Value> values;                    // of parameters, over `file` or on a device
+  Ort::LoraAdapter adapter;                          // what ONNX Runtime made of it
 };
 
-// Returns the adapter in `file`, an .onnx_adapter.
+// Returns the adapter in `file`, an .onnx_adapter; its values are copied to `device` unless that is
+// null.
 //
-// Throws Error(kInvalid) or Error(kUnsupported), naming the file, if it is none.
-TaskAdapter read_task_adapter(MappedFile file);
+// Throws Error(kInvalid) or Error(kUnsupported), naming the file, if it is none; Error(kRuntime) if
+// there is no room on the device.
+TaskAdapter read_task_adapter(MappedFile file, const DeviceWeights* device);
 
 }  // namespace wshare

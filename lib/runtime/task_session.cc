@@ -23,7 +23,8 @@ struct TaskSession::State {
   // Reads the defaults of `names` that are not known yet.
   void read_missing_defaults(const std::set<std::string>& names);
 
-  std::shared_ptr<Bundle::State> bundle;
+  std::shared_ptr<BundleState> bundle;
+  std::shared_ptr<const DeviceWeights> device;  // that the session runs on; null: the CPU
   std::string base;
   std::mutex mutex;
   // Guarded by mutex. Adapters stand before the session, which is destroyed first; none ever goes.
@@ -77,6 +78,26 @@ void check_is_listed(const TaskRecord& task, const std::vector<NamedTensor>& lis
                   in_quotes(task.name));
 }
 
+// Runs with the adapter's values as inputs. On a device they are there; given as a LoraAdapter,
+// ONNX Runtime would copy them there at each run.
+std::vector<Ort::Value> run_with(const TaskAdapter& adapter, Ort::Session& session,
+                                 std::span<const char* const> input_names,
+                                 std::span<const Ort::Value> inputs,
+                                 std::span<const char* const> output_names) {
+  std::vector<const char*> names(input_names.begin(), input_names.end());
+  std::vector<const OrtValue*> values(inputs.begin(), inputs.end());
+  for (size_t i = 0; i < adapter.values.size(); ++i) {
+    names.push_back(adapter.parameters[i].name.c_str());
+    values.push_back(adapter.values[i]);
+  }
+  std::vector<OrtValue*> results(output_names.size(), nullptr);
+  Ort::ThrowOnError(Ort::GetApi().Run(session, nullptr, names.data(), values.data(), values.size(),
+                                      output_names.data(), output_names.size(), results.data()));
+  std::vector<Ort::Value> outputs;
+  for (OrtValue* result : results) outputs.emplace_back(result);
+  return outputs;
+}
+
 }  // namespace
 
 const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
@@ -92,7 +113,8 @@ const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
   const BlobRecord& blob = manifest.blobs[*record.adapter];
   TaskAdapter adapter = translate_errors(task, [&] {
     return read_task_adapter(open_checked(std::filesystem::absolute(bundle->folder / blob.file),
-                                          blob.size, blob.hash.value()));
+                                          blob.size, blob.hash.value()),
+                             device.get());
   });
   check_is_listed(record, listed, adapter);
   return &adapters.emplace(task, std::move(adapter)).first->second;
@@ -153,9 +175,13 @@ std::vector<Ort::Value> TaskSession::run(const std::string& task, const char* co
                                          in_quotes(input_names[i]) +
                                          " is given by the task and by the caller");
   }
-  const Ort::RunOptions run_options = options(task);
   return translate_errors(task.empty() ? state_->base : task, [&] {
-    return session().Run(run_options, input_names, inputs, input_count, output_names, output_count);
+    if (adapter != nullptr && state_->device != nullptr) {
+      return run_with(*adapter, session(), {input_names, input_count}, {inputs, input_count},
+                      {output_names, output_count});
+    }
+    return session().Run(options(task), input_names, inputs, input_count, output_names,
+                         output_count);
   });
 }
 
@@ -186,8 +212,10 @@ void TaskSession::bind(Ort::IoBinding& binding, const std::string& task) {
 
 void TaskSession::add_adapter(const std::string& name, const std::filesystem::path& path) {
   if (name.empty()) throw Error(ErrorCode::kInvalid, "a task needs a name");
-  TaskAdapter adapter = translate_errors(
-      name, [&] { return read_task_adapter(MappedFile::open(std::filesystem::absolute(path))); });
+  TaskAdapter adapter = translate_errors(name, [&] {
+    return read_task_adapter(MappedFile::open(std::filesystem::absolute(path)),
+                             state_->device.get());
+  });
   check_parameters(name, adapter.parameters, state_->inputs);
   const std::lock_guard lock(state_->mutex);
   if (find_task(state_->bundle->manifest, name) != nullptr || state_->adapters.contains(name)) {
@@ -203,6 +231,7 @@ TaskSession Bundle::task_session(const std::string& base, const SessionOptions& 
   auto state = std::make_shared<TaskSession::State>();
   state->bundle = state_;
   state->base = base;
+  if (options.device) state->device = state_->weights_on(*options.device);
   state->session.emplace(session(base, options));
   state->inputs = translate_errors(base, [&] { return inputs_of(**state->session); });
   return TaskSession(std::move(state));

@@ -125,7 +125,8 @@ class TaskSession {
                               const char* const* output_names, size_t output_count);
 
   // Returns run options for `task` for a Run() of session() by hand; they must not outlive this.
-  // ONNX Runtime 1.29 ignores adapters in RunAsync() and, silently, with an IoBinding.
+  // ONNX Runtime 1.29 ignores adapters in RunAsync() and, silently, with an IoBinding; on a device
+  // it copies them there at each run, where run() and bind() take the one copy there.
   Ort::RunOptions options(const std::string& task);
 
   // Makes runs of session() with `binding`, which is one of session(), runs of `task`; "" is the
