@@ -34,6 +34,10 @@ std::vector<Ort::Value> run_once(const std::string& model, const Runner& runner,
   const std::vector<const char*> output_names = pointers(outputs);
   try {
     return translate_errors(model, [&] {
+      if (runner.tasks != nullptr) {
+        return runner.tasks->run(runner.task, input_names.data(), inputs.values.data(),
+                                 inputs.values.size(), output_names.data(), output_names.size());
+      }
       return session.Run(*runner.options, input_names.data(), inputs.values.data(),
                          inputs.values.size(), output_names.data(), output_names.size());
     });
@@ -258,7 +262,8 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
     if (number == sessions.size()) sessions.push_back(bundle.task_session(of, options));
     const auto session = std::make_shared<TaskSession>(sessions[number]);
     return Runner{std::shared_ptr<Ort::Session>(session, &session->session()),
-                  std::make_shared<Ort::RunOptions>(session->options(task))};
+                  std::make_shared<Ort::RunOptions>(session->options(task)),
+                  device ? session : nullptr, task};
   };
 }
 

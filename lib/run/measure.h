@@ -20,6 +20,9 @@ namespace wshare {
 struct Runner {
   std::shared_ptr<Ort::Session> session;
   std::shared_ptr<Ort::RunOptions> options;
+  // Of a task on a device, which runs through TaskSession::run() instead; else null.
+  std::shared_ptr<TaskSession> tasks = nullptr;
+  std::string task = {};
 };
 
 // Makes what runs a model; called once per session. Tasks over one base share their sessions: the

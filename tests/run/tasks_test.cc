@@ -60,6 +60,16 @@ class RunTasks : public RunCommand {
   }
 };
 
+TEST_F(RunTasks, RunOnADevice) {
+  const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + WSHARE_TEST_DEVICE};
+  Arguments arguments = device;
+  arguments.insert(arguments.end(), {"--against", against("summarize"), "--max-abs-diff=1e-4"});
+  const json report = run_json(arguments);
+  EXPECT_EQ(report.at("session_count"), 1);
+  EXPECT_EQ(report.at("ok"), true);
+  EXPECT_GT(report.at("device_bytes"), report.at("models")[0].at("device").at("own_bytes"));
+}
+
 TEST_F(RunTasks, SharesOneSessionAmongAllTasksAndTheBase) {
   const json report = run_json({});
   EXPECT_EQ(report.at("session_count"), 1);
