@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh                    everything
 #   tools/setup.sh --no-onnxruntime   Debian packages only (no `wshare run`, no `wshare pack`)
+#   tools/setup.sh --cuda             also ONNX Runtime's CUDA provider, for CUDA 13 (not CUDA itself, nor cuDNN)
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
 # cannot be installed. Needs root or sudo only if a Debian package is missing.
@@ -27,6 +28,11 @@ ort_library=package/Plugins/Linux/x64/libonnxruntime.so
 ort_headers=package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
 ort_dir=.deps/onnxruntime-$ort_version
 
+# Its sister carries the CUDA provider of the same version, without ONNX Runtime itself.
+cuda_package=com.github.asus4.onnxruntime.linux-x64-gpu
+cuda_sha512=FopIhNE/Ng+v2X65wVc9clPCBCvhvA53Hxo2U0Kf5fGdVsC7iCA+mZ0KLWggcQAj7TIZ6pNidR4AC10g74Xo6w==
+cuda_libraries=(libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so)
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
 
@@ -34,6 +40,9 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
 # The folder appears by one rename, when it is complete; so its presence means that it is.
 have_onnxruntime() { [[ -e $ort_dir/lib/libonnxruntime.so && -e $ort_dir/include/onnxruntime_cxx_api.h ]]; }
+
+# The CUDA library is moved last, so its presence means that both are there.
+have_cuda() { [[ -e $ort_dir/lib/${cuda_libraries[-1]} ]]; }
 
 # Prints those of the given packages that are missing, one per line.
 missing_packages() {
@@ -65,22 +74,30 @@ install_packages() {
       "to see more: apt-get install --no-install-recommends $*"
 }
 
-# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
-fetch_onnxruntime_into() {
-  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz wanted got
-  # A cache of its own, thrown away after: npm would keep a second copy of the 150 MB.
+# Fetches the archive of npm package $2 into the folder $1 and checks it against npm's integrity value $3.
+# The hints behind are for when that fails.
+fetch_package() {
+  local work=$1 package=$2 sha512=$3 archive=$1/$2-$ort_package_version.tgz wanted got
+  shift 3
+  # A cache of its own, thrown away after: npm would keep a second copy of the archive.
   (cd "$work" && npm pack --ignore-scripts --loglevel=error --cache "$PWD/npm-cache" \
-    "$ort_package@$ort_package_version" </dev/null >/dev/null) ||
-    die "npm could not fetch $ort_package@$ort_package_version" "the lines above are npm's own" \
-      "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
-      "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
+    "$package@$ort_package_version" </dev/null >/dev/null) ||
+    die "npm could not fetch $package@$ort_package_version" "the lines above are npm's own" "$@"
   [[ -f $archive ]] || die "npm pack left no file $(basename "$archive")"
 
-  wanted=$(base64 -d <<<"$ort_sha512" | od -An -v -tx1 | tr -d ' \n')
+  wanted=$(base64 -d <<<"$sha512" | od -An -v -tx1 | tr -d ' \n')
   got=$(sha512sum "$archive")
   got=${got%% *}
   [[ $got == "$wanted" ]] ||
     die "$(basename "$archive"): SHA-512 is $got, pinned is $wanted; not used"
+}
+
+# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
+fetch_onnxruntime_into() {
+  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz
+  fetch_package "$work" "$ort_package" "$ort_sha512" \
+    "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
+    "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
 
   mkdir -p "$work/ready/lib" "$work/ready/include"
   tar -xzf "$archive" -C "$work" --no-same-owner \
@@ -94,36 +111,70 @@ fetch_onnxruntime_into() {
   chmod -R u+rwX,go+rX,go-w "$work/ready"
 }
 
-setup_onnxruntime() {
+# Puts the CUDA provider beside ONNX Runtime, by way of $1 (a new folder of ours).
+fetch_cuda_into() {
+  local work=$1 folder=$1/package/Plugins/Linux/x64 library
+  fetch_package "$work" "$cuda_package" "$cuda_sha512" \
+    "a CUDA provider of ONNX Runtime $ort_version from elsewhere serves as well: wshare run --ep-library PATH"
+  tar -xzf "$work/$cuda_package-$ort_package_version.tgz" -C "$work" --no-same-owner \
+    "${cuda_libraries[@]/#/package/Plugins/Linux/x64/}"
+  for library in "${cuda_libraries[@]}"; do
+    chmod u+rwX,go+rX,go-w "$folder/$library"
+    mv -T "$folder/$library" "$ort_dir/lib/$library"
+  done
+}
+
+setup_cuda() {
+  if have_cuda; then return; fi
+  make_work_folder
+  say "fetching the CUDA provider of ONNX Runtime $ort_version (npm package $cuda_package@$ort_package_version, 180 MB)"
+  fetch_cuda_into "$work" 9>&-
+  say "the CUDA provider is in $ort_dir/lib; it needs CUDA 13 and cuDNN 9, for example in LD_LIBRARY_PATH"
+}
+
+# One at a time; a second setup.sh waits here and then finds the work done.
+lock_deps() {
   mkdir -p .deps
-  # One at a time; a second setup.sh waits here and then finds the work done.
   exec 9>.deps/.lock
   flock 9
-  if have_onnxruntime; then return; fi
-  rm -rf .deps/.fetch.* "$ort_dir" # what an interrupted run left
-  local work
+}
+
+# Makes a folder, $work, that is gone when this script ends.
+make_work_folder() {
+  rm -rf .deps/.fetch.* # what an interrupted run left
   work=$(mktemp -d "$PWD/.deps/.fetch.XXXXXX")
   # shellcheck disable=SC2064  # the path is known now
   trap "rm -rf '$work'" EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
+}
+
+setup_onnxruntime() {
+  if have_onnxruntime; then return; fi
+  rm -rf "$ort_dir" # what an interrupted run left
+  make_work_folder
   say "fetching ONNX Runtime $ort_version (npm package $ort_package@$ort_package_version, 150 MB)"
   fetch_onnxruntime_into "$work" 9>&-
   mv -T "$work/ready" "$ort_dir"
   say "ONNX Runtime $ort_version is in $ort_dir"
 }
 
-with_onnxruntime=1
+with_onnxruntime=1 with_cuda=0
 for arg in "$@"; do
   case $arg in
     --no-onnxruntime) with_onnxruntime=0 ;;
+    --cuda) with_cuda=1 ;;
     -h | --help) usage; exit 0 ;;
     *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;
   esac
 done
 
+if ((with_cuda && !with_onnxruntime)); then
+  say "error: --cuda and --no-onnxruntime exclude each other"; usage >&2; exit 2
+fi
+
 fetch=0
-if ((with_onnxruntime)) && ! have_onnxruntime; then
+if ((with_onnxruntime)) && { ! have_onnxruntime || { ((with_cuda)) && ! have_cuda; }; }; then
   fetch=1
   [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
     die "ONNX Runtime: the npm package has no library for $(uname -s) on $(uname -m), only for Linux on x86_64" \
@@ -140,5 +191,9 @@ else
     "Debian's names: ${packages[*]%%:*}"
 fi
 
-if ((fetch)); then setup_onnxruntime; fi
+if ((fetch)); then
+  lock_deps
+  setup_onnxruntime
+  if ((with_cuda)); then setup_cuda; fi
+fi
 if ((${#missing[@]} == 0 && !fetch)); then say "nothing is missing"; fi

@@ -39,6 +39,14 @@ Device Device::open(const std::string& provider, const std::filesystem::path& li
       register_provider(provider, library);
       devices = find_devices(provider);
     }
+    if (devices.empty() && is_provider("CUDAExecutionProvider", provider)) {
+      throw Error(ErrorCode::kUnsupported,
+                  in_quotes(provider) +
+                      ": the driver has a GPU, and the provider is loaded, but "
+                      "ONNX Runtime finds no GPU for it",
+                  "it looks in /sys/class/drm and /sys/bus/pci/devices: in a container, both must "
+                  "be visible");
+    }
     if (devices.empty()) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(provider) + ": the library offers no device of this provider",

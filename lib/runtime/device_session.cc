@@ -75,7 +75,11 @@ class Opening {
   Session open(ModelReport& report) {
     check_options();
     if (options_.tier != Tier::kAuto || keeps_copies()) plan_.may_pack = true;
-    if (options_.tier == Tier::kCompact) plan_.may_pack = false;
+    const char* no_packing = kOrtSessionOptionsConfigDisablePrepacking;
+    if (options_.tier == Tier::kCompact ||
+        options_.ort.GetConfigEntryOrDefault(no_packing, "0") == "1") {
+      plan_.may_pack = false;
+    }
     Made made = make_settled();
     if (!keeps_copies()) made = prove(std::move(made));
     report = describe(made);

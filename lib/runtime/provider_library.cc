@@ -97,7 +97,7 @@ std::filesystem::path find_library(const std::string& provider, std::filesystem:
   if (!exists) {
     missing.add("ONNX Runtime's CUDA provider (" + in_quotes(library.string()) + ")",
                 "install the provider of ONNX Runtime " + Ort::GetVersionString() +
-                    ", or name its library (--ep-library)");
+                    " (tools/setup.sh --cuda), or name its library (--ep-library)");
   }
   throw_if_any(provider, missing);
   return std::filesystem::canonical(library);

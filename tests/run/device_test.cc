@@ -87,9 +87,8 @@ TEST_F(RunOnDevice, NamesAllThatCudaLacks) {
     ::dlclose(driver);
     GTEST_SKIP() << "this machine has NVIDIA's driver";
   }
-  expect_refused("cuda", {"--ep=cuda"}, 5,
-                 "'cuda': missing: the NVIDIA driver (libcuda.so.1); ONNX Runtime's CUDA provider");
-  EXPECT_NE(err_.find("hint: install the NVIDIA driver; "), std::string::npos) << err_;
+  expect_refused("cuda", {"--ep=cuda"}, 5, "'cuda': missing: the NVIDIA driver (libcuda.so.1)");
+  EXPECT_NE(err_.find("hint: install the NVIDIA driver"), std::string::npos) << err_;
 }
 
 }  // namespace

@@ -152,16 +152,7 @@ TEST_F(TaskSessions, RunPartlyOnADevice) {
     EXPECT_GT(device_counts().in_use, 0u);
     for (const std::string& task : on_cpu.tasks()) {
       SCOPED_TRACE(task);
-      const std::string ours = run(on_both, task), theirs = run(on_cpu, task);
-      ASSERT_EQ(ours.size(), theirs.size());
-      float largest = 0;
-      for (size_t at = 0; at < ours.size(); at += sizeof(float)) {
-        float a = 0, b = 0;
-        std::memcpy(&a, ours.data() + at, sizeof a);
-        std::memcpy(&b, theirs.data() + at, sizeof b);
-        largest = std::max(largest, std::fabs(a - b));
-      }
-      EXPECT_LT(largest, 1e-4F);
+      EXPECT_LT(largest_difference(run(on_both, task), run(on_cpu, task)), 1e-4F);
     }
   }
   EXPECT_EQ(device_counts().in_use, 0u);

@@ -83,11 +83,17 @@ TEST(Provider, SaysWhichLibraryItLacks) {
 
 TEST(Provider, NamesAllThatCudaLacks) {
   if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
+  Dl_info runtime{};
+  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&OrtGetApiBase), &runtime), 0);
+  const fs::path beside = fs::path(runtime.dli_fname).parent_path();
+  const bool has_provider = fs::exists(beside / "libonnxruntime_providers_cuda.so");
   const std::string message = refusal("cuda", {}, 5);
-  for (const char* part :
-       {"the NVIDIA driver (libcuda.so.1)", "ONNX Runtime's CUDA provider",
-        "libonnxruntime_providers_cuda.so", "install the NVIDIA driver", "--ep-library"}) {
+  for (const char* part : {"the NVIDIA driver (libcuda.so.1)", "install the NVIDIA driver"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+  }
+  for (const char* part : {"; ONNX Runtime's CUDA provider", "libonnxruntime_providers_cuda.so",
+                           "--ep-library", "tools/setup.sh --cuda"}) {
+    EXPECT_EQ(message.find(part) != std::string::npos, !has_provider) << part << " in " << message;
   }
 }
 

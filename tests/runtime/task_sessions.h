@@ -2,7 +2,11 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -116,6 +120,19 @@ inline std::string run_bound(TaskSession& session, Ort::IoBinding& binding,
   session.bind(binding, task);
   session.session().Run(Ort::RunOptions(), binding);
   return bytes_of_output(binding.GetOutputValues());
+}
+
+// The largest difference between two outputs of float32; infinite if their sizes differ.
+inline float largest_difference(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return std::numeric_limits<float>::infinity();
+  float largest = 0;
+  for (size_t at = 0; at < a.size(); at += sizeof(float)) {
+    float in_a = 0, in_b = 0;
+    std::memcpy(&in_a, a.data() + at, sizeof in_a);
+    std::memcpy(&in_b, b.data() + at, sizeof in_b);
+    largest = std::max(largest, std::fabs(in_a - in_b));
+  }
+  return largest;
 }
 
 // A binding of the family's inputs and the first output.

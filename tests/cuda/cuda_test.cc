@@ -1,0 +1,142 @@
+// The loader on a GPU: ctest -L cuda, or tools/test-cuda.sh. Skips itself, saying why, without one.
+
+#include <iostream>
+#include <optional>
+
+#include "cuda/driver_memory.h"
+#include "run/parity.h"
+#include "runtime/task_models.h"
+#include "runtime/task_sessions.h"
+#include "support/bundle_test.h"
+
+namespace wshare::test {
+namespace {
+
+// A stack of square matrices that all models share, and a head of their own.
+onnx::ModelProto stack(int layers, int64_t width, uint32_t seed) {
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  set_type(*graph.add_input(), "x", Proto::FLOAT, {"2", std::to_string(width)});
+  set_type(*graph.add_output(), "y", Proto::FLOAT, {"2", "8"});
+  std::string value = "x";
+  const auto multiply = [&](const std::string& name, int64_t columns, uint32_t number,
+                            const std::string& result) {
+    *graph.add_initializer() = raw(name, floats(static_cast<size_t>(width * columns), number),
+                                   Proto::FLOAT, {width, columns});
+    add_node(graph, "MatMul", {value, name}, {result});
+  };
+  for (int layer = 0; layer < layers; ++layer) {
+    const std::string number = std::to_string(layer);
+    multiply("w" + number, width, static_cast<uint32_t>(layer + 1), "p" + number);
+    add_node(graph, "Softmax", {"p" + number}, {"s" + number});
+    value = "s" + number;
+  }
+  multiply("head", 8, seed, "y");
+  return model;
+}
+
+std::vector<Ort::Value> run_stack(Ort::Session& session, int64_t width) {
+  const Ort::Value x = value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {2, width},
+                                floats(static_cast<size_t>(2 * width), 7));
+  const char* input = "x";
+  const char* output = "y";
+  return session.Run(Ort::RunOptions{nullptr}, &input, &x, 1, &output, 1);
+}
+
+class OnCuda : public BundleTest {
+ protected:
+  void SetUp() override {
+    try {
+      device_ = Device::open("cuda");
+    } catch (const Error& error) {
+      GTEST_SKIP() << "NOT RUN ON A GPU: " << error.what();
+    }
+  }
+
+  SessionOptions on_cuda() const { return {Tier::kAuto, Ort::SessionOptions(), device_}; }
+
+  Ort::Session plain(const std::string& name) {
+    Ort::SessionOptions options;
+    options.AppendExecutionProvider_V2(environment(), {device_->ep_device()}, Ort::KeyValuePairs{});
+    return Ort::Session(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(), options);
+  }
+
+  std::optional<Device> device_;
+};
+
+TEST_F(OnCuda, SessionsShareOneCopyWithTheBitsOfPlainOnes) {
+  constexpr int64_t kSide = 1024;
+  add("a.onnx", stack(4, kSide, 11));
+  add("b.onnx", stack(4, kSide, 12));
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  std::vector<Session> sessions;
+  for (const char* name : {"a", "b", "a", "b"}) {
+    sessions.push_back(bundle.session(name, on_cuda()));
+    Ort::Session original = plain(name);
+    EXPECT_TRUE(
+        compare_outputs(name, {"y"}, run_stack(*sessions.back(), kSide), run_stack(original, kSide))
+            .at(0)
+            .bit_equal);
+  }
+  EXPECT_EQ(bundle.report().device_bytes(), uint64_t{4 * kSide * kSide * 4});
+  for (const ModelReport& model : bundle.report().models) {
+    std::cout << model.model << ": own " << model.device->own_bytes << " of "
+              << model.device->unshared_bytes << " bytes, packing "
+              << (model.device->may_pack ? "on" : "off") << '\n';
+  }
+}
+
+// By the driver's count, not ONNX Runtime's.
+TEST_F(OnCuda, FurtherSessionsTakeNoMoreThanATwentiethOfTheWeights) {
+  constexpr int64_t kSide = 4096;  // 64 MiB per matrix
+  add("a.onnx", stack(4, kSide, 11));
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  std::vector<Session> sessions;
+  sessions.push_back(bundle.session("a", on_cuda()));
+  run_stack(*sessions.back(), kSide);
+  const size_t free_after_one = free_bytes_of_gpu();
+  for (int i = 0; i < 4; ++i) {
+    sessions.push_back(bundle.session("a", on_cuda()));
+    run_stack(*sessions.back(), kSide);
+  }
+  const size_t free_after_five = free_bytes_of_gpu();
+  const size_t each = (free_after_one - std::min(free_after_one, free_after_five)) / 4;
+  std::cout << "a further session: " << each << " bytes on the GPU\n";
+  EXPECT_LE(each, 4 * kSide * kSide * 4 / 20);
+}
+
+TEST_F(OnCuda, BytesGoBackWithTheLastSession) {
+  add("a.onnx", stack(2, 1024, 11));
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  { const Session session = bundle.session("a", on_cuda()); }
+  EXPECT_EQ(bundle.report().device_bytes(), 0u);
+}
+
+}  // namespace
+
+TEST_F(TaskSessions, RunOnCuda) {
+  std::optional<Device> device;
+  try {
+    device = Device::open("cuda");
+  } catch (const Error& error) {
+    GTEST_SKIP() << "NOT RUN ON A GPU: " << error.what();
+  }
+  Bundle bundle = Bundle::open(folder());
+  SessionOptions options;
+  options.device = device;
+  options.device_copies = DeviceCopies::kKeep;  // the family is small; what kernels do is not asked
+  TaskSession on_cpu = bundle.task_session("base"), on_gpu = bundle.task_session("base", options);
+  const FamilyInputs inputs;
+  Ort::IoBinding binding = bind_inputs(on_gpu, inputs);
+  for (const std::string& task : on_cpu.tasks()) {
+    SCOPED_TRACE(task);
+    const std::string ours = run(on_gpu, task), theirs = run(on_cpu, task);
+    EXPECT_TRUE(run_bound(on_gpu, binding, task) == ours);
+    EXPECT_LT(largest_difference(ours, theirs), 1e-3F);
+  }
+}
+
+}  // namespace wshare::test

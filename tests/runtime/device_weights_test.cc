@@ -1,0 +1,92 @@
+#include "runtime/device_weights.h"
+
+#include "runtime/on_device.h"
+
+namespace wshare::test {
+namespace {
+
+class DeviceBytes : public testing::Test {
+ protected:
+  DeviceBytes() {
+    for (size_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<char>(i % 251);
+    write_file(temp_ / "blob", bytes_);
+    blobs_.emplace_back(MappedFile::open(temp_ / "blob"));
+  }
+  ~DeviceBytes() override { EXPECT_EQ(device_counts().in_use, before_); }
+
+  // The bytes at `address`, copied back to the host.
+  static std::string read(const std::byte* address, size_t size) {
+    std::string bytes(size, '\0');
+    const int64_t shape = static_cast<int64_t>(size);
+    const auto value = [&](const OrtMemoryInfo* memory, void* data) {
+      return Ort::Value::CreateTensor(memory, data, size, &shape, 1,
+                                      ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+    };
+    std::vector<Ort::Value> from, to;
+    from.push_back(value(test_device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT),
+                         const_cast<std::byte*>(address)));
+    to.push_back(
+        value(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault), bytes.data()));
+    Ort::Status status = environment().CopyTensors(from, to, nullptr);
+    EXPECT_TRUE(status.IsOK());
+    return bytes;
+  }
+
+  TempFolder temp_;
+  std::string bytes_ = std::string(10000, '\0');
+  std::vector<std::optional<MappedFile>> blobs_;
+  uint64_t before_ = device_counts().in_use;
+  DeviceWeights weights_{test_device()};
+};
+
+TEST_F(DeviceBytes, AreThoseOfTheBlobOnBoundaries) {
+  const std::vector<Extent> extents = {{0, 4096, 100}, {0, 0, 1000}, {0, 9999, 1}};
+  const PlacedBytes placed = weights_.place(extents, blobs_);
+  for (size_t i = 0; i < extents.size(); ++i) {
+    EXPECT_EQ(read(placed.addresses[i], extents[i].size),
+              bytes_.substr(extents[i].offset, extents[i].size));
+    EXPECT_EQ((placed.addresses[i] - placed.addresses[1]) % 256, 0);
+  }
+  EXPECT_EQ(placed.buffers.size(), 1u);
+  EXPECT_EQ(weights_.bytes(), 1024u + 256 + 256);
+}
+
+TEST_F(DeviceBytes, OfATensorThatBeginsAnotherAreThere) {
+  const std::vector<Extent> both = {{0, 0, 512}, {0, 0, 2048}};
+  const PlacedBytes placed = weights_.place(both, blobs_);
+  EXPECT_EQ(placed.addresses[0], placed.addresses[1]);
+  EXPECT_EQ(weights_.bytes(), 2048u);
+  const std::vector<Extent> smaller = {{0, 0, 1024}};
+  EXPECT_EQ(weights_.place(smaller, blobs_).addresses[0], placed.addresses[0]);
+  EXPECT_EQ(weights_.bytes(), 2048u);
+}
+
+TEST_F(DeviceBytes, OfALongerTensorComeAnew) {
+  const std::vector<Extent> smaller = {{0, 0, 512}}, longer = {{0, 0, 2048}};
+  const PlacedBytes first = weights_.place(smaller, blobs_);
+  const PlacedBytes second = weights_.place(longer, blobs_);
+  EXPECT_EQ(weights_.bytes(), 512u + 2048);
+  EXPECT_EQ(read(first.addresses[0], 512), bytes_.substr(0, 512));
+  EXPECT_EQ(read(second.addresses[0], 2048), bytes_.substr(0, 2048));
+}
+
+TEST_F(DeviceBytes, GoWithTheLastWhoKeepsThem) {
+  const std::vector<Extent> extents = {{0, 0, 1024}};
+  std::optional<PlacedBytes> first = weights_.place(extents, blobs_);
+  std::optional<PlacedBytes> second = weights_.place(extents, blobs_);
+  first.reset();
+  EXPECT_EQ(weights_.bytes(), 1024u);
+  second.reset();
+  EXPECT_EQ(weights_.bytes(), 0u);
+  first = weights_.place(extents, blobs_);
+  EXPECT_EQ(read(first->addresses[0], 1024), bytes_.substr(0, 1024));
+}
+
+TEST_F(DeviceBytes, MayBeNone) {
+  EXPECT_TRUE(weights_.place({}, blobs_).buffers.empty());
+  const std::vector<std::span<const std::byte>> pieces(2);  // parameters of rank 0
+  EXPECT_EQ(weights_.upload(pieces).addresses.size(), 2u);
+}
+
+}  // namespace
+}  // namespace wshare::test
