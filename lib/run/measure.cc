@@ -191,7 +191,8 @@ uint64_t bytes_on_device(const std::vector<Opened>& opened, const MeasureOptions
   std::set<const Ort::Session*> seen;
   for (const Opened& each : opened) {
     if (!seen.insert(each.runner.session.get()).second) continue;
-    bytes += options.device->bytes_of(*each.runner.session).value_or(0);
+    const auto use = options.device->use_of(*each.runner.session);
+    bytes += use ? use->held : 0;
   }
   return bytes;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/device_use.h"
 #include "runtime/ort_errors.h"
 #include "runtime/provider_library.h"
 #include "util/text.h"
@@ -69,14 +70,23 @@ Device::Device(Ort::ConstEpDevice device) : device_(device) {
               "sessions on the CPU need no device");
 }
 
-std::optional<uint64_t> Device::bytes_of(const Ort::Session& session) const {
-  return translate_errors(provider(), [&]() -> std::optional<uint64_t> {
+std::optional<DeviceUse> Device::use_of(const Ort::Session& session) const {
+  return translate_errors(provider(), [&] {
     const Ort::Allocator allocator(session, device_.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT));
-    const Ort::KeyValuePairs figures = allocator.GetStats();
-    const char* in_use = figures.GetValue("InUse");
-    const int64_t bytes = in_use == nullptr ? -1 : parse_decimal(in_use);
-    return bytes < 0 ? std::optional<uint64_t>() : static_cast<uint64_t>(bytes);
+    return read_use(allocator.GetStats());
   });
+}
+
+// Source: ONNX Runtime, AllocatorStats::ToKeyValuePairs; all are empty where nothing is counted.
+std::optional<DeviceUse> read_use(const Ort::KeyValuePairs& figures) {
+  const auto read = [&](const char* key) {
+    const char* value = figures.GetValue(key);
+    return value == nullptr ? int64_t{-1} : parse_decimal(value);
+  };
+  const int64_t in_use = read("InUse"), allocated = read("TotalAllocated");
+  if (in_use < 0) return std::nullopt;
+  return DeviceUse{static_cast<uint64_t>(in_use),
+                   static_cast<uint64_t>(std::max(in_use, allocated))};
 }
 
 }  // namespace wshare

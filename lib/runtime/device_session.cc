@@ -168,14 +168,14 @@ class Opening {
   }
 
   uint64_t own_bytes(const Ort::Session& session) const {
-    const std::optional<uint64_t> bytes = device_.bytes_of(session);
-    if (!bytes && !keeps_copies()) {
+    const std::optional<DeviceUse> use = device_.use_of(session);
+    if (!use && !keeps_copies()) {
       refuse(record_.name,
              "the allocator of " + in_quotes(device_.provider()) +
                  " counts no bytes, so it cannot be proven that weights are shared",
              kKeepHint);
     }
-    return bytes.value_or(0);
+    return use ? use->in_use : 0;
   }
 
   uint64_t unshared_bytes(const Made& made) const {

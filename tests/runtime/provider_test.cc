@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "runtime/device_use.h"
 #include "runtime/on_device.h"
 #include "runtime/provider_library.h"
 
@@ -58,6 +59,19 @@ TEST(Provider, MustExist) {
 
 TEST(Provider, MustHaveMemoryOfItsOwn) {
   EXPECT_NE(refusal("cpu", {}, 5).find("has no memory of its own"), std::string::npos);
+}
+
+TEST(DeviceUse, IsReadFromStatistics) {
+  Ort::KeyValuePairs figures;
+  EXPECT_FALSE(read_use(figures).has_value());
+  figures.Add("InUse", "100");
+  EXPECT_EQ(read_use(figures)->in_use, 100u);
+  EXPECT_EQ(read_use(figures)->held, 100u);
+  figures.Add("TotalAllocated", "1048576");
+  EXPECT_EQ(read_use(figures)->in_use, 100u);
+  EXPECT_EQ(read_use(figures)->held, 1048576u);
+  figures.Add("InUse", "many");
+  EXPECT_FALSE(read_use(figures).has_value());
 }
 
 TEST(Provider, LibraryMustBeOne) {

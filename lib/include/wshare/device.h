@@ -10,6 +10,12 @@
 
 namespace wshare {
 
+// What one session holds on a device, in bytes.
+struct DeviceUse {
+  uint64_t in_use = 0;  // by tensors and kernels
+  uint64_t held = 0;    // also what its arena keeps for later runs, where it has one
+};
+
 // A device with memory of its own, as an execution provider of ONNX Runtime offers it: sessions
 // that name it run there, over one copy of the weights there. Copies are the same device; it lives
 // as long as the process.
@@ -38,9 +44,9 @@ class Device {
 
   Ort::ConstEpDevice ep_device() const { return device_; }
 
-  // Returns the bytes of this device that `session` holds for itself, activations that it keeps for
-  // the next run included; nothing if the provider does not count them.
-  std::optional<uint64_t> bytes_of(const Ort::Session& session) const;
+  // Returns the bytes of this device that `session` holds for itself; nothing if the provider does
+  // not count them.
+  std::optional<DeviceUse> use_of(const Ort::Session& session) const;
 
  private:
   Ort::ConstEpDevice device_;
