@@ -22,7 +22,7 @@ enum class Place { kDevice, kHost, kLeft };  // kLeft: ONNX Runtime loads it for
 // What sessions of one model on one device turned out to need.
 struct DevicePlan {
   std::map<std::string, Place, std::less<>> places;  // of tensors; those not named: kDevice
-  bool may_pack = true;
+  bool packs_copies = false;  // kernels copy shared weights there, unless kept from packing
 };
 
 struct BundleState {

@@ -78,7 +78,18 @@ TEST_F(DeviceGuards, CompactDoesNotPack) {
   EXPECT_EQ(device_counts().in_use, kShared + kOwn);
 }
 
-// `name` of node 3, which uses "second".
+TEST_F(DeviceGuards, WhatOneTierDoesIsNotKeptForAnother) {
+  Bundle bundle = Bundle::open(folder());
+  { const Session session = bundle.session("a", on_device(Tier::kCompact)); }
+  { const Session session = bundle.session("a", on_device()); }
+  EXPECT_TRUE(bundle.report().models.at(0).device->may_pack);
+  const Packing packing;
+  { const Session session = bundle.session("a", on_device()); }
+  EXPECT_FALSE(bundle.report().models.at(0).device->may_pack);
+  refusal(bundle, "a", on_device(Tier::kShared));
+}
+
+// The product with "second" is left to the CPU.
 onnx::ModelProto model_with_host_node(bool also_on_device) {
   onnx::ModelProto model = task_model(11);
   onnx::GraphProto& graph = *model.mutable_graph();

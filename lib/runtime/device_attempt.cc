@@ -1,0 +1,125 @@
+#include "runtime/device_attempt.h"
+
+#include <onnxruntime_session_options_config_keys.h>
+
+#include <iterator>
+#include <utility>
+
+#include "format/dtype.h"
+#include "format/onnx_wire.h"
+#include "runtime/device_weights.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace wshare {
+namespace {
+
+constexpr uint64_t kGranule = 256;  // a device gives out whole granules
+
+void offer(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes,
+           Ort::SessionOptions& ort, DeviceAttempt& made) {
+  made.keep_alive->values.push_back(wrap(tensor, memory, bytes));
+  ort.AddInitializer(tensor.name.c_str(), made.keep_alive->values.back());
+  made.offered.insert(tensor.name);
+}
+
+void offer_on_device(const DeviceRequest& request, const DevicePlan& plan, Ort::SessionOptions& ort,
+                     DeviceAttempt& made) {
+  const auto tensors = tensors_at(request.handover, plan, Place::kDevice);
+  std::vector<Extent> extents;
+  for (const TensorRecord* tensor : tensors) extents.push_back(tensor->extent);
+  PlacedBytes placed = request.weights->place(extents, request.bundle->blobs);
+  std::move(placed.buffers.begin(), placed.buffers.end(),
+            std::back_inserter(made.keep_alive->owners));
+  const Ort::ConstEpDevice device = request.options.device->ep_device();
+  const auto memory = device.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    offer(*tensors[i], memory, placed.addresses[i], ort, made);
+  }
+}
+
+void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::SessionOptions& ort,
+                   DeviceAttempt& made) {
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+  for (const TensorRecord* tensor : tensors_at(request.handover, plan, Place::kHost)) {
+    const MappedFile& blob = request.bundle->blobs.at(tensor->extent.blob).value();
+    offer(*tensor, memory, slice(blob.bytes(), tensor->extent).data(), ort, made);
+    made.report.host_bytes += tensor->extent.size;
+  }
+}
+
+uint64_t own_bytes(const DeviceRequest& request, const Ort::Session& session) {
+  const Device& device = *request.options.device;
+  const std::optional<DeviceUse> use = device.use_of(session);
+  if (!use && !request.keeps_copies()) {
+    refuse_on_device(request,
+                     "the allocator of " + in_quotes(device.provider()) +
+                         " counts no bytes, so it cannot be proven that weights are shared");
+  }
+  return use ? use->in_use : 0;
+}
+
+uint64_t unshared_bytes(const DeviceRequest& request, const DeviceAttempt& made) {
+  uint64_t bytes = 0;
+  for (const WireTensor& tensor : find_wire_tensors(request.model).tensors) {
+    const WireReference reference = read_wire_reference(request.model, tensor);
+    if (made.offered.contains(reference.name)) continue;
+    const std::optional<Dtype> dtype = find_dtype(reference.dtype);
+    const auto size = dtype ? byte_size(*dtype, reference.shape) : std::nullopt;
+    bytes += align_up(size.value_or(0), kGranule);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Place place_of(const DevicePlan& plan, const TensorRecord& tensor) {
+  const auto found = plan.places.find(tensor.name);
+  return found == plan.places.end() ? Place::kDevice : found->second;
+}
+
+std::vector<const TensorRecord*> tensors_at(const Handover& handover, const DevicePlan& plan,
+                                            Place place) {
+  std::vector<const TensorRecord*> tensors;
+  for (const TensorRecord* tensor : handover.shared) {
+    if (place_of(plan, *tensor) == place) tensors.push_back(tensor);
+  }
+  return tensors;
+}
+
+DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan,
+                                bool may_pack) {
+  const Device& device = *request.options.device;
+  BundleState& bundle = *request.bundle;
+  DeviceAttempt made;
+  made.keep_alive->owners = {request.bundle, made.log};
+  Ort::SessionOptions ort = request.options.ort.Clone();
+  ort.AppendExecutionProvider_V2(environment(), {device.ep_device()}, Ort::KeyValuePairs{});
+  made.log->attach(ort);
+  // Past the arena, which would give out more than is asked for and so blur the proof.
+  if (!ort.HasConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers))
+    ort.AddConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers, "1");
+  if (!may_pack) ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+  offer_on_device(request, plan, ort, made);
+  offer_on_host(request, plan, ort, made);
+  made.used_container = create_session(bundle.folder / request.record.file, ort,
+                                       request.options.tier, bundle.packed, made.session);
+  made.log->close();
+  made.report.provider = device.provider();
+  made.report.may_pack = may_pack;
+  made.report.own_bytes = own_bytes(request, made.session);
+  made.report.unshared_bytes = unshared_bytes(request, made);
+  for (const std::optional<MappedFile>& blob : bundle.blobs) {
+    if (blob) blob->drop_pages();
+  }
+  return made;
+}
+
+void refuse_on_device(const DeviceRequest& request, const std::string& what,
+                      const std::string& hint) {
+  const std::string keep = "to keep the copies: --device-copies keep, DeviceCopies::kKeep";
+  throw Error(ErrorCode::kUnsupported, in_quotes(request.record.name) + ": " + what,
+              hint.empty() ? keep : hint + "; " + keep);
+}
+
+}  // namespace wshare

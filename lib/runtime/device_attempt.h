@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "format/layout.h"
+#include "runtime/bundle_state.h"
+#include "runtime/handover.h"
+#include "runtime/session_log.h"
+#include "runtime/session_parts.h"
+
+namespace wshare {
+
+// What a session on a device is made of, whatever the plan. What it refers to must outlive it.
+struct DeviceRequest {
+  std::shared_ptr<BundleState> bundle;
+  const ModelRecord& record;
+  std::span<const std::byte> model;  // the bytes of its .onnx
+  const SessionOptions& options;     // with a device
+  Handover handover;                 // of the model
+  std::shared_ptr<DeviceWeights> weights;
+
+  bool keeps_copies() const { return options.device_copies == DeviceCopies::kKeep; }
+};
+
+// Returns where `plan` takes `tensor` from.
+Place place_of(const DevicePlan& plan, const TensorRecord& tensor);
+
+// Returns the tensors of `handover.shared` that `plan` takes from `place`.
+std::vector<const TensorRecord*> tensors_at(const Handover& handover, const DevicePlan& plan,
+                                            Place place);
+
+// A session on a device, and what is known of it. Not to be assigned to while there is a session,
+// which would end after what it points into.
+struct DeviceAttempt {
+  std::shared_ptr<KeepAlive> keep_alive = std::make_shared<KeepAlive>();
+  std::shared_ptr<SessionLog> log = std::make_shared<SessionLog>();
+  Ort::Session session{nullptr};
+  std::set<std::string_view> offered;  // tensors
+  bool used_container = false;
+  DeviceReport report;
+
+  // Returns by how much the session's own bytes exceed what its unshared tensors may take.
+  uint64_t excess() const {
+    return report.own_bytes > report.unshared_bytes ? report.own_bytes - report.unshared_bytes : 0;
+  }
+  bool is_proven() const { return excess() < kLargeBytes; }  // nothing smaller is shared
+};
+
+// Makes a session that is offered what `plan` says; with `may_pack` unset, its kernels pack
+// nothing.
+//
+// Throws Ort::Exception; Error(kRuntime) if there is no room on the device, Error(kUnsupported) if
+// the provider counts no bytes and copies are not kept.
+DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan,
+                                bool may_pack);
+
+// Throws Error(kUnsupported) for the model, with the hint and how to keep copies all the same.
+[[noreturn]] void refuse_on_device(const DeviceRequest& request, const std::string& what,
+                                   const std::string& hint = {});
+
+}  // namespace wshare
