@@ -27,6 +27,7 @@ std::vector<std::string> find_exceeded(const Limits& limits, const Measurement& 
   std::vector<std::string> exceeded;
   check_bytes("PSS", measurement.memory.pss, limits.pss, exceeded);
   check_bytes("anonymous memory", measurement.memory.anonymous, limits.anonymous, exceeded);
+  check_bytes("memory of the device", measurement.memory.device, limits.device, exceeded);
   for (const SessionFigures& session : measurement.sessions) {
     if (!limits.create_ms || session.create_ms <= *limits.create_ms) continue;
     exceeded.push_back(fmt::format("{}: making a session took {:g} ms, the limit is {:g} ms",

@@ -13,6 +13,7 @@ namespace wshare {
 struct Limits {
   std::optional<uint64_t> pss;        // bytes
   std::optional<uint64_t> anonymous;  // bytes
+  std::optional<uint64_t> device;     // bytes
   std::optional<double> create_ms;    // of each session
   std::optional<double> abs_diff;     // of each output
 };

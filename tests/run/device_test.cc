@@ -33,6 +33,13 @@ TEST_F(RunOnDevice, CountsWhatSharedAndPlainSessionsHold) {
                             "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true})"));
 }
 
+TEST_F(RunOnDevice, EndsWithOneWhereALimitIsPassed) {
+  EXPECT_EQ(run(with({"--max-device=140K"})), 0) << err_;
+  EXPECT_EQ(run(with({"--max-device=131K"})), 1);  // a weight of 128 KiB, two biases of 2
+  EXPECT_EQ(err_, "wshare: memory of the device is 132.0 KiB, the limit is 131.0 KiB\n");
+  expect_refused("no size", with({"--max-device=much"}), 2, "'much'");
+}
+
 TEST_F(RunOnDevice, ComparesWithOriginalsOnTheSameDevice) {
   const json report = run_json(with({"--against", a_is("in/a.onnx"), "--max-abs-diff=0"}));
   EXPECT_EQ(report.at("parity")[0].at("bit_equal"), true);

@@ -92,6 +92,7 @@ void add_limit_options(CLI::App& app, LimitArguments& arguments) {
   app.add_option("--max-pss", arguments.pss, "Exit 1 when more memory is used, such as 500M");
   app.add_option("--max-anonymous", arguments.anonymous,
                  "Exit 1 when more anonymous memory is used");
+  app.add_option("--max-device", arguments.device, "Exit 1 when more memory of the device is used");
   app.add_option("--max-create-ms", arguments.create_ms,
                  "Exit 1 when making a session takes longer");
   app.add_option("--max-abs-diff", arguments.abs_diff,
@@ -104,6 +105,7 @@ Limits read_limits(const LimitArguments& arguments) {
   Limits limits;
   if (!arguments.pss.empty()) limits.pss = parse_size(arguments.pss);
   if (!arguments.anonymous.empty()) limits.anonymous = parse_size(arguments.anonymous);
+  if (!arguments.device.empty()) limits.device = parse_size(arguments.device);
   limits.create_ms = arguments.create_ms;
   limits.abs_diff = arguments.abs_diff;
   return limits;

@@ -40,7 +40,7 @@ std::optional<Device> open_device(const DeviceArguments& arguments);
 DeviceCopies copies_of(const DeviceArguments& arguments);
 
 struct LimitArguments {
-  std::string pss, anonymous;  // sizes; empty: no limit
+  std::string pss, anonymous, device;  // sizes; empty: no limit
   std::optional<double> create_ms, abs_diff;
 };
 void add_limit_options(CLI::App& app, LimitArguments& arguments);
