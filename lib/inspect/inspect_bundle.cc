@@ -6,6 +6,7 @@
 
 #include "format/manifest.h"
 #include "inspect/findings.h"
+#include "inspect/freed.h"
 #include "inspect/summary.h"
 #include "inspect/task_weights.h"
 #include "util/mapped_file.h"
@@ -62,28 +63,6 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
     out.restorable = out.restorable && tensor.derivation->exact;
   }
   return out;
-}
-
-// Fills in what goes with each model and task when it is removed.
-void add_freed_bytes(const Manifest& manifest, Inspection& inspection) {
-  std::map<std::string, uint64_t> of_model;
-  for (size_t m = 0; m < manifest.models.size(); ++m) {
-    uint64_t& freed = of_model[manifest.models[m].name] = manifest.models[m].size;
-    for (const InspectedBlob& blob : inspection.blobs) {
-      if (blob.models.size() == 1 && blob.models[0] == manifest.models[m].name) freed += blob.bytes;
-    }
-  }
-  std::set<std::string> needed;
-  for (size_t t = 0; t < manifest.tasks.size(); ++t) {
-    const TaskRecord& task = manifest.tasks[t];
-    InspectedTask& out = inspection.tasks[t];
-    out.freed_bytes = out.adapter_bytes + out.residual_bytes;
-    if (!task.model.empty()) out.freed_bytes += of_model[task.model];
-    needed.insert({task.base, task.model});
-  }
-  for (InspectedModel& model : inspection.models) {
-    if (needed.count(model.name) == 0) model.freed_bytes = of_model[model.name];
-  }
 }
 
 // Adds how the folder differs from its manifest, as far as names and sizes tell.

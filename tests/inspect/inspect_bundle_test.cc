@@ -1,5 +1,8 @@
 #include "support/bundle_test.h"
+#include "wshare/append.h"
+#include "wshare/extract_lora.h"
 #include "wshare/inspect.h"
+#include "wshare/remove.h"
 
 namespace wshare {
 namespace {
@@ -67,6 +70,39 @@ TEST_F(InspectBundle, DescribesABundleFromItsManifestAlone) {
   EXPECT_EQ(found.models[0].freed_bytes, model_file + 2000);  // w stays for b
   EXPECT_EQ(found.duplicates.size(), 1u);
   EXPECT_EQ(look({"bundle"}, 5001).duplicates.size(), 0u);
+}
+
+// What `remove` says it would delete.
+uint64_t deleted_with(const test::fs::path& bundle, const std::string& name) {
+  RemoveOptions options;
+  options.dry_run = true;
+  uint64_t bytes = 0;
+  for (const RemovedFile& file : remove_models(bundle, {name}, options).files) bytes += file.bytes;
+  return bytes;
+}
+
+TEST_F(InspectBundle, FreesWhatRemoveDeletes) {
+  add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(2000, 2))});
+  add("b.onnx", {raw("w", noise(5000, 1))});
+  make();
+  test::write_file(temp_ / "more/c.onnx",  // brings a blob and a restore blob of its own
+                   test::bytes_of({raw("w", noise(5000, 1)), raw("x", noise(3000, 3))}));
+  append(temp_ / "bundle", resolve_inputs({(temp_ / "more/c.onnx").string()}), {});
+  const test::fs::path family = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  ExtractOptions options;
+  options.base = (family / "base.onnx").string();
+  extract_lora(
+      resolve_inputs({(family / "translate.onnx").string(), (family / "summarize.onnx").string()}),
+      temp_ / "tasks", options);
+  for (const InspectedModel& model : look({"bundle"}).models) {
+    EXPECT_EQ(model.freed_bytes, deleted_with(temp_ / "bundle", model.name)) << model.name;
+  }
+  const Inspection found = look({"tasks"});
+  ASSERT_EQ(found.tasks.size(), 2u);
+  for (const InspectedTask& task : found.tasks) {
+    EXPECT_EQ(task.freed_bytes, deleted_with(temp_ / "tasks", task.name)) << task.name;
+  }
+  for (const InspectedModel& model : found.models) EXPECT_FALSE(model.freed_bytes) << model.name;
 }
 
 TEST_F(InspectBundle, FindsFilesThatAreNotAsTheManifestSays) {

@@ -97,7 +97,7 @@ struct InspectedTask {
   std::string name, base;
   std::string adapter, model;  // files
   uint64_t adapter_bytes = 0, residual_bytes = 0;
-  uint64_t freed_bytes = 0;  // its adapter, residual and own model
+  uint64_t freed_bytes = 0;  // its files and blobs that nothing else needs
   uint64_t parameters = 0;   // of the adapter
   bool restorable = true;    // false: restore gives it back approximately, or there is no original
   std::vector<InspectedTaskWeight> weights;  // with InspectOptions::contents
