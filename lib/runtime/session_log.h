@@ -29,7 +29,7 @@ class SessionLog {
   // Returns what became of each initializer; one of which ONNX Runtime said nothing is missing.
   std::map<std::string, Taken, std::less<>> taken() const;
 
-  // Takes one message; see taken_in().
+  // Takes one message of ONNX Runtime.
   void add(std::string_view message);
 
  private:
