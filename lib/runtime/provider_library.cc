@@ -30,10 +30,12 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-// Returns the folder of ONNX Runtime's own library.
+// Returns the folder of ONNX Runtime's own library. (OrtGetApiBase itself may be ours:
+// host_runtime.cc.)
 std::filesystem::path runtime_folder() {
   Dl_info place{};
-  if (::dladdr(reinterpret_cast<const void*>(&OrtGetApiBase), &place) == 0) return {};
+  const auto own = reinterpret_cast<const void*>(OrtGetApiBase()->GetVersionString);
+  if (::dladdr(own, &place) == 0) return {};
   return std::filesystem::absolute(place.dli_fname).parent_path();
 }
 

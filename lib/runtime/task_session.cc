@@ -185,7 +185,7 @@ std::vector<Ort::Value> TaskSession::run(const std::string& task, const char* co
   });
 }
 
-void TaskSession::bind(Ort::IoBinding& binding, const std::string& task) {
+void TaskSession::bind(Ort::UnownedIoBinding binding, const std::string& task) {
   const TaskAdapter* adapter = state_->find_adapter(task);
   std::map<std::string, const Ort::Value*> values;
   for (size_t i = 0; adapter != nullptr && i < adapter->values.size(); ++i) {

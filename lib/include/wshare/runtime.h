@@ -138,7 +138,8 @@ class TaskSession {
   //
   // Binds nothing and throws Error(kInvalid) if an input of another task has no default,
   // Error(kUnsupported) if it has one that cannot be read.
-  void bind(Ort::IoBinding& binding, const std::string& task);
+  void bind(Ort::UnownedIoBinding binding, const std::string& task);
+  void bind(Ort::IoBinding& binding, const std::string& task) { bind(binding.GetUnowned(), task); }
 
   // Adds the .onnx_adapter at `path`, which may come from anywhere, as the task `name`.
   //

@@ -1,0 +1,240 @@
+#ifndef WSHARE_RUNTIME_C_H_
+#define WSHARE_RUNTIME_C_H_
+
+/* The loader for C, and for every language that calls C: libwshare_runtime.so. One file, since it
+ * is what bindings are written after; docs/loader.md, "From other languages", shows some.
+ *
+ * Errors.    Functions that can fail return NULL when all is well, else an error that the caller
+ *            frees with wshare_error_free(). What they would have returned through a pointer is
+ * NULL (or 0) then. No C++ exception leaves this library. NULL for an argument that may not be NULL
+ * is an error (WSHARE_INVALID), never a crash. Ownership. A wshare_X comes from one call and goes
+ * with wshare_X_free() or wshare_X_close(), which take NULL, too. In any order: a session keeps
+ * what it needs of its bundle. Strings that are passed in are copied. `const char*` results are
+ * UTF-8, end with NUL, and live as long as what they were asked of. Threads.   All functions may be
+ * called by several threads at once, also with one handle, with two exceptions:
+ * wshare_options_set_*() (one thread at a time, and not during an open with these options), and
+ * closing or freeing, which must be the last use. Processes. Open bundles after fork(), not before:
+ * threads of ONNX Runtime do not survive it. ABI.       What stands here stays: numbers keep their
+ * meaning, functions their arguments, structs grow at the end only. A change that breaks programs
+ * has another soname. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Functions are added with a new number here, so that bindings can ask for them. */
+#define WSHARE_C_API_VERSION 1
+
+/* ONNX Runtime's own, from onnxruntime_c_api.h, which need not be included. */
+struct OrtApiBase;
+struct OrtIoBinding;
+struct OrtRunOptions;
+struct OrtSession;
+struct OrtSessionOptions;
+struct OrtValue;
+
+typedef struct wshare_bundle wshare_bundle;   /* a bundle open for sessions */
+typedef struct wshare_error wshare_error;     /* what went wrong */
+typedef struct wshare_names wshare_names;     /* a list of names */
+typedef struct wshare_options wshare_options; /* how to open a session */
+typedef struct wshare_session wshare_session; /* an OrtSession and what its weights need */
+
+/* ---- Versions ---------------------------------------------------------------------------- */
+
+/* Returns WSHARE_C_API_VERSION of the library. One that is lower than the header's lacks functions.
+ */
+int wshare_c_api_version(void);
+
+/* Returns the version of wshare, "0.1.0". */
+const char* wshare_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------ */
+
+/* What wshare_error_code() returns; the exit codes of the command line. */
+#define WSHARE_OK 0
+#define WSHARE_IO 3          /* a file cannot be read */
+#define WSHARE_INVALID 4     /* an argument or a file is wrong, or two contradict each other */
+#define WSHARE_UNSUPPORTED 5 /* it may be right, but this build or version cannot handle it */
+#define WSHARE_RUNTIME 6     /* ONNX Runtime reported an error */
+#define WSHARE_INTERNAL 70   /* no memory left, or a bug in wshare */
+
+/* Returns one of the codes; WSHARE_OK for NULL. */
+int wshare_error_code(const wshare_error* error);
+
+/* Returns one line: subject first, then what is wrong; "" for NULL. */
+const char* wshare_error_message(const wshare_error* error);
+
+/* Returns what the user can do, or "". */
+const char* wshare_error_hint(const wshare_error* error);
+
+void wshare_error_free(wshare_error* error);
+
+/* ---- Which ONNX Runtime ------------------------------------------------------------------ */
+
+/* A pointer of one ONNX Runtime means nothing to another, so this library brings none along. It
+ * uses one for the whole process, found at first need:
+ *   1. what wshare_use_onnxruntime() was given;
+ *   2. the one in the process whose symbols are visible, or whose soname is libonnxruntime.so.1;
+ *   3. libonnxruntime.so.1, looked for as the dynamic loader does, and where an installed wshare
+ *      brought it along.
+ * It must be of the version that wshare was built with, or newer. */
+
+/* Makes this library use the ONNX Runtime of `base`, the result of its OrtGetApiBase(). Needed only
+ * where no search finds it: one that is linked statically, or loaded under another name.
+ *
+ * Fails with WSHARE_INVALID if another one is in use already, WSHARE_UNSUPPORTED if it is too old.
+ */
+wshare_error* wshare_use_onnxruntime(const struct OrtApiBase* base);
+
+/* Gives the ONNX Runtime in use. Who takes OrtApi from here cannot mix two of them.
+ *
+ * Fails with WSHARE_UNSUPPORTED if there is none, or it is too old. So do all functions that need
+ * one. */
+wshare_error* wshare_onnxruntime(const struct OrtApiBase** base);
+
+/* ---- Bundles ----------------------------------------------------------------------------- */
+
+/* Opens the bundle in `folder` and maps the blobs that sessions need. The files must stay as they
+ * are while any session lives.
+ *
+ * Fails with WSHARE_IO or WSHARE_INVALID if it is no bundle or a blob has a wrong size. */
+wshare_error* wshare_bundle_open(const char* folder, wshare_bundle** bundle);
+
+/* Ends the use of the handle. Its sessions go on. */
+void wshare_bundle_close(wshare_bundle* bundle);
+
+/* Gives the names of the models, in the order of the manifest. */
+wshare_error* wshare_bundle_models(const wshare_bundle* bundle, wshare_names** models);
+
+size_t wshare_names_count(const wshare_names* names);
+
+/* Returns name number `index`, NULL if there are fewer. */
+const char* wshare_names_get(const wshare_names* names, size_t index);
+
+void wshare_names_free(wshare_names* names);
+
+/* ---- Options of a session ---------------------------------------------------------------- */
+
+#define WSHARE_TIER_AUTO 0    /* the best that this bundle and machine allow */
+#define WSHARE_TIER_SHARED 1  /* one copy, also of packed weights; the bits of a plain session */
+#define WSHARE_TIER_COMPACT 2 /* one copy, nothing packed: least memory, slower, other bits */
+
+/* Gives the defaults: WSHARE_TIER_AUTO, ONNX Runtime's default options, on the CPU. */
+wshare_error* wshare_options_new(wshare_options** options);
+void wshare_options_free(wshare_options* options);
+
+/* `tier` is one of WSHARE_TIER_*; WSHARE_INVALID if it is none. */
+wshare_error* wshare_options_set_tier(wshare_options* options, int tier);
+
+/* Copies `ort`: threads, optimisation level, config entries. wshare adds the shared weights. */
+wshare_error* wshare_options_set_ort(wshare_options* options, const struct OrtSessionOptions* ort);
+
+/* Makes sessions run on device number `index` of `provider`: its name, in any case and with or
+ * without "ExecutionProvider" at the end ("cuda"). `library` is the plugin that has the provider;
+ * NULL or
+ * "" if it is registered already, or is CUDA, whose library is looked for beside ONNX Runtime's.
+ *
+ * Fails with WSHARE_UNSUPPORTED, naming all that is missing of driver, GPU and libraries, WSHARE_IO
+ * if `library` does not exist, WSHARE_INVALID if there is no such provider or index. */
+wshare_error* wshare_options_set_device(wshare_options* options, const char* provider,
+                                        const char* library, size_t index);
+
+/* What becomes of copies of shared weights that a session would make on the device: 0, the default:
+ * avoided where possible, else the open fails and says what makes them; 1: made and counted. */
+wshare_error* wshare_options_set_device_copies(wshare_options* options, int keep);
+
+/* ---- Sessions ---------------------------------------------------------------------------- */
+
+/* Opens a session of `model` over the shared weights. `options` may be NULL: the defaults. They are
+ * copied.
+ *
+ * Fails with WSHARE_INVALID if there is no such model, or model and manifest contradict each other;
+ * WSHARE_IO if a file is missing; WSHARE_RUNTIME if ONNX Runtime refuses the model;
+ * WSHARE_UNSUPPORTED if a device would hold copies of shared weights. */
+wshare_error* wshare_session_open(wshare_bundle* bundle, const char* model,
+                                  const wshare_options* options, wshare_session** session);
+
+/* Ends the session, and unmaps what no other handle needs. No run may be in progress. Values that
+ * runs returned stay valid. */
+void wshare_session_close(wshare_session* session);
+
+/* Returns the session for ONNX Runtime's own functions, such as Run(): lent until
+ * wshare_session_close(), which releases it. Never to be given to ReleaseSession(). NULL for NULL.
+ */
+struct OrtSession* wshare_session_ort(const wshare_session* session);
+
+/* ---- Tasks: one session, an adapter for each run ----------------------------------------- */
+
+/* Wherever a task is named: NULL or "" is the model itself. The adapter of a task is mapped and
+ * checked when it is first named, and stays until the session is closed. WSHARE_INVALID if there is
+ * no such task, its file is not the manifest's or does not fit the model's inputs; WSHARE_IO if it
+ * is missing. */
+
+/* Gives the names of the tasks that run on this session: those of the bundle that are an adapter
+ * over its model or equal to it, then those added. None for most models. */
+wshare_error* wshare_session_tasks(const wshare_session* session, wshare_names** tasks);
+
+/* Adds the .onnx_adapter at `path`, which may come from anywhere, as the task `name`. The file must
+ * stay as it is. WSHARE_INVALID if there is a task `name`, or the file does not fit. */
+wshare_error* wshare_session_add_adapter(wshare_session* session, const char* name,
+                                         const char* path);
+
+/* Runs the session with the weights of `task`, as OrtApi::Run() with its adapter. `outputs` gets
+ * `output_count` new values, for ReleaseValue(); all NULL if this fails. Inputs stay the caller's;
+ * their arrays may be NULL where the count is 0.
+ *
+ * Fails with WSHARE_INVALID if an input is one that the task gives, WSHARE_RUNTIME with ONNX
+ * Runtime's message. */
+wshare_error* wshare_session_run(wshare_session* session, const char* task,
+                                 const char* const* input_names,
+                                 const struct OrtValue* const* inputs, size_t input_count,
+                                 const char* const* output_names, size_t output_count,
+                                 struct OrtValue** outputs);
+
+/* Gives run options that make an OrtApi::Run() of wshare_session_ort() a run of `task`. The
+ * caller's, for ReleaseRunOptions(), before or after the session is closed. ONNX Runtime ignores
+ * them in RunAsync() and, silently, with an IoBinding: there, wshare_session_bind(). */
+wshare_error* wshare_session_run_options(wshare_session* session, const char* task,
+                                         struct OrtRunOptions** options);
+
+/* Makes runs of wshare_session_ort() with `binding`, one of that session, runs of `task`, by
+ * binding every input that any task gives. To be called again for another task, and after
+ * ClearBoundInputs().
+ *
+ * Fails, and binds nothing, with WSHARE_INVALID if an input of another task has no default, and
+ * WSHARE_UNSUPPORTED if it has one that cannot be read. */
+wshare_error* wshare_session_bind(wshare_session* session, struct OrtIoBinding* binding,
+                                  const char* task);
+
+/* ---- Memory ------------------------------------------------------------------------------ */
+
+/* What the last session of a model took, in bytes. All fields are uint64_t, so there is no padding.
+ */
+typedef struct wshare_memory {
+  uint64_t struct_size;     /* to be set by the caller: sizeof(wshare_memory) */
+  uint64_t shared_bytes;    /* of weights that are one copy for all sessions of the bundle */
+  uint64_t left_bytes;      /* of weights that each session loads for itself */
+  uint64_t shared_tensors;  /* how many tensors shared_bytes are */
+  uint64_t packed_shared;   /* 1 if packed forms of them are one copy, too; else 0 */
+  uint64_t device_own;      /* on a device: of the session itself, right after it was made */
+  uint64_t device_unshared; /* what its tensors that are not shared may take of them */
+  uint64_t host_bytes;      /* of shared_bytes: used by nodes on the CPU, in the bundle's maps */
+} wshare_memory;
+
+/* Fills `memory` with the figures of the last session of `model`, as far as struct_size goes.
+ *
+ * Fails with WSHARE_INVALID if no session of it was made, or struct_size is under 8. */
+wshare_error* wshare_bundle_memory(const wshare_bundle* bundle, const char* model,
+                                   wshare_memory* memory);
+
+/* Gives the bytes that the bundle's weights take on devices now, once for all sessions. */
+wshare_error* wshare_bundle_device_bytes(const wshare_bundle* bundle, uint64_t* bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WSHARE_RUNTIME_C_H_ */
