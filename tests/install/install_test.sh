@@ -54,6 +54,20 @@ pool_shares_weights() {
   if uses_onnx "$work/pool/pool"; then fail "wshare::runtime needs these of onnx and protobuf"; fi
   out=$("$work/pool/pool" "$work/bundle" decoder 8)
   [[ $out =~ ^8\ sessions,\ [1-9][0-9]*\ bytes$ ]] || fail "pool printed: $out"
+  [[ $("$work/pool/pool_c" "$work/bundle" decoder 8) == "$out" ]] || fail "pool_c does not print: $out"
+}
+
+c_library_is_of_c_alone() {
+  local library=$prefix/lib/libwshare_runtime.so.1 symbols
+  symbols=$(nm -D --defined-only "$library" | sed -n 's/^[0-9a-f]* [^A] //p')
+  if grep -v '^wshare_' <<<"$symbols"; then fail "it shows these besides functions of runtime_c.h"; fi
+  # Shown is what the header declares, and nothing else.
+  grep -oE '\bwshare_[a-z_]+\(' "$prefix/include/wshare/runtime_c.h" | tr -d '(' | sort -u |
+    diff - <(sed 's/@.*//' <<<"$symbols" | sort -u) || fail "header (<) and library (>) differ"
+  if needed "$library" | grep onnx; then fail "it is linked with an ONNX Runtime of its own"; fi
+  if readelf -d "$library" | grep -E 'R(UN)?PATH' | grep -F -e "$source" -e "$build"; then
+    fail "it looks for libraries in the source tree"
+  fi
 }
 
 program_dedupes() {

@@ -14,9 +14,9 @@ set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
 # wshare_run only measures for `wshare run` and has no public header, so it stays out.
 set(_libraries wshare_util wshare_format wshare_model wshare_bundle wshare_compare wshare_append wshare_dedupe
   wshare_diff wshare_extract_lora wshare_import_adapter wshare_inspect wshare_lora wshare_remove wshare_restore wshare_verify wshare_commands)
-set(_headers_left_out PATTERN runtime.h EXCLUDE PATTERN device.h EXCLUDE)
+set(_headers_left_out PATTERN runtime.h EXCLUDE PATTERN runtime_c.h EXCLUDE PATTERN device.h EXCLUDE)
 if(OnnxRuntime_FOUND)
-  list(APPEND _libraries wshare_runtime)
+  list(APPEND _libraries wshare_runtime wshare_runtime_c)
   set(_headers_left_out "")
 endif()
 install(TARGETS ${_libraries} EXPORT wshareTargets)
@@ -39,6 +39,8 @@ if(OnnxRuntime_FOUND)
     file(RELATIVE_PATH _lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
     set_target_properties(wshare PROPERTIES
       INSTALL_RPATH $ORIGIN/${_lib_from_bin}/wshare/onnxruntime/lib)
+    # Where the process has none, libwshare_runtime.so finds it there.
+    set_target_properties(wshare_runtime_c PROPERTIES INSTALL_RPATH $ORIGIN/wshare/onnxruntime/lib)
   endif()
 endif()
 
