@@ -65,6 +65,7 @@ c_library_is_of_c_alone() {
   grep -oE '\bwshare_[a-z_]+\(' "$prefix/include/wshare/runtime_c.h" | tr -d '(' | sort -u |
     diff - <(sed 's/@.*//' <<<"$symbols" | sort -u) || fail "header (<) and library (>) differ"
   if needed "$library" | grep onnx; then fail "it is linked with an ONNX Runtime of its own"; fi
+  readelf -d "$library" | grep -q NODELETE || fail "it can be unloaded under open sessions"
   if readelf -d "$library" | grep -E 'R(UN)?PATH' | grep -F -e "$source" -e "$build"; then
     fail "it looks for libraries in the source tree"
   fi
