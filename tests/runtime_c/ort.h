@@ -9,15 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST 16 /* inputs of a model */
+#include "runtime_c/checks.h"
 
-#define CHECK(claim)                                                        \
-  do {                                                                      \
-    if (!(claim)) {                                                         \
-      fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #claim); \
-      exit(1);                                                              \
-    }                                                                       \
-  } while (0)
+#define MOST 16 /* inputs of a model */
 
 static const OrtApi* ort;
 

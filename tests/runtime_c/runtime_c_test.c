@@ -4,27 +4,7 @@
 #include <pthread.h>
 #include <wshare/runtime_c.h>
 
-#include "runtime_c/ort.h"
-
-/* Ends the program if `error` is one. */
-static void check_ok(wshare_error* error, int line) {
-  if (error == NULL) return;
-  fprintf(stderr, "line %d: %s (%s)\n", line, wshare_error_message(error),
-          wshare_error_hint(error));
-  exit(1);
-}
-#define OK(call) check_ok(call, __LINE__)
-
-/* Returns the code of `error`, whose message must have `part`; frees it. */
-static int take_code(wshare_error* error, const char* part) {
-  const int code = wshare_error_code(error);
-  if (strstr(wshare_error_message(error), part) == NULL) {
-    fprintf(stderr, "'%s' is not in: %s\n", part, wshare_error_message(error));
-    exit(1);
-  }
-  wshare_error_free(error);
-  return code;
-}
+#include "runtime_c/runs.h"
 
 static void load_ort(void) {
   const OrtApiBase* base = NULL;
@@ -67,51 +47,29 @@ static void sessions_share_and_outlive_their_bundle(char** arguments) {
   CHECK(take_equal(output, run_plain(arguments[2])));
 }
 
-/* What a run of `task` through wshare gives. */
-static OrtValue* run_task(wshare_session* session, const char* task) {
-  struct inputs inputs;
-  char* name = output_name(wshare_session_ort(session));
-  OrtValue* output = NULL;
-  make_inputs(wshare_session_ort(session), &inputs);
-  OK(wshare_session_run(session, task, inputs.names, (const OrtValue* const*)inputs.values,
-                        inputs.count, (const char* const*)&name, 1, &output));
-  free_inputs(&inputs);
-  ORT(AllocatorFree(heap(), name));
-  return output;
-}
-
-/* The same through run options, which outlive the session here; `*kept` is to be released after it.
- */
-static OrtValue* run_with_options(wshare_session* session, const char* task, OrtRunOptions** kept) {
-  OK(wshare_session_run_options(session, task, kept));
-  return run_by_hand(wshare_session_ort(session), *kept);
-}
-
-/* The same through a binding. */
-static OrtValue* run_bound(wshare_session* session, const char* task) {
-  struct inputs inputs;
-  OrtIoBinding* binding = NULL;
-  OrtMemoryInfo* memory = NULL;
-  OrtValue** outputs = NULL;
-  size_t count = 0;
-  char* name = output_name(wshare_session_ort(session));
-  make_inputs(wshare_session_ort(session), &inputs);
-  ORT(CreateIoBinding(wshare_session_ort(session), &binding));
-  for (size_t i = 0; i < inputs.count; ++i)
-    ORT(BindInput(binding, inputs.names[i], inputs.values[i]));
-  ORT(CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
-  ORT(BindOutputToDevice(binding, name, memory));
-  OK(wshare_session_bind(session, binding, task));
-  ORT(RunWithBinding(wshare_session_ort(session), NULL, binding));
-  ORT(GetBoundOutputValues(binding, heap(), &outputs, &count));
-  CHECK(count == 1);
-  OrtValue* output = outputs[0];
-  ORT(AllocatorFree(heap(), outputs));
-  ort->ReleaseMemoryInfo(memory);
-  ort->ReleaseIoBinding(binding);
-  free_inputs(&inputs);
-  ORT(AllocatorFree(heap(), name));
-  return output;
+/* BUNDLE MODEL: tier and ONNX Runtime's options are those of the session. */
+static void options_reach_the_session(char** arguments) {
+  wshare_bundle* bundle = NULL;
+  wshare_options* options = NULL;
+  wshare_session* session = NULL;
+  OrtSessionOptions* own = NULL;
+  wshare_memory memory = {.struct_size = sizeof memory};
+  OK(wshare_bundle_open(arguments[0], &bundle));
+  OK(wshare_options_new(&options));
+  OK(wshare_options_set_tier(options, WSHARE_TIER_COMPACT));
+  OK(wshare_session_open(bundle, arguments[1], options, &session));
+  OK(wshare_bundle_memory(bundle, arguments[1], &memory));
+  CHECK(memory.packed_shared == 0); /* compact packs nothing */
+  wshare_session_close(session);
+  ORT(CreateSessionOptions(&own));
+  ORT(SetIntraOpNumThreads(own, 1));
+  ORT(SetOptimizedModelFilePath(own, "no such folder/model.onnx"));
+  OK(wshare_options_set_ort(options, own));
+  ort->ReleaseSessionOptions(own); /* it was copied */
+  CHECK(take_code(wshare_session_open(bundle, arguments[1], options, &session), "no such folder") ==
+        WSHARE_RUNTIME);
+  wshare_options_free(options);
+  wshare_bundle_close(bundle);
 }
 
 /* BUNDLE BASE ADAPTER: three ways to run a task agree, tasks differ, and an adapter from elsewhere
@@ -160,6 +118,7 @@ static void refusals_have_codes(char** arguments) {
   CHECK(take_code(wshare_session_open(NULL, "a", NULL, &session), "'bundle'") == WSHARE_INVALID);
   OK(wshare_options_new(&options));
   CHECK(take_code(wshare_options_set_tier(options, 77), "77") == WSHARE_INVALID);
+  CHECK(take_code(wshare_options_set_ort(options, NULL), "'ort'") == WSHARE_INVALID);
   CHECK(take_code(wshare_options_set_device(options, "None", NULL, 0), "None") == WSHARE_INVALID);
   CHECK(take_code(wshare_options_set_device(options, "None", "/no.so", 0), "no.so") == WSHARE_IO);
   session = open_session(bundle, arguments[1]);
@@ -237,22 +196,29 @@ static void threads_may_share_handles(char** arguments) {
   wshare_bundle_close(turns.bundle);
 }
 
-/* BUNDLE MODEL PROVIDER LIBRARY: a session on a device counts its weights there. */
+/* BUNDLE MODEL PROVIDER LIBRARY: two sessions have one copy there, which goes with the last. */
 static void a_device_holds_the_weights_once(char** arguments) {
   wshare_bundle* bundle = NULL;
   wshare_options* options = NULL;
   wshare_session* sessions[2] = {NULL, NULL};
-  uint64_t once = 0, twice = 0;
+  uint64_t of_one = 0, of_two = 0, after = 1;
+  wshare_memory memory = {.struct_size = sizeof memory};
   OK(wshare_options_new(&options));
   OK(wshare_options_set_device(options, arguments[2], arguments[3], 0));
   OK(wshare_options_set_device_copies(options, 1));
   OK(wshare_bundle_open(arguments[0], &bundle));
   OK(wshare_session_open(bundle, arguments[1], options, &sessions[0]));
+  OK(wshare_bundle_device_bytes(bundle, &of_one));
+  OK(wshare_session_open(bundle, arguments[1], options, &sessions[1]));
+  OK(wshare_bundle_device_bytes(bundle, &of_two));
+  OK(wshare_bundle_memory(bundle, arguments[1], &memory));
+  CHECK(of_one > 0 && of_two == of_one);
+  CHECK(memory.device_own > 0 && memory.shared_bytes >= of_one);
   wshare_options_free(options);
-  OK(wshare_bundle_device_bytes(bundle, &once));
   wshare_session_close(sessions[0]);
-  OK(wshare_bundle_device_bytes(bundle, &twice));
-  CHECK(once > 0 && twice == 0); /* gone with the last session */
+  wshare_session_close(sessions[1]);
+  OK(wshare_bundle_device_bytes(bundle, &after));
+  CHECK(after == 0);
   wshare_bundle_close(bundle);
 }
 
@@ -264,6 +230,7 @@ int main(int argc, char** argv) {
     int brings_ort; /* it chooses the ONNX Runtime itself, or needs none */
   } claims[] = {
       {"SessionsShareAndOutliveTheirBundle", sessions_share_and_outlive_their_bundle, 3, 0},
+      {"OptionsReachTheSession", options_reach_the_session, 2, 0},
       {"TasksChangeTheOutputs", tasks_change_the_outputs, 3, 0},
       {"RefusalsHaveCodes", refusals_have_codes, 2, 0},
       {"AnOldOnnxRuntimeIsRefused", an_old_onnxruntime_is_refused, 1, 1},
