@@ -4,19 +4,23 @@
 /* The loader for C, and for every language that calls C: libwshare_runtime.so. One file, since it
  * is what bindings are written after; docs/loader.md, "From other languages", shows some.
  *
- * Errors.    Functions that can fail return NULL when all is well, else an error that the caller
- *            frees with wshare_error_free(). What they would have returned through a pointer is
- * NULL (or 0) then. No C++ exception leaves this library. NULL for an argument that may not be NULL
- * is an error (WSHARE_INVALID), never a crash. Ownership. A wshare_X comes from one call and goes
- * with wshare_X_free() or wshare_X_close(), which take NULL, too. In any order: a session keeps
- * what it needs of its bundle. Strings that are passed in are copied. `const char*` results are
- * UTF-8, end with NUL, and live as long as what they were asked of. Threads.   All functions may be
- * called by several threads at once, also with one handle, with two exceptions:
- * wshare_options_set_*() (one thread at a time, and not during an open with these options), and
- * closing or freeing, which must be the last use. Processes. Open bundles after fork(), not before:
- * threads of ONNX Runtime do not survive it. ABI.       What stands here stays: numbers keep their
- * meaning, functions their arguments, structs grow at the end only. A change that breaks programs
- * has another soname. */
+ * Errors: functions that can fail return NULL when all is well, else an error that the caller frees
+ * with wshare_error_free(). What they would have given through a pointer is NULL (or 0) then. No
+ * C++ exception leaves this library. NULL for an argument that may not be NULL is an error
+ * (WSHARE_INVALID), never a crash.
+ *
+ * Ownership: a wshare_X comes from one call and goes with wshare_X_free() or wshare_X_close(), in
+ * any order: a session keeps what it needs of its bundle. Strings that are passed in are copied.
+ * Strings that are returned are UTF-8, end with NUL, and live as long as what they were asked of.
+ *
+ * Threads: all functions may be called by several threads at once, also with one handle, with two
+ * exceptions: wshare_options_set_*(), by one thread at a time and not during an open with these
+ * options; and closing or freeing, which must be the last use.
+ *
+ * Processes: open bundles after fork(), not before; threads of ONNX Runtime do not survive it.
+ *
+ * ABI: what stands here stays. Numbers keep their meaning, functions their arguments, structs grow
+ * at the end only. A change that breaks programs has another soname. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -70,6 +74,7 @@ const char* wshare_error_message(const wshare_error* error);
 /* Returns what the user can do, or "". */
 const char* wshare_error_hint(const wshare_error* error);
 
+/* Frees the error and its texts; NULL is nothing. */
 void wshare_error_free(wshare_error* error);
 
 /* ---- Which ONNX Runtime ------------------------------------------------------------------ */
@@ -103,17 +108,19 @@ wshare_error* wshare_onnxruntime(const struct OrtApiBase** base);
  * Fails with WSHARE_IO or WSHARE_INVALID if it is no bundle or a blob has a wrong size. */
 wshare_error* wshare_bundle_open(const char* folder, wshare_bundle** bundle);
 
-/* Ends the use of the handle. Its sessions go on. */
+/* Ends the use of the handle; its sessions go on. NULL is nothing. */
 void wshare_bundle_close(wshare_bundle* bundle);
 
-/* Gives the names of the models, in the order of the manifest. */
+/* Gives the names of the models, in the order of the manifest, for wshare_names_free(). */
 wshare_error* wshare_bundle_models(const wshare_bundle* bundle, wshare_names** models);
 
+/* Returns how many names there are; 0 for NULL. */
 size_t wshare_names_count(const wshare_names* names);
 
 /* Returns name number `index`, NULL if there are fewer. */
 const char* wshare_names_get(const wshare_names* names, size_t index);
 
+/* Frees the list and its names; NULL is nothing. */
 void wshare_names_free(wshare_names* names);
 
 /* ---- Options of a session ---------------------------------------------------------------- */
@@ -124,6 +131,8 @@ void wshare_names_free(wshare_names* names);
 
 /* Gives the defaults: WSHARE_TIER_AUTO, ONNX Runtime's default options, on the CPU. */
 wshare_error* wshare_options_new(wshare_options** options);
+
+/* Frees the options, of which sessions have copies; NULL is nothing. */
 void wshare_options_free(wshare_options* options);
 
 /* `tier` is one of WSHARE_TIER_*; WSHARE_INVALID if it is none. */
@@ -133,9 +142,9 @@ wshare_error* wshare_options_set_tier(wshare_options* options, int tier);
 wshare_error* wshare_options_set_ort(wshare_options* options, const struct OrtSessionOptions* ort);
 
 /* Makes sessions run on device number `index` of `provider`: its name, in any case and with or
- * without "ExecutionProvider" at the end ("cuda"). `library` is the plugin that has the provider;
- * NULL or
- * "" if it is registered already, or is CUDA, whose library is looked for beside ONNX Runtime's.
+ * without "ExecutionProvider" at the end ("cuda"). `library` is the plugin that has the provider.
+ * It may be NULL or empty where the provider is registered already, or is CUDA, whose library is
+ * looked for beside that of ONNX Runtime.
  *
  * Fails with WSHARE_UNSUPPORTED, naming all that is missing of driver, GPU and libraries, WSHARE_IO
  * if `library` does not exist, WSHARE_INVALID if there is no such provider or index. */
@@ -158,7 +167,7 @@ wshare_error* wshare_session_open(wshare_bundle* bundle, const char* model,
                                   const wshare_options* options, wshare_session** session);
 
 /* Ends the session, and unmaps what no other handle needs. No run may be in progress. Values that
- * runs returned stay valid. */
+ * runs returned stay valid. NULL is nothing. */
 void wshare_session_close(wshare_session* session);
 
 /* Returns the session for ONNX Runtime's own functions, such as Run(): lent until
@@ -174,7 +183,8 @@ struct OrtSession* wshare_session_ort(const wshare_session* session);
  * is missing. */
 
 /* Gives the names of the tasks that run on this session: those of the bundle that are an adapter
- * over its model or equal to it, then those added. None for most models. */
+ * over its model or equal to it, then those added. None for most models. For wshare_names_free().
+ */
 wshare_error* wshare_session_tasks(const wshare_session* session, wshare_names** tasks);
 
 /* Adds the .onnx_adapter at `path`, which may come from anywhere, as the task `name`. The file must
@@ -226,7 +236,8 @@ typedef struct wshare_memory {
 
 /* Fills `memory` with the figures of the last session of `model`, as far as struct_size goes.
  *
- * Fails with WSHARE_INVALID if no session of it was made, or struct_size is under 8. */
+ * Fails with WSHARE_INVALID if no session of it was made, or struct_size is no size of this struct.
+ */
 wshare_error* wshare_bundle_memory(const wshare_bundle* bundle, const char* model,
                                    wshare_memory* memory);
 
