@@ -55,6 +55,8 @@ pool_shares_weights() {
   out=$("$work/pool/pool" "$work/bundle" decoder 8)
   [[ $out =~ ^8\ sessions,\ [1-9][0-9]*\ bytes$ ]] || fail "pool printed: $out"
   [[ $("$work/pool/pool_c" "$work/bundle" decoder 8) == "$out" ]] || fail "pool_c does not print: $out"
+  out=$("$work/pool/workers" "$work/bundle" decoder 3)
+  (($(grep -cE '^worker [0-9]+: [1-9][0-9]* bytes$' <<<"$out") == 3)) || fail "workers printed: $out"
 }
 
 c_library_is_of_c_alone() {
