@@ -173,8 +173,9 @@ AppendReport append(const fs::path& bundle, const std::vector<ModelInput>& input
     edit->announce(std::move(names));
     write_files(bundle, addition->files());
   }
-  const BundleFiles files = edit ? write_bundle(addition->draft(), bundle, options.threads)
-                                 : measure_bundle(addition->draft(), options.threads);
+  const BundleFiles files =
+      edit ? write_bundle(addition->draft(), bundle, options.threads, options.progress)
+           : measure_bundle(addition->draft(), options.threads);
   AppendReport report = addition->report(files);
   report.bytes_before = bytes_before;
   if (!edit) return report;

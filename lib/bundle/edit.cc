@@ -18,16 +18,20 @@ namespace {
 // Where manifest.json is written before it takes its place. No manifest can name a hidden file.
 constexpr char kNewManifest[] = ".manifest.json.wshare-new";
 
-// Deletes those of `names` that `manifest` does not name. What cannot be deleted stays: it harms
-// nobody.
-void delete_unnamed(const fs::path& folder, const std::vector<std::string>& names,
+// Deletes those of `names` that `manifest` does not name; returns true if none is left. What cannot
+// be deleted stays: it harms nobody.
+bool delete_unnamed(const fs::path& folder, const std::vector<std::string>& names,
                     const Manifest& manifest) {
   std::set<std::string> named = {kManifestName};
   for (const BundleFile& file : files_of(manifest)) named.insert(file.name);
-  std::error_code ignored;
+  bool all = true;
   for (const std::string& name : names) {
-    if (named.count(name) == 0) fs::remove(folder / name, ignored);
+    if (named.count(name) != 0) continue;
+    std::error_code error;
+    fs::remove(folder / name, error);
+    all = all && !error;
   }
+  return all;
 }
 
 // A lock file is made only where there is a manifest to lock.
@@ -95,11 +99,13 @@ BundleEdit::BundleEdit(fs::path folder, const std::string& command, std::chrono:
   left_over.push_back(kNewManifest);
   delete_unnamed(folder_, left_over, manifest_);
   lock_.forget_left_over();
+  clean_up_.emplace([this] { return delete_unnamed(folder_, announced_, manifest_); });
 }
 
 BundleEdit::~BundleEdit() { delete_unnamed(folder_, announced_, manifest_); }
 
 void BundleEdit::announce(std::vector<std::string> files) {
+  const Unstoppable announcing;
   lock_.announce(files);
   announced_ = std::move(files);
 }
@@ -110,11 +116,13 @@ void BundleEdit::publish(Manifest manifest, unsigned threads) {
   }
   std::vector<std::string> gone;
   for (const BundleFile& file : files_gone(manifest_, manifest)) gone.push_back(file.name);
+  const std::string text = to_json(manifest, threads);
+  const Unstoppable committing;
   lock_.announce(gone);
 
   announced_.push_back(kNewManifest);
   OutputFile file(folder_ / kNewManifest);
-  file.write(to_json(manifest, threads));
+  file.write(text);
   file.close();
   sync_file(folder_ / kNewManifest);
   sync_folder(folder_);  // the names of new files, before the manifest that needs them

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ class BundleEdit {
              std::chrono::milliseconds wait);
   BundleEdit(const BundleEdit&) = delete;
   BundleEdit& operator=(const BundleEdit&) = delete;
-  // Without publish(), deletes the announced files.
+  // Without publish(), deletes the announced files; a signal does so, too.
   ~BundleEdit();
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -74,6 +75,7 @@ class BundleEdit {
   BundleLock lock_;
   Manifest manifest_;
   std::vector<std::string> announced_;
+  std::optional<CleanUp> clean_up_;  // last, so that it goes first
 };
 
 }  // namespace wshare

@@ -106,15 +106,18 @@ BundleLock::BundleLock(const fs::path& folder, const std::string& command,
   }
   left_over_ = std::move(journal.files);
   write_end(std::string(kBy) + holder_ + '\n');
+  clean_up_.emplace([this] { return remove(); });
 }
 
 BundleLock::Descriptor::~Descriptor() {
   if (number >= 0) ::close(number);
 }
 
-BundleLock::~BundleLock() {
+BundleLock::~BundleLock() { remove(); }
+
+bool BundleLock::remove() const {
   // Compacting puts another folder in the place of the locked one: what lies there is not ours.
-  if (leads_to(path_, descriptor_.number)) ::unlink(path_.c_str());
+  return !leads_to(path_, descriptor_.number) || ::unlink(path_.c_str()) == 0;
 }
 
 void BundleLock::forget_left_over() {

@@ -2,8 +2,11 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "util/interrupt.h"
 
 namespace wshare {
 
@@ -41,6 +44,7 @@ class BundleLock {
 
  private:
   void write_end(const std::string& text);
+  bool remove() const;
 
   std::filesystem::path path_;
   struct Descriptor {  // closes, also when the constructor throws
@@ -49,6 +53,7 @@ class BundleLock {
   } descriptor_;
   std::string holder_;
   std::vector<std::string> left_over_;
+  std::optional<CleanUp> clean_up_;  // last, so that it goes first
 };
 
 // Returns what the lock file in `folder` announces; nothing without one.

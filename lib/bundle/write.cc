@@ -1,6 +1,7 @@
 #include "bundle/write.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <iterator>
 #include <optional>
@@ -34,8 +35,11 @@ struct Source {
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
 class Writer {
  public:
-  Writer(const Draft& draft, std::optional<fs::path> folder, unsigned threads)
-      : draft_(draft), folder_(std::move(folder)), threads_(threads) {}
+  Writer(const Draft& draft, std::optional<fs::path> folder, unsigned threads,
+         const ProgressFn& progress = {})
+      : draft_(draft), folder_(std::move(folder)), threads_(threads), progress_(progress) {
+    for (const PlanBlob& blob : draft.plan.blobs) to_write_ += blob.size;
+  }
 
   BundleFiles run() {
     const Plan& plan = draft_.plan;
@@ -141,7 +145,9 @@ class Writer {
     OutputFile file(*folder_ / blob.file, blob.size);
     for (const Placement& placement : blob.placements) {
       file.write_zeros(placement.offset - file.offset());
-      file.write(draft_.contents.contents[placement.content].bytes);
+      const Bytes bytes = draft_.contents.contents[placement.content].bytes;
+      file.write(bytes);
+      if (progress_) progress_("writing", written_ += bytes.size(), to_write_);
     }
     file.close();
   }
@@ -275,6 +281,9 @@ class Writer {
   const Draft& draft_;
   std::optional<fs::path> folder_;
   unsigned threads_;
+  ProgressFn progress_;
+  uint64_t to_write_ = 0;  // in blobs of tensors: nearly all there is
+  mutable std::atomic<uint64_t> written_{0};
   ExternalRest rest_;
   std::vector<Source> sources_;
   std::vector<std::optional<size_t>> source_of_model_, source_of_task_;  // in sources_
@@ -287,8 +296,9 @@ class Writer {
 
 }  // namespace
 
-BundleFiles write_bundle(const Draft& draft, const fs::path& folder, unsigned threads) {
-  return Writer(draft, folder, thread_count(threads)).run();
+BundleFiles write_bundle(const Draft& draft, const fs::path& folder, unsigned threads,
+                         const ProgressFn& progress) {
+  return Writer(draft, folder, thread_count(threads), progress).run();
 }
 
 BundleFiles measure_bundle(const Draft& draft, unsigned threads) {

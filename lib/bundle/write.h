@@ -5,6 +5,7 @@
 
 #include "bundle/draft.h"
 #include "format/manifest.h"
+#include "wshare/progress.h"
 
 namespace wshare {
 
@@ -18,7 +19,8 @@ struct BundleFiles {
 // ones: the manifest, which then names old and new, is left to publish_manifest().
 //
 // Throws Error(kIo) if something cannot be written or an input changed since it was read.
-BundleFiles write_bundle(const Draft& draft, const std::filesystem::path& folder, unsigned threads);
+BundleFiles write_bundle(const Draft& draft, const std::filesystem::path& folder, unsigned threads,
+                         const ProgressFn& progress = {});
 
 // Returns what write_bundle() would write, to the byte; composes all small files, writes nothing.
 BundleFiles measure_bundle(const Draft& draft, unsigned threads);

@@ -62,11 +62,12 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   }
   if (options.progress) options.progress("writing", 0, 0);
   OutputFolder output(bundle, options.replace);
-  const BundleFiles files = write_bundle(draft, output.path(), options.threads);
+  const BundleFiles files = write_bundle(draft, output.path(), options.threads, options.progress);
   DedupeReport report = report_of(draft, files, options.explain);
   // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
   const std::jthread unmap(
       [gone = std::move(draft)]() mutable { const Draft last = std::move(gone); });
+  if (options.progress) options.progress("committing", 0, 0);
   output.commit();
   return report;
 }

@@ -89,6 +89,7 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   }
   // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
   const std::jthread unmap([gone = std::move(extraction)]() mutable { gone.reset(); });
+  if (options.progress) options.progress("committing", 0, 0);
   output.commit();
   if (peft) peft->commit();
   return report;

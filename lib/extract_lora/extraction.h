@@ -53,7 +53,7 @@ class Extraction {
   const std::optional<StoredBase>& stored_base() const { return stored_; }
 
   BundleFiles write(const std::filesystem::path& folder) const {
-    return write_bundle(draft_, folder, options_.threads);
+    return write_bundle(draft_, folder, options_.threads, options_.progress);
   }
   BundleFiles measure() const { return measure_bundle(draft_, options_.threads); }
 

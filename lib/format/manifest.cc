@@ -10,6 +10,7 @@
 #include "format/manifest_read.h"
 #include "format/manifest_seal.h"
 #include "util/paths.h"
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -141,13 +142,13 @@ std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& 
 }
 
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
-  std::string names;
+  std::vector<std::string> names;
   for (const ModelRecord& model : manifest.models) {
     if (model.name == name) return model;
-    names += (names.empty() ? "" : ", ") + in_quotes(model.name);
+    names.push_back(model.name);
   }
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
-              "it has " + names);
+              hint_of_names(std::string(name), names));
 }
 
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name) {

@@ -208,9 +208,11 @@ ImportReport import_adapter(const fs::path& bundle, const fs::path& path,
                             const ImportOptions& options) {
   std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
   if (!options.dry_run) edit.emplace(bundle, "import-adapter", options.wait);
+  if (options.progress) options.progress("reading", 0, 0);
   Import job(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
   job.compose();
   if (!edit) return job.report();
+  if (options.progress) options.progress("writing", 0, 0);
   edit->announce(job.files());
   edit->publish(job.write(), thread_count(options.threads));
   return job.report();

@@ -65,7 +65,7 @@ class Compactor {
     number_blobs();
     move_extents();
     unpack_records();
-    if (options_.progress) options_.progress("writing", 0, 0);
+    for (const PlanBlob& blob : plan_.blobs) to_write_ += blob.size;
     parallel_for(plan_.blobs.size(), threads_, [&](size_t b) { write_blob(plan_.blobs[b]); });
     for (size_t b = 0; b < old_.blobs.size(); ++b) copy_whole(b);
     std::vector<std::string> models(old_.models.size());
@@ -211,7 +211,9 @@ class Compactor {
     OutputFile file(*output_ / blob.file, blob.size);
     for (const Placement& placement : blob.placements) {
       file.write_zeros(placement.offset - file.offset());
-      file.write(contents_.contents[placement.content].bytes);
+      const Bytes bytes = contents_.contents[placement.content].bytes;
+      file.write(bytes);
+      if (options_.progress) options_.progress("writing", written_ += bytes.size(), to_write_);
     }
     file.close();
   }
@@ -275,6 +277,8 @@ class Compactor {
   std::optional<fs::path> output_;
   const RemoveOptions& options_;
   unsigned threads_;
+  uint64_t to_write_ = 0;  // in blobs of tensors
+  mutable std::atomic<uint64_t> written_{0};
   std::vector<MappedFile> blobs_;  // of old_
   std::vector<ModelFile> models_;
   Contents contents_;

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -19,11 +20,11 @@ bool has_model(const Manifest& manifest, const std::string& name) {
                      [&](const ModelRecord& model) { return model.name == name; });
 }
 
-std::string all_names(const Manifest& manifest) {
+std::vector<std::string> all_names(const Manifest& manifest) {
   Names seen;
-  std::string names;
+  std::vector<std::string> names;
   const auto add = [&](const std::string& name) {
-    if (seen.insert(name).second) names += (names.empty() ? "" : ", ") + in_quotes(name);
+    if (seen.insert(name).second) names.push_back(name);
   };
   for (const ModelRecord& model : manifest.models) add(model.name);
   for (const TaskRecord& task : manifest.tasks) add(task.name);
@@ -36,7 +37,7 @@ Names complete(const Manifest& manifest, const std::vector<std::string>& names) 
   for (const std::string& name : names) {
     if (has_model(manifest, name) || find_task(manifest, name) != nullptr) continue;
     throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model or task in the bundle",
-                "it has " + all_names(manifest));
+                hint_of_names(name, all_names(manifest)));
   }
   Names needed;  // models that tasks which stay run on
   for (const TaskRecord& task : manifest.tasks) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -40,10 +41,10 @@ std::vector<Original> originals_of(const Manifest& manifest) {
 
 const Original& find_original(const Manifest& manifest, const std::vector<Original>& originals,
                               const std::string& name) {
-  std::string names;
+  std::vector<std::string> names;
   for (const Original& original : originals) {
     if (original.name == name) return original;
-    names += (names.empty() ? "" : ", ") + in_quotes(original.name);
+    names.push_back(original.name);
   }
   if (find_task(manifest, name) != nullptr) {
     throw Error(ErrorCode::kInvalid,
@@ -51,7 +52,7 @@ const Original& find_original(const Manifest& manifest, const std::vector<Origin
                 "its adapter lies in the bundle as it is");
   }
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
-              "it has " + names);
+              hint_of_names(name, names));
 }
 
 }  // namespace wshare

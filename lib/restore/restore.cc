@@ -70,6 +70,9 @@ class Restorer {
     std::vector<std::vector<fs::path>> external_of;
     std::vector<TargetFile> files;
     for (const Original* model : models) {
+      for (const OriginalTensor& tensor : model->tensors) to_write_ += size_of(tensor);
+    }
+    for (const Original* model : models) {
       const fs::path folder = output_ / model->source->folder;
       const fs::path path = folder / model->source->file;
       result.push_back({model->name, path, false, !model->exact});
@@ -81,6 +84,7 @@ class Restorer {
         external_of.back().push_back(write_external(*model, external, folder));
       }
     }
+    const Unstoppable publishing;  // all or none
     for (TargetFile& file : files) file.publish();
     std::map<fs::path, bool> complete;
     for (auto& [path, external] : externals_) {
@@ -135,6 +139,10 @@ class Restorer {
     return model.tensors[static_cast<size_t>(index)];
   }
 
+  void report(Bytes written) {
+    if (options_.progress) options_.progress("restoring", written_ += written.size(), to_write_);
+  }
+
   void claim(const fs::path& path) {
     if (!claimed_.insert(path.lexically_normal()).second) {
       throw Error(ErrorCode::kInvalid,
@@ -168,7 +176,10 @@ class Restorer {
       const OriginalTensor& payload = tensor(model, run.tensor);
       const uint64_t at = target.file().offset();
       check_size(model, at, size_of(payload));
-      blobs_.write_tensor(model.name, payload, [&](Bytes bytes) { target.file().write(bytes); });
+      blobs_.write_tensor(model.name, payload, [&](Bytes bytes) {
+        target.file().write(bytes);
+        report(bytes);
+      });
     }
     target.file().write(literal);
     const uint64_t written = target.file().offset();
@@ -221,6 +232,7 @@ class Restorer {
     blobs_.write_tensor(model.name, record, [&](Bytes bytes) {
       file.write_at(offset, bytes);
       offset += bytes.size();
+      report(bytes);
     });
     return size;
   }
@@ -240,6 +252,7 @@ class Restorer {
   RestoreOptions options_;
   Manifest manifest_;
   BlobReader blobs_;
+  uint64_t written_ = 0, to_write_ = 0;  // of tensors
   std::set<fs::path> claimed_;
   MadeFolders folders_;  // before the files in them, so that it is destroyed after these
   std::map<fs::path, External> externals_;

@@ -10,7 +10,20 @@ namespace fs = std::filesystem;
 
 namespace wshare {
 
-MadeFolders::~MadeFolders() {
+MadeFolders::MadeFolders()
+    : clean_up_([this] {
+        remove_empty();
+        return true;
+      }) {}
+
+MadeFolders::~MadeFolders() { remove_empty(); }
+
+void MadeFolders::keep() {
+  const Unstoppable keeping;
+  made_.clear();
+}
+
+void MadeFolders::remove_empty() const {
   std::error_code ignored;
   // rmdir, so that a folder that holds anything stays.
   for (size_t i = made_.size(); i-- > 0;) fs::remove(made_[i], ignored);
@@ -22,6 +35,7 @@ void MadeFolders::make(const fs::path& folder) {
   // "a/b/" and "a/b" are one folder.
   const fs::path named = folder.has_filename() ? folder : folder.parent_path();
   make(named.parent_path());
+  const Unstoppable making;
   if (fs::create_directory(named, error)) {
     made_.push_back(named);
   } else if (error) {
@@ -42,6 +56,11 @@ TargetFile::TargetFile(fs::path path, uint64_t size_bytes, bool force)
   }
   temporary_ += ".wshare-part";
   fs::remove(temporary_, ignored);
+  clean_up_ = std::make_unique<CleanUp>([temporary = temporary_] {
+    std::error_code error;
+    fs::remove(temporary, error);
+    return !error;
+  });
   try {
     file_ = std::make_unique<OutputFile>(temporary_, size_bytes);
   } catch (const Error&) {

@@ -2,8 +2,10 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "util/interrupt.h"
 #include "util/output_folder.h"
 
 namespace wshare {
@@ -11,7 +13,7 @@ namespace wshare {
 // The folders that a restore has made; those still empty go again unless keep() was called.
 class MadeFolders {
  public:
-  MadeFolders() = default;
+  MadeFolders();
   MadeFolders(const MadeFolders&) = delete;
   MadeFolders& operator=(const MadeFolders&) = delete;
   ~MadeFolders();
@@ -19,10 +21,13 @@ class MadeFolders {
   // Makes `folder` and what is missing above it. Throws Error(kIo).
   void make(const std::filesystem::path& folder);
 
-  void keep() { made_.clear(); }
+  void keep();
 
  private:
+  void remove_empty() const;
+
   std::vector<std::filesystem::path> made_;  // a folder stands after its parent
+  CleanUp clean_up_;                         // last, so that it goes first
 };
 
 // A restored file: written under a temporary name beside its place, and renamed when complete;
@@ -46,6 +51,7 @@ class TargetFile {
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::unique_ptr<OutputFile> file_;  // none once published
+  std::unique_ptr<CleanUp> clean_up_;
 };
 
 }  // namespace wshare

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "util/interrupt.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -88,7 +89,10 @@ ChildResult run_child(const std::filesystem::path& program,
   out.close_writer();
   err.close_writer();
   ChildResult result;
-  read_both(out.ends[0], err.ends[0], result);
+  {
+    const CleanUp end_child([child] { return ::kill(child, SIGKILL) == 0; });
+    read_both(out.ends[0], err.ends[0], result);
+  }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "format/manifest.h"
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -15,11 +16,10 @@ bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.em
 
 const TaskRecord& require_task(const Manifest& manifest, const std::string& name) {
   if (const TaskRecord* task = find_task(manifest, name)) return *task;
-  std::string names;
-  for (const TaskRecord& task : manifest.tasks)
-    names += (names.empty() ? "" : ", ") + in_quotes(task.name);
+  std::vector<std::string> names;
+  for (const TaskRecord& task : manifest.tasks) names.push_back(task.name);
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such task in the bundle",
-              names.empty() ? "it has no tasks" : "it has " + names);
+              names.empty() ? "it has no tasks" : hint_of_names(name, names));
 }
 
 struct Chosen {

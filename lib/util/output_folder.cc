@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -67,7 +68,10 @@ void sync_folder(const fs::path& folder) { sync_file(folder); }
 
 OutputFile::OutputFile(fs::path path, uint64_t expected_bytes)
     : path_(std::move(path)), reserved_(expected_bytes) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  {
+    const Unstoppable making;
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  }
   if (descriptor_ < 0) fail(path_, "cannot create", errno);
   constexpr uint64_t kWorthReserving = uint64_t{1} << 20;
   if (expected_bytes < kWorthReserving) {
@@ -148,6 +152,17 @@ void OutputFile::close() {
   if (::close(std::exchange(descriptor_, -1)) != 0) fail(path_, "cannot write", errno);
 }
 
+bool remove_folder(const fs::path& folder) {
+  constexpr int kTries = 50;
+  std::error_code error;
+  for (int i = 0; i < kTries; ++i) {
+    fs::remove_all(folder, error);  // fails where a file is made in it meanwhile
+    if (fs::symlink_status(folder, error).type() == fs::file_type::not_found) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return false;
+}
+
 OutputFolder::OutputFolder(fs::path target, bool replace)
     : target_(std::move(target)), replace_(replace) {
   if (!target_.has_filename()) target_ = target_.parent_path();
@@ -155,12 +170,14 @@ OutputFolder::OutputFolder(fs::path target, bool replace)
   const std::string pattern =
       (parent / ("." + target_.filename().string() + ".wshare-XXXXXX")).string();
   std::vector<char> name(pattern.c_str(), pattern.c_str() + pattern.size() + 1);
+  const Unstoppable making;
   if (mkdtemp(name.data()) == nullptr) fail(target_, "cannot create a folder beside it", errno);
   path_ = name.data();
   // mkdtemp makes the folder private; a bundle gets the rights that mkdir would have given.
   const mode_t mask = umask(0);
   umask(mask);
   chmod(path_.c_str(), 0777 & ~mask);
+  clean_up_.emplace([this] { return path_.empty() || remove_folder(path_); });
 }
 
 OutputFolder::~OutputFolder() {
@@ -170,6 +187,7 @@ OutputFolder::~OutputFolder() {
 
 void OutputFolder::commit() {
   sync_tree(path_);
+  const Unstoppable moving;
   std::error_code ignored;
   const bool occupied = fs::exists(target_, ignored) &&
                         !(fs::is_directory(target_, ignored) && fs::is_empty(target_, ignored));

@@ -3,8 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
+
+#include "util/interrupt.h"
 
 namespace wshare {
 
@@ -49,10 +52,15 @@ class OutputFile {
 void sync_file(const std::filesystem::path& file);
 void sync_folder(const std::filesystem::path& folder);
 
+// Removes `folder` with all that is in it, also while others put files there; returns true if it is
+// gone.
+bool remove_folder(const std::filesystem::path& folder);
+
 // A folder that appears at its place as a whole or not at all.
 //
 // Files are written under path(), a hidden folder beside the target. commit() makes them durable
-// and moves the folder to the target in one step; without it the destructor removes everything.
+// and moves the folder to the target in one step; without it the destructor removes everything, and
+// so does a signal.
 class OutputFolder {
  public:
   // Prepares `target`. Its parent must exist. With `replace`, a target that exists is replaced by
@@ -71,6 +79,7 @@ class OutputFolder {
   std::filesystem::path target_;
   std::filesystem::path path_;
   bool replace_;
+  std::optional<CleanUp> clean_up_;  // last, so that it goes first
 };
 
 }  // namespace wshare

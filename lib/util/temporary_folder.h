@@ -1,10 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+
+#include "util/interrupt.h"
 
 namespace wshare {
 
-// A folder beside other temporary files; gone with the object.
+// A folder beside other temporary files; gone with the object or when a signal comes.
 struct TemporaryFolder {
   // Throws Error(kIo) if it cannot be made.
   TemporaryFolder();
@@ -13,6 +16,7 @@ struct TemporaryFolder {
   ~TemporaryFolder();
 
   std::filesystem::path path;
+  std::optional<CleanUp> clean_up;
 };
 
 }  // namespace wshare

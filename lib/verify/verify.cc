@@ -1,6 +1,7 @@
 #include "wshare/verify.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -32,7 +33,8 @@ struct Claim {
 
 class Verifier {
  public:
-  Verifier(fs::path folder, unsigned threads) : folder_(std::move(folder)), threads_(threads) {}
+  Verifier(fs::path folder, unsigned threads, const ProgressFn& progress)
+      : folder_(std::move(folder)), threads_(threads), progress_(progress) {}
 
   std::vector<Finding> run() {
     std::optional<Manifest> manifest;
@@ -114,6 +116,9 @@ class Verifier {
   void check_blobs(const Manifest& manifest) {
     const std::vector<std::vector<Claim>> claims = claims_of(manifest);
     blobs_.resize(manifest.blobs.size());
+    for (const std::vector<Claim>& list : claims) {
+      for (const Claim& claim : list) total_ += claim.extent.size;
+    }
     for (size_t b = 0; b < manifest.blobs.size(); ++b) {
       const BlobRecord& record = manifest.blobs[b];
       std::optional<MappedFile> file = open(record.file, record.size);
@@ -130,7 +135,9 @@ class Verifier {
     }
     parallel_for(claims.size(), threads_, [&](size_t i) {
       const Claim& claim = claims[i];
-      if (content_hash(slice(bytes, claim.extent)) == claim.hash) return;
+      const bool fits = content_hash(slice(bytes, claim.extent)) == claim.hash;
+      if (progress_) progress_("checking", done_ += claim.extent.size, total_);
+      if (fits) return;
       add("hash", record.file, claim.tensor,
           std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
               " do not have the manifest's hash");
@@ -167,6 +174,7 @@ class Verifier {
         if (tensor.derivation && are_whole(*tensor.derivation)) derived.push_back(&tensor);
       }
     }
+    if (progress_ && !derived.empty()) progress_("computing what restore computes", 0, 0);
     parallel_for(derived.size(), threads_, [&](size_t i) {
       const OriginalTensor& tensor = *derived[i];
       const std::string& file = manifest.blobs[place_of(*tensor.derivation)].file;
@@ -265,6 +273,9 @@ class Verifier {
 
   fs::path folder_;
   unsigned threads_;
+  ProgressFn progress_;
+  uint64_t total_ = 0;
+  std::atomic<uint64_t> done_{0};
   std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest, those without a finding
   std::mutex mutex_;
   std::vector<Finding> findings_;
@@ -272,8 +283,8 @@ class Verifier {
 
 }  // namespace
 
-std::vector<Finding> verify(const fs::path& folder, unsigned threads) {
-  return Verifier(folder, thread_count(threads)).run();
+std::vector<Finding> verify(const fs::path& folder, unsigned threads, const ProgressFn& progress) {
+  return Verifier(folder, thread_count(threads), progress).run();
 }
 
 }  // namespace wshare

@@ -1,128 +1,162 @@
 #include "cli.h"
 
 #include <algorithm>
-#include <array>
-#include <numeric>
+#include <optional>
 #include <ostream>
 
+#include "command_table.h"
+#include "progress_bar.h"
+#include "util/interrupt.h"
 #include "util/mapped_file.h"
+#include "util/suggest.h"
 #include "util/text.h"
-#include "version.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-struct Command {
-  const char* name;
-  const char* summary;
-  void (*add)(CLI::App&, Context&, Action&);
+// A mistake on the command line; CLI11 finds the others.
+struct Mistake {
+  std::string message, hint;
 };
 
-constexpr std::array kCommands = {
-    Command{"dedupe", "Share equal weights across models", add_dedupe},
-    Command{"append", "Add models to a bundle", add_append},
-    Command{"remove", "Take models out of a bundle", add_remove},
-    Command{"restore", "Give the original files back", add_restore},
-    Command{"verify", "Check every byte of a bundle against its manifest", add_verify},
-    Command{"inspect", "Show what is in models or bundles, and what sharing saves", add_inspect},
-    Command{"diff", "Say how two models differ, tensor by tensor", add_diff},
-    Command{"extract-lora", "Make of task models one base and small adapters", add_extract_lora},
-    Command{"import-adapter", "Make a PEFT or .onnx_adapter adapter a task of a bundle",
-            add_import_adapter},
-    Command{"run", "Open sessions over shared weights, run them, check and measure", add_run},
-    Command{"run-side", "", add_run_side},  // a child process of run; hidden
-};
-
-// Source: Levenshtein distance, one row at a time.
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t cost = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({cost, row[j] + 1, row[j - 1] + 1}));
-    }
-  }
-  return row[b.size()];
+void print_error(const Context& context, const std::string& message, const std::string& hint) {
+  context.err << in_red(context.console, "wshare:") << ' ' << message << '\n';
+  if (!hint.empty()) context.err << in_cyan(context.console, "hint:") << ' ' << hint << '\n';
 }
 
 // CLI11 answers a mistyped command with "A subcommand is required", so names are checked before.
-bool is_unknown_command(const std::vector<std::string>& arguments, std::ostream& err) {
-  if (arguments.empty() || arguments[0].starts_with("-")) return false;
-  const Command* nearest = &kCommands[0];
-  for (const Command& command : kCommands) {
-    if (arguments[0] == command.name) return false;
-    const bool is_hidden = *command.summary == '\0';
-    if (!is_hidden &&
-        edit_distance(arguments[0], command.name) < edit_distance(arguments[0], nearest->name))
-      nearest = &command;
+std::optional<Mistake> find_command_mistake(const std::vector<std::string>& arguments) {
+  const std::string all = "'wshare --help' lists the commands";
+  if (arguments.empty()) return Mistake{"there is no command", all};
+  if (arguments[0].starts_with("-") || find_command(arguments[0]) != nullptr) return {};
+  std::vector<std::string> known;
+  for (const Command& command : commands()) {
+    if (!command.is_hidden()) known.emplace_back(command.name);
   }
-  err << "wshare: " << in_quotes(arguments[0]) << ": no such command\n";
-  if (edit_distance(arguments[0], nearest->name) <= 2) {
-    err << "hint: did you mean '" << nearest->name << "'?\n";
-  } else {
-    err << "hint: 'wshare --help' lists the commands\n";
-  }
-  return true;
+  const std::string meant = nearest(arguments[0], known);
+  return Mistake{in_quotes(arguments[0]) + ": no such command",
+                 meant.empty() ? all : "did you mean " + in_quotes(meant) + "?"};
 }
 
-int run_action(const Action& action, std::ostream& err) {
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// Before CLI11 misses an argument that stands behind a mistyped option, and says only that.
+std::optional<Mistake> find_option_mistake(const CLI::App& root,
+                                           const std::vector<std::string>& arguments) {
+  const Command* command = find_command(arguments[0]);
+  const CLI::App& app = command != nullptr ? *root.get_subcommand(command->name) : root;
+  if (app.get_allow_extras()) return {};
+  const std::string usage = std::string("'wshare ") +
+                            (command != nullptr ? command->name + std::string(" ") : "") +
+                            "--help' shows the options";
+  for (size_t i = command != nullptr ? 1 : 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--") return {};
+    const bool is_long = argument.size() > 2 && argument.starts_with("--");
+    const bool is_short = argument.size() > 1 && argument[0] == '-' && std::isalpha(argument[1]);
+    if (!is_long && !is_short) continue;
+    const std::string name =
+        is_long ? argument.substr(0, argument.find('=')) : argument.substr(0, 2);
+    if (app.get_option_no_throw(name) != nullptr) continue;
+    const std::string meant = is_long ? nearest(name, option_names(app)) : "";
+    return Mistake{in_quotes(name) + ": no such option",
+                   meant.empty() ? usage : "did you mean " + in_quotes(meant) + "?"};
+  }
+  return {};
+}
+
+int run_action(const Action& action, Context& context) {
   try {
-    return action();
+    const int code = action();
+    wait_if_stopping();
+    return code;
   } catch (const Error& error) {
-    err << "wshare: " << error.what() << '\n';
-    if (!error.hint().empty()) err << "hint: " << error.hint() << '\n';
+    wait_if_stopping();
+    print_error(context, error.what(), error.hint());
     return static_cast<int>(error.code());
   } catch (const std::filesystem::filesystem_error& error) {
-    err << "wshare: " << error.what() << '\n';
+    wait_if_stopping();
+    print_error(context, error.what(), "");
     return static_cast<int>(ErrorCode::kIo);
   } catch (const std::bad_alloc&) {
-    err << "wshare: not enough memory\n";
+    print_error(context, "not enough memory", "fewer threads need less: --threads 1");
     return static_cast<int>(ErrorCode::kIo);
   } catch (const std::exception& error) {
-    err << "wshare: bug: " << error.what() << '\n';
+    wait_if_stopping();
+    print_error(context, std::string("bug: ") + error.what(), "");
     return kBug;
   }
 }
 
-}  // namespace
+// "help COMMAND" is "COMMAND --help".
+std::vector<std::string> without_help_command(std::vector<std::string> arguments) {
+  if (arguments.empty() || arguments[0] != "help" || arguments.size() > 2) return arguments;
+  if (arguments.size() == 2 && arguments[1].starts_with("-")) return arguments;
+  arguments.erase(arguments.begin());
+  arguments.emplace_back("--help");
+  return arguments;
+}
 
-int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
-            const std::filesystem::path& program) {
-  install_sigbus_guard();
-  if (is_unknown_command(arguments, err)) return kCommandLine;
-  Context context{out, err};
-  context.program = program;
+int parse_and_run(const std::vector<std::string>& arguments, Context& context, ProgressBar* bar) {
+  if (const auto mistake = find_command_mistake(arguments)) {
+    print_error(context, mistake->message, mistake->hint);
+    return kCommandLine;
+  }
   Action action;
   CLI::App app(
-      "Stores the equal weights of many ONNX models once and opens sessions over one copy.",
+      "Stores the equal weights of many ONNX models once and opens sessions over one copy.\n"
+      "'wshare help COMMAND' shows the options of a command.",
       "wshare");
-  app.set_version_flag("--version", std::string("wshare ") + kVersion);
-  app.require_subcommand(1);
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    if (*command.summary == '\0') sub->group("");  // hidden
-    sub->add_flag("--json", context.json, "Print one JSON object instead of text");
-    sub->add_flag("-q,--quiet", context.quiet, "Print no progress and no warnings");
-    sub->add_option("-j,--threads", context.threads, "Threads to use (default: all cores)")
-        ->check(CLI::Range(1, 1024));
-    command.add(*sub, context, action);
+  add_commands(app, context, action);
+  if (const auto mistake = find_option_mistake(app, arguments)) {
+    print_error(context, mistake->message, mistake->hint);
+    return kCommandLine;
   }
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
     app.parse(reversed);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help, --version
-      app.exit(error, out, err);
+      app.exit(error, context.out, context.err);
       return 0;
     }
-    err << "wshare: " << error.what() << "\nhint: 'wshare "
-        << (arguments.empty() ? "" : arguments[0] + " ") << "--help' shows the usage\n";
+    const bool has_command = find_command(arguments[0]) != nullptr;
+    print_error(context, error.what(),
+                "'wshare " + (has_command ? arguments[0] + " " : "") + "--help' shows the usage");
     return kCommandLine;
   }
-  return run_action(action, err);
+  if (bar != nullptr && !context.quiet) {
+    context.progress = [bar](const char* stage, uint64_t done, uint64_t total) {
+      bar->update(stage, done, total);
+    };
+  }
+  return run_action(action, context);
+}
+
+}  // namespace
+
+int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
+            const std::filesystem::path& program, const Console& console) {
+  install_sigbus_guard();
+  const std::vector<std::string> wanted = without_help_command(arguments);
+  if (!console.is_terminal) {
+    Context context{out, err, console, program};
+    return parse_and_run(wanted, context, nullptr);
+  }
+  ProgressBar bar(err, console);
+  HidingBuffer out_buffer(out.rdbuf(), bar), err_buffer(err.rdbuf(), bar);
+  std::ostream hiding_out(&out_buffer), hiding_err(&err_buffer);
+  Context context{hiding_out, hiding_err, console, program};
+  const int code = parse_and_run(wanted, context, &bar);
+  hiding_out.flush();
+  return code;
 }
 
 }  // namespace wshare

@@ -8,16 +8,21 @@
 #include <string>
 #include <vector>
 
+#include "console.h"
+#include "wshare/progress.h"
+
 namespace wshare {
 
 // What every command shares: where it writes and the options that all of them have.
 struct Context {
   std::ostream& out;  // the result
   std::ostream& err;  // progress, warnings, errors
+  Console console = {};
+  std::filesystem::path program = {};  // wshare itself, for commands that measure in a child
   bool json = false;
   bool quiet = false;
   unsigned threads = 0;
-  std::filesystem::path program = {};  // wshare itself, for commands that measure in a child
+  ProgressFn progress = {};  // none where nobody would see it
 };
 
 // Exit codes beside those of ErrorCode.
@@ -35,6 +40,9 @@ void add_diff(CLI::App& app, Context& context, Action& action);
 void add_extract_lora(CLI::App& app, Context& context, Action& action);
 void add_remove(CLI::App& app, Context& context, Action& action);
 void add_import_adapter(CLI::App& app, Context& context, Action& action);
+void add_complete_names(CLI::App& app, Context& context, Action& action);
+void add_completion(CLI::App& app, Context& context, Action& action);
+void add_help(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
@@ -43,9 +51,9 @@ void add_run_side(CLI::App& app, Context& context, Action& action);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
 // 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are
-// not the program itself, such as tests, say where it is.
+// not the program itself, such as tests, say where it is. Progress and colours are for a console.
 int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
-            const std::filesystem::path& program = "/proc/self/exe");
+            const std::filesystem::path& program = "/proc/self/exe", const Console& console = {});
 
 // Prints `json` on one line, invalid UTF-8 replaced.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);

@@ -54,6 +54,7 @@ void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
 int run_append(const Arguments& arguments, Context& context) {
   AppendOptions options = arguments.options;
   options.threads = context.threads;
+  options.progress = context.progress;
   options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const auto start = std::chrono::steady_clock::now();
   const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);

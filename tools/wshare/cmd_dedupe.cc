@@ -33,6 +33,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     action = [=, &context] {
       arguments->options.threads = context.threads;
+      arguments->options.progress = context.progress;
       const auto start = std::chrono::steady_clock::now();
       const DedupeReport report =
           dedupe(resolve_inputs(arguments->models), arguments->bundle, arguments->options);

@@ -10,10 +10,9 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> tasks;
-  std::string bundle;
+  std::string bundle, peft_dir;
   std::string rank = "auto";
   std::vector<std::string> emit;
-  std::string peft_dir;
   bool no_residual = false;
   ExtractOptions options;
 };
@@ -34,6 +33,7 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
   if (arguments.rank != "auto") options.rank = std::stoll(arguments.rank);
   options.residual = !arguments.no_residual;
   options.threads = context.threads;
+  options.progress = context.progress;
   // PEFT adapters come on top of what serves the tasks.
   options.emit.onnx = emits(arguments, "onnx");
   options.emit.adapter = emits(arguments, "adapter") || !options.emit.onnx;

@@ -53,6 +53,7 @@ void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
 int run_import(const Arguments& arguments, Context& context) {
   ImportOptions options = arguments.options;
   options.threads = context.threads;
+  options.progress = context.progress;
   options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const ImportReport report = import_adapter(arguments.bundle, arguments.adapter, options);
   if (context.json) {

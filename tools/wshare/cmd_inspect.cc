@@ -75,6 +75,7 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       arguments->options.threads = context.threads;
       arguments->options.hash = !arguments->no_hash;
       arguments->options.contents = !arguments->html.empty();
+      arguments->options.progress = context.progress;
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       if (!arguments->html.empty()) {
         save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);

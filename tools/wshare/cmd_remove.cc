@@ -51,6 +51,7 @@ void print_report(std::ostream& out, const RemoveReport& report, bool dry_run) {
 int run_remove(const Arguments& arguments, Context& context) {
   RemoveOptions options = arguments.options;
   options.threads = context.threads;
+  options.progress = context.progress;
   options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const auto start = std::chrono::steady_clock::now();
   const RemoveReport report = remove_models(arguments.bundle, arguments.names, options);

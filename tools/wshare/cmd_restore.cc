@@ -51,6 +51,7 @@ void add_restore(CLI::App& app, Context& context, Action& action) {
   app.callback([=, &context, &action] {
     action = [=, &context] {
       arguments->options.threads = context.threads;
+      arguments->options.progress = context.progress;
       print_models(
           context,
           restore(arguments->bundle, arguments->names, arguments->output, arguments->options),

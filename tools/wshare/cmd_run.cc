@@ -36,6 +36,7 @@ int run(const Arguments& arguments, Context& context) {
   if (shared.exit_code != 0) return shared.exit_code;
   report.shared = std::move(shared.measurement);
   if (arguments.baseline) {
+    if (context.progress) context.progress("restoring originals", 0, 0);
     const TemporaryFolder folder;
     SideResult plain =
         measure_plain(arguments.device,
@@ -45,6 +46,7 @@ int run(const Arguments& arguments, Context& context) {
     report.baseline = std::move(plain.measurement);
   }
   // Last: sessions in this process would share pages with the children and so lower their PSS.
+  if (context.progress && !originals.empty()) context.progress("comparing outputs", 0, 0);
   report.parity = compare_with_originals(arguments.bundle, tier, arguments.device, models,
                                          originals, measure_options(arguments.inputs).inputs);
   report.exceeded = find_exceeded(read_limits(arguments.limits), report.shared, report.parity);

@@ -42,7 +42,7 @@ void add_verify(CLI::App& app, Context& context, Action& action) {
   app.add_option("BUNDLE", *bundle, "The bundle")->required();
   app.callback([=, &context, &action] {
     action = [=, &context] {
-      const std::vector<Finding> findings = verify(*bundle, context.threads);
+      const std::vector<Finding> findings = verify(*bundle, context.threads, context.progress);
       print_findings(context, findings, *bundle);
       return findings.empty() ? 0 : 1;
     };

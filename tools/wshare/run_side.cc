@@ -40,6 +40,10 @@ bool is_failure(int exit_code) {
 }
 
 SideResult measure_side(const SideArguments& side, const InputArguments& inputs, Context& context) {
+  if (context.progress) {
+    context.progress(side.bundle.empty() ? "measuring plain sessions" : "measuring shared sessions",
+                     0, 0);
+  }
   const ChildResult child = run_child(context.program, command_line(side, inputs));
   context.err << child.err;
   if (is_failure(child.exit_code)) return {child.exit_code, {}};

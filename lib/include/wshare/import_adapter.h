@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "wshare/progress.h"
+
 namespace wshare {
 
 struct ImportOptions {
@@ -15,6 +17,7 @@ struct ImportOptions {
   unsigned threads = 0;  // 0: all cores
   // How long to wait for another command that changes the bundle.
   std::chrono::milliseconds wait{10000};
+  ProgressFn progress;
 };
 
 // Where a part of the adapter went.

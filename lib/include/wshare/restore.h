@@ -4,12 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "wshare/progress.h"
+
 namespace wshare {
 
 struct RestoreOptions {
   bool force = false;  // overwrite files that exist
   bool dry_run = false;
   unsigned threads = 0;
+  ProgressFn progress;
 };
 
 struct RestoredModel {

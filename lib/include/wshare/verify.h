@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "wshare/progress.h"
+
 namespace wshare {
 
 // One thing that is wrong with a bundle.
@@ -20,6 +22,7 @@ struct Finding {
 // parameters that it names, and that the tensors which restore computes come out as they were.
 //
 // Throws Error(kIo) if there is no manifest, Error(kUnsupported) if its version is newer.
-std::vector<Finding> verify(const std::filesystem::path& folder, unsigned threads);
+std::vector<Finding> verify(const std::filesystem::path& folder, unsigned threads,
+                            const ProgressFn& progress = {});
 
 }  // namespace wshare

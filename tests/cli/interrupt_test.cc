@@ -1,0 +1,118 @@
+// A command that is interrupted leaves what was there, or all that it was to make.
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <thread>
+
+#include "support/cli_test.h"
+
+extern char** environ;
+
+namespace wshare::test {
+namespace {
+
+class Interrupted : public CliTest {
+ protected:
+  Interrupted() {
+    for (const char* name : {"a", "b"}) {
+      add(std::string(name) + ".onnx", {raw("trunk", noise(4 << 20, 1)),
+                                        raw("head", noise(4 << 20, static_cast<uint32_t>(*name)))});
+    }
+  }
+
+  // Runs wshare and sends it `signal` after `wait`; returns the status of waitpid().
+  int interrupt(std::vector<std::string> arguments, std::chrono::microseconds wait, int signal) {
+    arguments.insert(arguments.begin(), "wshare");
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (const int descriptor : {1, 2}) {
+      posix_spawn_file_actions_addopen(&actions, descriptor,
+                                       path(descriptor == 1 ? "out" : "err").c_str(),
+                                       O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    }
+    pid_t child = 0;
+    EXPECT_EQ(posix_spawn(&child, WSHARE_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    std::this_thread::sleep_for(wait);
+    kill(child, signal);
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    return status;
+  }
+
+  // Interrupts `arguments` at many moments, `reset` before each; after each, `expect_whole`.
+  void interrupt_often(const std::vector<std::string>& arguments,
+                       const std::function<void()>& reset,
+                       const std::function<void()>& expect_whole) {
+    size_t stopped = 0;
+    for (int try_number = 0; try_number < 12; ++try_number) {
+      SCOPED_TRACE(try_number);
+      reset();
+      const int status = interrupt(arguments, std::chrono::microseconds(try_number * 3000),
+                                   try_number % 2 == 0 ? SIGINT : SIGTERM);
+      ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << status;
+      if (WIFSIGNALED(status)) {
+        ++stopped;
+        const std::string said = read_file(temp_ / "err");
+        // The first moments belong to the system's loader.
+        EXPECT_TRUE(said.empty() || said == "wshare: interrupted; nothing half done stays behind\n")
+            << said;
+      }
+      expect_whole();
+    }
+    EXPECT_GE(stopped, 3u);
+  }
+};
+
+TEST_F(Interrupted, DedupeLeavesAWholeBundleOrNone) {
+  interrupt_often(
+      {"dedupe", path("in"), "-o", path("bundle")}, [&] { fs::remove_all(temp_ / "bundle"); },
+      [&] {
+        const bool is_there = fs::exists(temp_ / "bundle");
+        if (is_there) {
+          EXPECT_EQ(run({"verify", path("bundle")}), 0) << out_ << err_;
+        }
+        EXPECT_EQ(names_in(temp_.path()),
+                  is_there ? (std::vector<std::string>{"bundle", "err", "in", "out"})
+                           : (std::vector<std::string>{"err", "in", "out"}));
+      });
+}
+
+TEST_F(Interrupted, AppendLeavesTheOldBundleOrTheNewOne) {
+  ASSERT_EQ(run({"dedupe", path("in/a.onnx"), "-o", path("old")}), 0) << err_;
+  const auto old = names_in(temp_ / "old");
+  ASSERT_EQ(run({"dedupe", path("in/a.onnx"), "-o", path("new")}), 0) << err_;
+  ASSERT_EQ(run({"append", path("new"), path("in/b.onnx")}), 0) << err_;
+  const auto both = names_in(temp_ / "new");
+  interrupt_often(
+      {"append", path("bundle"), path("in/b.onnx")},
+      [&] {
+        fs::remove_all(temp_ / "bundle");
+        fs::copy(temp_ / "old", temp_ / "bundle");
+      },
+      [&] {
+        const auto names = names_in(temp_ / "bundle");
+        EXPECT_TRUE(names == old || names == both);
+        EXPECT_EQ(run({"verify", path("bundle")}), 0) << out_ << err_;
+      });
+}
+
+TEST_F(Interrupted, RestoreLeavesAllFilesOrNone) {
+  ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle")}), 0) << err_;
+  interrupt_often(
+      {"restore", path("bundle"), "-o", path("back")}, [&] { fs::remove_all(temp_ / "back"); },
+      [&] {
+        if (fs::exists(temp_ / "back")) {
+          EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
+        }
+      });
+}
+
+}  // namespace
+}  // namespace wshare::test

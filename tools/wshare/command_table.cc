@@ -1,0 +1,97 @@
+#include "command_table.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "versions.h"
+
+namespace wshare {
+namespace {
+
+constexpr std::array kCommands = {
+    Command{"dedupe", "MODEL... -o BUNDLE", "Share equal weights across models", add_dedupe},
+    Command{"append", "BUNDLE MODEL...", "Add models to a bundle", add_append},
+    Command{"remove", "BUNDLE NAME...", "Take models out of a bundle", add_remove},
+    Command{"restore", "BUNDLE [NAME...] -o DIR", "Give the original files back", add_restore},
+    Command{"verify", "BUNDLE", "Check every byte of a bundle against its manifest", add_verify},
+    Command{"inspect", "PATH...", "Show what is in models or bundles, and what sharing saves",
+            add_inspect},
+    Command{"diff", "A.onnx B.onnx", "Say how two models differ, tensor by tensor", add_diff},
+    Command{"extract-lora", "TASK... -o BUNDLE", "Make of task models one base and small adapters",
+            add_extract_lora},
+    Command{"import-adapter", "BUNDLE ADAPTER",
+            "Make a PEFT or .onnx_adapter adapter a task of a bundle", add_import_adapter},
+    Command{"run", "BUNDLE", "Open sessions over shared weights, run them, check and measure",
+            add_run},
+    Command{"completion", "bash|zsh|fish", "Print what completes command lines in a shell",
+            add_completion},
+    Command{"help", "[COMMAND]", "Show how a command is used", add_help},
+    Command{"complete-names", "", "", add_complete_names},  // called by completions
+    Command{"run-side", "", "", add_run_side},              // a child process of run
+};
+
+// Says "Usage: wshare dedupe MODEL... -o BUNDLE [OPTIONS]", as docs/cli.md does.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() {
+    column_width(26);
+    label("Positionals", "Arguments");
+  }
+
+  std::string make_usage(const CLI::App* app, std::string) const override {
+    const Command* command = find_command(app->get_name());
+    if (command == nullptr) return "Usage: wshare COMMAND [OPTIONS]\n";
+    return std::string("Usage: wshare ") + command->name + " " + command->usage + " [OPTIONS]\n";
+  }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string value = option->get_positional() ? "" : value_name(*option);
+    return value.empty() ? "" : " " + value;
+  }
+
+  std::string make_option_desc(const CLI::Option* option) const override {
+    const std::string& standard = option->get_default_str();
+    return option->get_description() + (standard.empty() ? "" : " (default: " + standard + ")");
+  }
+};
+
+}  // namespace
+
+std::string value_name(const CLI::Option& option) {
+  if (option.get_expected_max() == 0) return {};  // a flag
+  const std::string type = option.get_type_name();
+  const size_t members = type.find('{');
+  if (members != std::string::npos && type.find(',') != std::string::npos)
+    return type.substr(members, type.find('}') - members + 1);
+  const std::string plain = type.substr(0, type.find(':'));
+  if (plain == "UINT" || plain == "INT" || plain == "FLOAT") return "N";
+  return plain;
+}
+
+std::span<const Command> commands() { return kCommands; }
+
+const Command* find_command(const std::string& name) {
+  const auto at = std::find_if(kCommands.begin(), kCommands.end(),
+                               [&](const Command& command) { return command.name == name; });
+  return at == kCommands.end() ? nullptr : &*at;
+}
+
+void add_commands(CLI::App& app, Context& context, Action& action) {
+  app.set_help_flag("-h,--help", "Show this help");
+  app.formatter(std::make_shared<HelpFormatter>());  // commands inherit it
+  app.set_version_flag("--version", versions_text(), "Print the versions of wshare and its parts");
+  app.require_subcommand(1);
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->group(command.is_hidden() ? "" : "Commands");
+    sub->set_help_flag("-h,--help", "Show this help");
+    sub->add_flag("--json", context.json, "Print one JSON object instead of text");
+    sub->add_flag("-q,--quiet", context.quiet, "Print no progress and no warnings");
+    sub->add_option("-j,--threads", context.threads, "Threads to use (default: all cores)")
+        ->check(CLI::Range(1, 1024));
+    command.add(*sub, context, action);
+  }
+}
+
+}  // namespace wshare
