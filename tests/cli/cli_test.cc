@@ -200,8 +200,9 @@ TEST_F(Cli, RestoreSaysForEachFileWhetherItIsIdentical) {
   const json report = object();
   EXPECT_EQ(report.at("schema"), "wshare.restore/1");
   ASSERT_EQ(report.at("models").size(), 2u);
-  EXPECT_EQ(report.at("models")[0],
-            json::parse(R"({"name": "a", "path": "a.onnx", "identical": true, "approximate": false})"));
+  EXPECT_EQ(
+      report.at("models")[0],
+      json::parse(R"({"name": "a", "path": "a.onnx", "identical": true, "approximate": false})"));
   EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
   EXPECT_EQ(run({"restore", path("bundle"), "-o", path("back")}), 3);
   EXPECT_NE(err_.find("hint: --force"), std::string::npos) << err_;

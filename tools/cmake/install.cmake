@@ -23,7 +23,9 @@ install(TARGETS ${_libraries} EXPORT wshareTargets)
 install(EXPORT wshareTargets NAMESPACE wshare:: DESTINATION ${_package_dir})
 install(DIRECTORY lib/include/wshare DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} ${_headers_left_out})
 
-install(TARGETS wshare)
+install(TARGETS wshare COMPONENT tool)
+# Manual pages and completions.
+install(DIRECTORY ${PROJECT_BINARY_DIR}/tools/share/ DESTINATION ${CMAKE_INSTALL_DATADIR} COMPONENT tool)
 set_target_properties(wshare PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 if(OnnxRuntime_FOUND)
   install(FILES tools/cmake/FindOnnxRuntime.cmake DESTINATION ${_package_dir})
@@ -32,10 +34,10 @@ if(OnnxRuntime_FOUND)
     set(_ort_dir ${CMAKE_INSTALL_LIBDIR}/wshare/onnxruntime)
     cmake_path(GET OnnxRuntime_LIBRARY PARENT_PATH _ort_libraries)
     install(DIRECTORY ${_ort_libraries}/ DESTINATION ${_ort_dir}/lib
-      FILES_MATCHING PATTERN "libonnxruntime*.so*")
+      COMPONENT tool FILES_MATCHING PATTERN "libonnxruntime*.so*")
     install(DIRECTORY ${OnnxRuntime_INCLUDE_DIR}/ DESTINATION ${_ort_dir}/include)
     install(FILES ${_ort_libraries}/../LICENSE ${_ort_libraries}/../ThirdPartyNotices.txt
-      DESTINATION ${_ort_dir} OPTIONAL)
+      DESTINATION ${_ort_dir} COMPONENT tool OPTIONAL)
     file(RELATIVE_PATH _lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
     set_target_properties(wshare PROPERTIES
       INSTALL_RPATH $ORIGIN/${_lib_from_bin}/wshare/onnxruntime/lib)
@@ -54,5 +56,5 @@ install(FILES ${PROJECT_BINARY_DIR}/wshareConfig.cmake
   ${PROJECT_BINARY_DIR}/wshareConfigVersion.cmake DESTINATION ${_package_dir})
 
 # README.md refers to docs/, so both keep their places.
-install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)

@@ -28,6 +28,7 @@ constexpr std::array kCommands = {
             add_completion},
     Command{"help", "[COMMAND]", "Show how a command is used", add_help},
     Command{"complete-names", "", "", add_complete_names},  // called by completions
+    Command{"pages", "", "", add_pages},                    // called by the build
     Command{"run-side", "", "", add_run_side},              // a child process of run
 };
 
