@@ -6,6 +6,7 @@
 
 #include "bundle/start.h"
 #include "format/layout.h"
+#include "format/manifest_extents.h"
 #include "format/restore_record.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -46,23 +47,14 @@ std::vector<OwnedRecord> records_of(Manifest& manifest, const std::string& base)
 
 // True if tensors, adapters or residuals lie in blob `blob`.
 bool holds_more(const Manifest& manifest, uint32_t blob) {
-  const auto in_matrix = [&](const std::optional<MatrixRecord>& matrix) {
-    return matrix && matrix->extent.blob == blob;
-  };
-  const auto in_tensor = [&](const OriginalTensor& tensor) {
-    if (tensor.extent) return tensor.extent->blob == blob;
-    const DerivationRecord& from = *tensor.derivation;
-    return in_matrix(from.base) || in_matrix(from.left) || in_matrix(from.right) ||
-           (from.residual.size > 0 && from.residual.blob == blob);
-  };
-  for (const ModelRecord& model : manifest.models) {
-    for (const TensorRecord& tensor : model.tensors) {
-      if (tensor.extent.blob == blob) return true;
-    }
+  bool found = false;
+  const auto look = [&](const Extent& extent) { found = found || extent.blob == blob; };
+  for (const ModelRecord& model : manifest.models) visit_tensor_extents(model, look);
+  for (const TaskRecord& task : manifest.tasks) {
+    visit_tensor_extents(task, look);
+    found = found || task.adapter == blob;
   }
-  return std::any_of(manifest.tasks.begin(), manifest.tasks.end(), [&](const TaskRecord& task) {
-    return task.adapter == blob || std::any_of(task.tensors.begin(), task.tensors.end(), in_tensor);
-  });
+  return found;
 }
 
 // Returns `packed`, a record of `owner` against `before`, against `after`.

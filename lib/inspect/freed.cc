@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include "format/manifest_extents.h"
+
 namespace wshare {
 namespace {
 
@@ -25,7 +27,6 @@ class Units {
   uint64_t of_model(const std::string& name) const { return bytes_[unit_of_.at(name)]; }
 
  private:
-  void use(const Extent& extent, size_t unit) { use_blob(extent.blob, unit); }
   void use_blob(uint32_t blob, size_t unit) {
     int64_t& user = users_[blob];
     if (user == kNobody) user = static_cast<int64_t>(unit);
@@ -37,24 +38,15 @@ class Units {
     bytes_.push_back(0);
     if (!task.model.empty()) unit_of_.emplace(task.model, unit);
     if (task.adapter) use_blob(*task.adapter, unit);
-    if (task.source) use(task.source->record, unit);
-    for (const OriginalTensor& tensor : task.tensors) {
-      if (tensor.extent) use(*tensor.extent, unit);
-      if (!tensor.derivation) continue;
-      const DerivationRecord& derivation = *tensor.derivation;
-      for (const auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
-        if (*matrix) use((*matrix)->extent, unit);
-      }
-      if (derivation.residual.size > 0) use(derivation.residual, unit);
-    }
+    visit_extents(task, [&](const Extent& extent) { use_blob(extent.blob, unit); });
   }
 
   void add_model(const ModelRecord& model) {
     const auto [at, is_new] = unit_of_.try_emplace(model.name, bytes_.size());
     if (is_new) bytes_.push_back(0);
     bytes_[at->second] += model.size;
-    for (const TensorRecord& tensor : model.tensors) use(tensor.extent, at->second);
-    if (model.source) use(model.source->record, at->second);
+    const size_t unit = at->second;
+    visit_extents(model, [&](const Extent& extent) { use_blob(extent.blob, unit); });
   }
 
   std::vector<int64_t> users_;             // [blob]: a unit, kNobody or kSeveral

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "format/manifest_extents.h"
 #include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -178,25 +179,6 @@ uint64_t unused_bytes(const Manifest& manifest) {
 }
 
 }  // namespace
-
-void visit_extents(Manifest& manifest, const std::function<void(Extent&)>& visit) {
-  for (ModelRecord& model : manifest.models) {
-    for (TensorRecord& tensor : model.tensors) visit(tensor.extent);
-    if (model.source) visit(model.source->record);
-  }
-  for (TaskRecord& task : manifest.tasks) {
-    if (task.source) visit(task.source->record);
-    for (OriginalTensor& tensor : task.tensors) {
-      if (tensor.extent) visit(*tensor.extent);
-      if (!tensor.derivation) continue;
-      for (std::optional<MatrixRecord>* matrix :
-           {&tensor.derivation->base, &tensor.derivation->left, &tensor.derivation->right}) {
-        if (*matrix) visit((*matrix)->extent);
-      }
-      if (tensor.derivation->residual.size > 0) visit(tensor.derivation->residual);
-    }
-  }
-}
 
 Remainder drop_models(const Manifest& manifest, const std::vector<std::string>& names) {
   const Names gone = complete(manifest, names);

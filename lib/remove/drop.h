@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,8 +23,5 @@ struct Remainder {
 // Throws Error(kInvalid) if there is no such model or task, tasks that stay need a model, or
 // nothing would be left.
 Remainder drop_models(const Manifest& manifest, const std::vector<std::string>& names);
-
-// Calls `visit` with every extent of `manifest` that a model or task uses: all but gaps.
-void visit_extents(Manifest& manifest, const std::function<void(Extent&)>& visit);
 
 }  // namespace wshare

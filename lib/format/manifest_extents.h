@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+
+#include "format/manifest.h"
+
+namespace wshare {
+
+// Calls visit(extent) for every extent that a tensor of `model`, a ModelRecord, lies in.
+template <typename Model, typename Visit>
+void visit_tensor_extents(Model& model, const Visit& visit) requires requires {
+  model.size;
+}
+{
+  for (auto& tensor : model.tensors) visit(tensor.extent);
+}
+
+// The same for `task`, a TaskRecord: also what derived tensors are computed from.
+template <typename Task, typename Visit>
+void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
+  task.base;
+}
+{
+  for (auto& tensor : task.tensors) {
+    if (tensor.extent) visit(*tensor.extent);
+    if (!tensor.derivation) continue;
+    auto& derivation = *tensor.derivation;
+    for (auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
+      if (*matrix) visit((*matrix)->extent);
+    }
+    if (derivation.residual.size > 0) visit(derivation.residual);
+  }
+}
+
+// Calls visit(extent) for every extent that `record`, of a model or a task, names: of tensors and
+// of its restore record. The adapter of a task is a whole blob.
+template <typename Record, typename Visit>
+void visit_extents(Record& record, const Visit& visit) {
+  visit_tensor_extents(record, visit);
+  if (record.source) visit(record.source->record);
+}
+
+// The same for all models and tasks: every extent but gaps.
+template <typename Visit>
+void visit_extents(Manifest& manifest, const Visit& visit) {
+  for (ModelRecord& model : manifest.models) visit_extents(model, visit);
+  for (TaskRecord& task : manifest.tasks) visit_extents(task, visit);
+}
+
+}  // namespace wshare
