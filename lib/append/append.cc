@@ -13,6 +13,7 @@
 #include "bundle/target.h"
 #include "bundle/write.h"
 #include "extract_lora/extraction.h"
+#include "util/name_list.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -30,12 +31,10 @@ namespace {
 
 void check_names(const Manifest& manifest, const std::vector<ModelInput>& inputs) {
   for (const ModelInput& input : inputs) {
-    const bool is_model = std::any_of(manifest.models.begin(), manifest.models.end(),
-                                      [&](const ModelRecord& m) { return m.name == input.name; });
-    if (!is_model && find_task(manifest, input.name) == nullptr) continue;
+    const char* owner = owner_of_name(manifest, input.name);
+    if (owner == nullptr) continue;
     throw Error(ErrorCode::kInvalid,
-                in_quotes(input.name) + ": the bundle has a " + (is_model ? "model" : "task") +
-                    " of this name",
+                in_quotes(input.name) + ": the bundle has a " + owner + " of this name",
                 "give it another one: NAME=" + input.path.string());
   }
 }
@@ -44,12 +43,10 @@ void check_names(const Manifest& manifest, const std::vector<ModelInput>& inputs
 std::string choose_base(const Manifest& manifest, const AppendOptions& options) {
   if (options.as_models) return "";
   if (!options.base.empty()) return find_model(manifest, options.base).name;
-  std::set<std::string> bases;
-  for (const TaskRecord& task : manifest.tasks) bases.insert(task.base);
+  const std::set<std::string> bases = bases_of_tasks(manifest);
   if (bases.size() <= 1) return bases.empty() ? "" : *bases.begin();
-  std::string names;
-  for (const std::string& base : bases) names += (names.empty() ? "" : ", ") + in_quotes(base);
-  throw Error(ErrorCode::kInvalid, "the tasks of the bundle have several bases: " + names,
+  throw Error(ErrorCode::kInvalid,
+              "the tasks of the bundle have several bases: " + list_in_quotes(bases),
               "say which one: --base NAME; or append models: --as-models");
 }
 
@@ -144,14 +141,6 @@ std::unique_ptr<Addition> read_addition(const fs::path& bundle, const Manifest& 
   const std::string base = choose_base(manifest, options);
   if (base.empty()) return std::make_unique<NewModels>(bundle, manifest, inputs, options);
   return std::make_unique<NewTasks>(bundle, manifest, base, inputs, options);
-}
-
-void write_files(const fs::path& bundle, const std::vector<NewFile>& files) {
-  for (const NewFile& file : files) {
-    OutputFile output(bundle / file.name, file.bytes.size());
-    output.write(file.bytes);
-    output.close();
-  }
 }
 
 }  // namespace

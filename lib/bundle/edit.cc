@@ -43,6 +43,18 @@ fs::path require_bundle(fs::path folder) {
 
 }  // namespace
 
+const char* owner_of_name(const Manifest& manifest, const std::string& name) {
+  const auto is_it = [&](const ModelRecord& model) { return model.name == name; };
+  if (std::any_of(manifest.models.begin(), manifest.models.end(), is_it)) return "model";
+  return find_task(manifest, name) == nullptr ? nullptr : "task";
+}
+
+std::set<std::string> bases_of_tasks(const Manifest& manifest) {
+  std::set<std::string> bases;
+  for (const TaskRecord& task : manifest.tasks) bases.insert(task.base);
+  return bases;
+}
+
 std::vector<BundleFile> files_of(const Manifest& manifest) {
   std::vector<BundleFile> files;
   for (const BlobRecord& blob : manifest.blobs) files.push_back({blob.file, blob.size});

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ struct BundleFile {
   std::string name;
   uint64_t size = 0;
 };
+
+// Returns what in `manifest` has this name already, "model" or "task"; null: nothing.
+const char* owner_of_name(const Manifest& manifest, const std::string& name);
+
+// Returns the models that tasks go over.
+std::set<std::string> bases_of_tasks(const Manifest& manifest);
 
 // Returns the files that `manifest` names; the manifest itself is not among them.
 std::vector<BundleFile> files_of(const Manifest& manifest);

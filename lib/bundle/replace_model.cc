@@ -8,6 +8,8 @@
 #include "format/layout.h"
 #include "format/manifest_extents.h"
 #include "format/restore_record.h"
+#include "util/as_text.h"
+#include "util/output_folder.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -21,10 +23,6 @@ namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 // A restore record and whose it is.
 struct OwnedRecord {
@@ -125,6 +123,14 @@ std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
 }
 
 }  // namespace
+
+void write_files(const fs::path& folder, const std::vector<NewFile>& files) {
+  for (const NewFile& file : files) {
+    OutputFile output(folder / file.name, file.bytes.size());
+    output.write(file.bytes);
+    output.close();
+  }
+}
 
 std::string new_file_name(UnusedNames& names, const std::string& stem,
                           const std::string& extension) {

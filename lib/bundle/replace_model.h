@@ -25,6 +25,9 @@ std::vector<NewFile> replace_model(Manifest& manifest, const std::filesystem::pa
                                    const std::string& name, std::string_view before,
                                    std::string model, UnusedNames& names);
 
+// Makes `files` in `folder`, which has none of them. Throws Error(kIo).
+void write_files(const std::filesystem::path& folder, const std::vector<NewFile>& files);
+
 // Returns a new name for a file, from `names`. Throws Error(kInvalid) if it is too long for one.
 std::string new_file_name(UnusedNames& names, const std::string& stem,
                           const std::string& extension);

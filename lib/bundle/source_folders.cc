@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "format/restore_record.h"
+#include "util/as_text.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -15,10 +16,6 @@ namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 // A model or a task that restore gives back, and the model its record is compressed against.
 struct Recorded {

@@ -7,15 +7,12 @@
 #include "extract_lora/common_base.h"
 #include "lora/new_base.h"
 #include "lora/remove_branches.h"
+#include "util/as_text.h"
 
 namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 bool is_same(const TensorRef& a, const TensorRef& b) {
   return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
@@ -89,7 +86,7 @@ DraftStart StoredBase::extend(const std::set<int32_t>& weights, const std::set<i
     if (std::none_of(weights_.inputs.begin(), weights_.inputs.end(), is_input))
       defaults.push_back(name);
   }
-  start.base_file = text_of(model_.file.file().bytes());
+  start.base_file = as_text(model_.file.file().bytes());
   if (missing.empty() && defaults.empty()) return start;
   UnusedNames names(start.names);
   std::string extended = add_inputs(model_, missing, defaults);

@@ -15,6 +15,8 @@
 #include "import_adapter/task_file.h"
 #include "lora/base_weights.h"
 #include "lora/new_base.h"
+#include "util/as_text.h"
+#include "util/name_list.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -33,12 +35,6 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-std::string text_of_names(const std::set<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
-  return text;
-}
-
 ModelRecord& model_called(Manifest& manifest, const std::string& name) {
   const auto number = &find_model(manifest, name) - manifest.models.data();
   return manifest.models[static_cast<size_t>(number)];
@@ -46,15 +42,14 @@ ModelRecord& model_called(Manifest& manifest, const std::string& name) {
 
 ModelRecord& choose_base(Manifest& manifest, const std::string& wanted) {
   if (!wanted.empty()) return model_called(manifest, wanted);
-  std::set<std::string> bases;
-  for (const TaskRecord& task : manifest.tasks) bases.insert(task.base);
+  std::set<std::string> bases = bases_of_tasks(manifest);
   if (bases.empty()) {
     for (const ModelRecord& model : manifest.models) bases.insert(model.name);
   }
   if (bases.size() == 1) return model_called(manifest, *bases.begin());
   throw Error(ErrorCode::kInvalid,
               "the bundle has " + std::to_string(bases.size()) +
-                  " models that the adapter may be for: " + text_of_names(bases),
+                  " models that the adapter may be for: " + list_in_quotes(bases),
               "say which one: --base NAME");
 }
 
@@ -65,19 +60,11 @@ std::string choose_name(const Manifest& manifest, const fs::path& adapter,
   if (!is_file_name(name)) {
     throw Error(ErrorCode::kInvalid, in_quotes(name) + ": cannot be the name of a task", hint);
   }
-  const bool is_model = std::any_of(manifest.models.begin(), manifest.models.end(),
-                                    [&](const ModelRecord& model) { return model.name == name; });
-  if (is_model || find_task(manifest, name) != nullptr) {
-    throw Error(
-        ErrorCode::kInvalid,
-        in_quotes(name) + ": the bundle has a " + (is_model ? "model" : "task") + " of this name",
-        hint);
+  if (const char* owner = owner_of_name(manifest, name)) {
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(name) + ": the bundle has a " + owner + " of this name", hint);
   }
   return name;
-}
-
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
 class Import {
@@ -128,11 +115,7 @@ class Import {
 
   // Writes all files but the manifest, and returns that.
   const Manifest& write() {
-    for (const auto& [name, bytes] : new_files_) {
-      OutputFile file(bundle_ / name, bytes.size());
-      file.write(bytes);
-      file.close();
-    }
+    write_files(bundle_, new_files_);
     OutputFile file(bundle_ / adapter_name_, layout_.size);
     ContentHasher hasher;
     write_adapter(layout_, file_.parameters, [&](std::span<const std::byte> bytes) {
@@ -181,7 +164,7 @@ class Import {
 
   void compose_base(UnusedNames& names) {
     std::string model = add_inputs(model_, added_, {});
-    new_files_ = replace_model(manifest_, bundle_, base_.name, text_of(model_.file.file()),
+    new_files_ = replace_model(manifest_, bundle_, base_.name, as_text(model_.file.file().bytes()),
                                std::move(model), names);
   }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 
+#include "util/as_text.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -127,10 +128,6 @@ void put_scales(const PeftConfig& config, std::vector<PeftModule>& modules) {
   }
 }
 
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 // Calls `read`; errors get the name of `path` in front.
 template <typename Read>
 auto naming(const fs::path& path, const Read& read) {
@@ -192,7 +189,7 @@ PeftAdapter load_peft_adapter(const fs::path& path) {
       throw Error(ErrorCode::kInvalid, "has " + std::to_string(file.bytes().size()) +
                                            " bytes, at most 1048576 are read");
     }
-    return parse_peft_config(text_of(file));
+    return parse_peft_config(as_text(file.bytes()));
   });
   adapter.content = naming(tensors, [&] {
     return read_peft_modules(adapter.config, read_safetensors(adapter.file.bytes()).tensors);

@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <map>
 
+#include "util/as_text.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 size_t model_called(const Manifest& manifest, const std::string& name) {
   const auto same = [&](const ModelRecord& model) { return model.name == name; };

@@ -10,6 +10,7 @@
 #include "restore/blob_reader.h"
 #include "restore/original.h"
 #include "restore/target_file.h"
+#include "util/as_text.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -22,10 +23,6 @@ namespace wshare {
 namespace {
 
 using Bytes = std::span<const std::byte>;
-
-std::string_view as_text(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 // An external file being put together, perhaps from several models.
 struct External {

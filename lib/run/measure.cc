@@ -8,6 +8,7 @@
 #include <set>
 
 #include "runtime/ort_errors.h"
+#include "util/name_list.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -138,11 +139,9 @@ void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& open
   }
   for (const auto& [name, shape] : shapes) {
     if (names.contains(name)) continue;
-    std::string known;
-    for (const std::string& input : names) known += (known.empty() ? "" : ", ") + in_quotes(input);
     throw Error(ErrorCode::kInvalid,
                 "a shape is given for " + in_quotes(name) + ", which is no input of any model",
-                "the inputs are " + known);
+                "the inputs are " + list_in_quotes(names));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/input_defaults.h"
 #include "runtime/ort_errors.h"
 #include "runtime/task_adapter.h"
+#include "util/name_list.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -55,11 +56,9 @@ const TaskRecord& find_adapter_task(const Manifest& manifest, const std::string&
     if (is_over_base(task)) names.push_back(task.name);
   }
   names.insert(names.end(), added.begin(), added.end());
-  std::string list;
-  for (const std::string& each : names) list += (list.empty() ? "" : ", ") + in_quotes(each);
   throw Error(ErrorCode::kInvalid,
               in_quotes(name) + ": no such task over " + in_quotes(base) + " in the bundle",
-              list.empty() ? "it has none" : "it has " + list);
+              names.empty() ? "it has none" : "it has " + list_in_quotes(names));
 }
 
 // The hash says that the file is the manifest's; this, that the manifest's list is the file's.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+#include <span>
 
+#include "util/name_list.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -59,9 +61,7 @@ std::string hint_of_names(const std::string& given, const std::vector<std::strin
   constexpr size_t kShown = 12;
   const std::string meant = nearest(given, known);
   if (!meant.empty()) return "did you mean " + in_quotes(meant) + "?";
-  std::string list;
-  for (size_t i = 0; i < std::min(known.size(), kShown); ++i)
-    list += (i == 0 ? "" : ", ") + in_quotes(known[i]);
+  std::string list = list_in_quotes(std::span(known).first(std::min(known.size(), kShown)));
   if (known.size() > kShown) list += " and " + std::to_string(known.size() - kShown) + " more";
   return "it has " + (list.empty() ? "none" : list);
 }
