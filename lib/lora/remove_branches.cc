@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "model/keep_if.h"
+
 // What depends on A or B is a branch, up to the Add that joins it to the layer:
 //
 //   y_before_lora ─┬─ Add ─ y          the layer's output becomes y again
@@ -72,7 +74,8 @@ class Remover {
         drop(node);
       }
     }
-    take_out(graph, gone);
+    keep_if(*graph.mutable_node(),
+            [&](const onnx::NodeProto& node) { return gone.count(&node) == 0; });
     for (onnx::NodeProto& node : *graph.mutable_node()) {
       for (std::string& output : *node.mutable_output()) {
         if (const auto sum = sum_of.find(output); sum != sum_of.end()) output = sum->second;
@@ -96,26 +99,9 @@ class Remover {
     return &node.input(first ? 1 : 0);
   }
 
-  static void take_out(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
-    int kept = 0;
-    for (int i = 0; i < graph.node_size(); ++i) {
-      if (gone.count(&graph.node(i)) != 0) continue;
-      if (kept != i) graph.mutable_node()->SwapElements(kept, i);
-      ++kept;
-    }
-    graph.mutable_node()->DeleteSubrange(kept, graph.node_size() - kept);
-  }
-
   std::set<std::string> branch_;  // A, B and what depends on them
   std::map<std::string, int> uses_;
 };
-
-template <typename Messages, typename Gone>
-void erase_named(Messages& messages, const Gone& gone) {
-  const auto kept = std::remove_if(messages.begin(), messages.end(),
-                                   [&](const auto& message) { return gone(message.name()); });
-  messages.erase(kept, messages.end());
-}
 
 }  // namespace
 
@@ -127,9 +113,11 @@ void remove_branches(onnx::ModelProto& model, const std::set<std::string>& facto
   const auto is_free = [&](const std::string& name) {
     return factors.count(name) != 0 && !remover.is_read(name);
   };
-  erase_named(*graph.mutable_initializer(), is_free);
-  erase_named(*graph.mutable_input(),
-              [&](const std::string& name) { return is_free(name) || defaults.count(name) != 0; });
+  keep_if(*graph.mutable_initializer(),
+          [&](const onnx::TensorProto& tensor) { return !is_free(tensor.name()); });
+  keep_if(*graph.mutable_input(), [&](const onnx::ValueInfoProto& input) {
+    return !is_free(input.name()) && defaults.count(input.name()) == 0;
+  });
 }
 
 }  // namespace wshare

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lora/graph_index.h"
+#include "model/keep_if.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -53,17 +54,6 @@ bool has_graphs(const onnx::NodeProto& node) {
     if (attribute.has_g() || attribute.graphs_size() > 0) return true;
   }
   return false;
-}
-
-template <typename Messages, typename Keep>
-void keep_if(Messages& messages, const Keep& keep) {
-  int kept = 0;
-  for (int i = 0; i < messages.size(); ++i) {
-    if (!keep(messages.Get(i))) continue;
-    if (kept != i) messages.SwapElements(kept, i);
-    ++kept;
-  }
-  messages.DeleteSubrange(kept, messages.size() - kept);
 }
 
 // A sum that goes: its output, the value that takes its place, and the pair's.

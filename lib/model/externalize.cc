@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "model/keep_if.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -28,13 +29,8 @@ void set_inline(const ScannedModel& model, const TensorRef& ref, onnx::TensorPro
 }
 
 void remove_nodes(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
-  int kept = 0;
-  for (int i = 0; i < graph.node_size(); ++i) {
-    if (gone.count(&graph.node(i)) != 0) continue;
-    if (kept != i) graph.mutable_node()->SwapElements(kept, i);
-    ++kept;
-  }
-  graph.mutable_node()->DeleteSubrange(kept, graph.node_size() - kept);
+  keep_if(*graph.mutable_node(),
+          [&](const onnx::NodeProto& node) { return gone.count(&node) == 0; });
 }
 
 std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
@@ -49,6 +50,9 @@ void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
 void add_run_side(CLI::App& app, Context& context, Action& action);
+
+// Declares --wait: `wait`, which must outlive the parsing, gets the seconds given.
+void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
 // 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are

@@ -16,7 +16,6 @@ struct Arguments {
   std::string bundle;
   std::vector<std::string> models;
   AppendOptions options;
-  double wait_seconds = 10;
 };
 
 nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bundle,
@@ -55,7 +54,6 @@ int run_append(const Arguments& arguments, Context& context) {
   AppendOptions options = arguments.options;
   options.threads = context.threads;
   options.progress = context.progress;
-  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const auto start = std::chrono::steady_clock::now();
   const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -89,10 +87,7 @@ void add_append(CLI::App& app, Context& context, Action& action) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
-  app.add_option("--wait", arguments->wait_seconds,
-                 "Seconds to wait for another command that changes the bundle; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
+  add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     action = [=, &context] { return run_append(*arguments, context); };
   });

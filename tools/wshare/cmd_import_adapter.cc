@@ -13,7 +13,6 @@ namespace {
 struct Arguments {
   std::string bundle, adapter;
   ImportOptions options;
-  double wait_seconds = 10;
 };
 
 nlohmann::ordered_json to_json(const ImportReport& report, const std::string& bundle) {
@@ -54,7 +53,6 @@ int run_import(const Arguments& arguments, Context& context) {
   ImportOptions options = arguments.options;
   options.threads = context.threads;
   options.progress = context.progress;
-  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const ImportReport report = import_adapter(arguments.bundle, arguments.adapter, options);
   if (context.json) {
     print_json(context.out, to_json(report, arguments.bundle));
@@ -79,10 +77,7 @@ void add_import_adapter(CLI::App& app, Context& context, Action& action) {
   app.add_option("--name", arguments->options.task,
                  "Name of the task; else that of the adapter's folder or file");
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
-  app.add_option("--wait", arguments->wait_seconds,
-                 "Seconds to wait for another command that changes the bundle; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
+  add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     action = [=, &context] { return run_import(*arguments, context); };
   });

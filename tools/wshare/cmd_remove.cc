@@ -14,7 +14,6 @@ struct Arguments {
   std::string bundle;
   std::vector<std::string> names;
   RemoveOptions options;
-  double wait_seconds = 10;
 };
 
 nlohmann::ordered_json to_json(const RemoveReport& report, const Arguments& arguments,
@@ -52,7 +51,6 @@ int run_remove(const Arguments& arguments, Context& context) {
   RemoveOptions options = arguments.options;
   options.threads = context.threads;
   options.progress = context.progress;
-  options.wait = std::chrono::milliseconds(static_cast<int64_t>(arguments.wait_seconds * 1000));
   const auto start = std::chrono::steady_clock::now();
   const RemoveReport report = remove_models(arguments.bundle, arguments.names, options);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -73,10 +71,7 @@ void add_remove(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--compact", arguments->options.compact,
                "Rewrite what is left as a new bundle would have it; also without NAME");
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
-  app.add_option("--wait", arguments->wait_seconds,
-                 "Seconds to wait for another command that changes the bundle; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
+  add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     if (!arguments->options.compact && names->count() == 0) throw CLI::RequiredError("NAME");
     action = [=, &context] { return run_remove(*arguments, context); };
