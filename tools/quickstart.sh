@@ -88,6 +88,9 @@ show build/bin/wshare-bench generate finetunes $out/finetunes --models 8 --mib 1
 show $wshare dedupe $out/finetunes -o $out/finetunes-bundle --force
 show $wshare verify $out/finetunes-bundle
 show $wshare run $out/finetunes-bundle --sessions 1 --baseline
+echo; echo "With what ONNX Runtime makes of the weights stored beside them, sessions have no copies at all:"
+show $wshare pack $out/finetunes-bundle
+show $wshare run $out/finetunes-bundle --sessions 1 --against task0=$out/finetunes/task0.onnx
 
 heading "Done in $((SECONDS - started)) s"
 cat <<END

@@ -1,5 +1,5 @@
-// One process per worker, all over one bundle: workers BUNDLE MODEL N. The weights that are used in
-// place lie in the page cache, once for all processes.
+// One process per worker, all over one bundle: workers BUNDLE MODEL N. With packs (wshare pack) all
+// weights lie in the page cache, once for all processes.
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wshare/error.h>
@@ -10,9 +10,7 @@
 // What a worker does; opened after fork(), since threads of ONNX Runtime do not survive it.
 static int work(const char* folder, const char* model) try {
   wshare::Bundle bundle = wshare::Bundle::open(folder);
-  wshare::SessionOptions options;
-  options.tier = wshare::Tier::kCompact;  // packed weights would be one copy per process
-  wshare::Session session = bundle.session(model, options);  // and serve from here
+  wshare::Session session = bundle.session(model);  // and serve from here
   const std::string line = "worker " + std::to_string(getpid()) + ": " +
                            std::to_string(bundle.report().models.at(0).shared_bytes) + " bytes\n";
   return write(STDOUT_FILENO, line.data(), line.size()) > 0 ? 0 : 1;

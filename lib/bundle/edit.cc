@@ -59,6 +59,7 @@ std::vector<BundleFile> files_of(const Manifest& manifest) {
   std::vector<BundleFile> files;
   for (const BlobRecord& blob : manifest.blobs) files.push_back({blob.file, blob.size});
   for (const ModelRecord& model : manifest.models) files.push_back({model.file, model.size});
+  for (const PackRecord& pack : manifest.packs) files.push_back({pack.model.file, pack.model.size});
   return files;
 }
 

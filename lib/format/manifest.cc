@@ -64,6 +64,24 @@ ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std:
   return model;
 }
 
+PackRecord read_pack(const Json& json, const Manifest& manifest, std::set<std::string>& taken) {
+  PackRecord pack;
+  pack.model = read_model(json, manifest, taken);
+  const std::string& name = find_model(manifest, pack.model.name).name;
+  if (find_pack(manifest, name) != nullptr || pack.model.source) {
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": has two packs, or one with a source");
+  }
+  for (const Json& buffer : read_list(json, "buffers")) {
+    pack.buffers.push_back({read_extent(buffer.at("extent"), manifest),
+                            parse_hash(buffer.at("hash").get<std::string>())});
+  }
+  pack.made_of = parse_hash(json.at("made_of").get<std::string>());
+  pack.onnxruntime = json.at("onnxruntime").get<std::string>();
+  pack.cpu = json.at("cpu").get<std::string>();
+  pack.optimization = json.at("optimization").get<std::string>();
+  return pack;
+}
+
 BlobRecord read_blob(const Json& json, std::set<std::string>& taken) {
   BlobRecord blob{read_file_name(json.at("file"), taken), read_number(json.at("size"))};
   if (json.contains("hash")) blob.hash = parse_hash(json.at("hash").get<std::string>());
@@ -93,6 +111,10 @@ Manifest read_manifest(const Json& json) {
   if (json.contains("tasks")) {
     for (const Json& task : read_list(json, "tasks"))
       manifest.tasks.push_back(read_task(task, manifest));
+  }
+  if (json.contains("packs")) {
+    for (const Json& pack : read_list(json, "packs"))
+      manifest.packs.push_back(read_pack(pack, manifest, taken));
   }
   for (const Json& gap : read_list(json, "gaps")) {
     manifest.gaps.push_back(
@@ -149,6 +171,13 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
   }
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(std::string(name), names));
+}
+
+const PackRecord* find_pack(const Manifest& manifest, std::string_view name) {
+  for (const PackRecord& pack : manifest.packs) {
+    if (pack.model.name == name) return &pack;
+  }
+  return nullptr;
 }
 
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name) {

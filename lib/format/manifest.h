@@ -15,7 +15,7 @@
 
 namespace wshare {
 
-inline constexpr int kFormatVersion = 2;  // 1 where there are no tasks
+inline constexpr int kFormatVersion = 3;  // 2 where there are no packs, 1 where no tasks either
 inline constexpr char kManifestName[] = "manifest.json";
 
 // A range of bytes of one blob.
@@ -117,6 +117,24 @@ struct TaskRecord {
   std::vector<OriginalTensor> tensors;
 };
 
+// Bytes that a kernel made of a weight.
+struct BufferRecord {
+  Extent extent;
+  ContentHash hash;
+};
+
+// What an ONNX Runtime made of a model ahead of time: its graph optimised, its weights also as the
+// kernels of one kind of CPU pack them. Another runtime or CPU has no use for it.
+struct PackRecord {
+  // Its name is the model's, its file the optimised one; without a source.
+  ModelRecord model;
+  std::vector<BufferRecord> buffers;  // what model.file refers to beside its tensors
+  ContentHash made_of;                // hash of the model's own file
+  std::string onnxruntime;            // version
+  std::string cpu;                    // cpu_features() of the machine
+  std::string optimization;           // "basic", "extended" or "all"
+};
+
 // A range of a blob that no tensor uses: bytes between the tensors of an external file, which
 // restore needs, or what a removed model has left.
 struct GapRecord {
@@ -129,6 +147,7 @@ struct Manifest {
   std::vector<BlobRecord> blobs;
   std::vector<ModelRecord> models;
   std::vector<TaskRecord> tasks;
+  std::vector<PackRecord> packs;  // at most one of a model
   std::vector<GapRecord> gaps;
 };
 
@@ -162,5 +181,8 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
 
 // Returns the task called `name`, or nothing.
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name);
+
+// Returns the pack of the model called `name`, or nothing.
+const PackRecord* find_pack(const Manifest& manifest, std::string_view name);
 
 }  // namespace wshare

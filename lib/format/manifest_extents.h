@@ -32,6 +32,13 @@ void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
   }
 }
 
+// The same for `pack`, a PackRecord: also what kernels packed.
+template <typename Pack, typename Visit>
+void visit_pack_extents(Pack& pack, const Visit& visit) {
+  visit_tensor_extents(pack.model, visit);
+  for (auto& buffer : pack.buffers) visit(buffer.extent);
+}
+
 // Calls visit(extent) for every extent that `record`, of a model or a task, names: of tensors and
 // of its restore record. The adapter of a task is a whole blob.
 template <typename Record, typename Visit>
@@ -40,11 +47,12 @@ void visit_extents(Record& record, const Visit& visit) {
   if (record.source) visit(record.source->record);
 }
 
-// The same for all models and tasks: every extent but gaps.
+// The same for all models, tasks and packs: every extent but gaps.
 template <typename Visit>
 void visit_extents(Manifest& manifest, const Visit& visit) {
   for (ModelRecord& model : manifest.models) visit_extents(model, visit);
   for (TaskRecord& task : manifest.tasks) visit_extents(task, visit);
+  for (PackRecord& pack : manifest.packs) visit_pack_extents(pack, visit);
 }
 
 }  // namespace wshare

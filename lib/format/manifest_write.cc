@@ -118,7 +118,8 @@ std::string task_text(const TaskRecord& task) {
   return out + "}";
 }
 
-std::string model_text(const ModelRecord& model) {
+// The keys of a model, `more` before its tensors, without the brace that ends it.
+std::string model_keys(const ModelRecord& model, const std::string& more = "") {
   std::vector<std::string> tensors;
   for (const TensorRecord& tensor : model.tensors) tensors.push_back(tensor_text(tensor));
   std::set<uint32_t> blobs;
@@ -127,7 +128,25 @@ std::string model_text(const ModelRecord& model) {
                     ",\n  \"size\": " + std::to_string(model.size) + ",\n  \"hash\": \"" +
                     to_hex(model.hash) + "\",\n  \"blobs\": " + dump(Json(blobs)) + ",\n";
   if (model.source) out += "  \"source\": " + dump(source_json(*model.source)) + ",\n";
+  out += more;
   append_lines(out, "  ", "tensors", tensors);
+  return out;
+}
+
+std::string range_text(const Extent& extent, const ContentHash& hash) {
+  return "{\"extent\":" + text_of(extent) + ",\"hash\":\"" + to_hex(hash) + "\"}";
+}
+
+std::string pack_text(const PackRecord& pack) {
+  std::vector<std::string> buffers;
+  for (const BufferRecord& buffer : pack.buffers)
+    buffers.push_back(range_text(buffer.extent, buffer.hash));
+  std::string out =
+      model_keys(pack.model, "  \"made_of\": \"" + to_hex(pack.made_of) +
+                                 "\",\n  \"onnxruntime\": " + dump(pack.onnxruntime) +
+                                 ",\n  \"cpu\": " + dump(pack.cpu) +
+                                 ",\n  \"optimization\": " + dump(pack.optimization) + ",\n");
+  append_lines(out += ",\n", "  ", "buffers", buffers);
   return out + "}";
 }
 
@@ -148,15 +167,15 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   }
   std::vector<std::string> models(manifest.models.size());
   parallel_for(models.size(), threads,
-               [&](size_t m) { models[m] = model_text(manifest.models[m]); });
+               [&](size_t m) { models[m] = model_keys(manifest.models[m]) + "}"; });
   std::vector<std::string> gaps;
-  for (const GapRecord& gap : manifest.gaps) {
-    gaps.push_back(dump(Json{{"extent", extent_json(gap.extent)}, {"hash", to_hex(gap.hash)}}));
-  }
+  for (const GapRecord& gap : manifest.gaps) gaps.push_back(range_text(gap.extent, gap.hash));
   std::vector<std::string> tasks;
   for (const TaskRecord& task : manifest.tasks) tasks.push_back(task_text(task));
-  // A reader of version 1 would take a bundle with tasks for a damaged one.
-  const int version = tasks.empty() ? 1 : kFormatVersion;
+  std::vector<std::string> packs;
+  for (const PackRecord& pack : manifest.packs) packs.push_back(pack_text(pack));
+  // An older reader would take what it does not know for damage, and leave it lying about.
+  const int version = !packs.empty() ? kFormatVersion : tasks.empty() ? 1 : 2;
   std::string out =
       "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
   append_lines(out, "", "blobs", blobs);
@@ -165,6 +184,10 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   out += ",\n";
   if (!tasks.empty()) {
     append_lines(out, "", "tasks", tasks);
+    out += ",\n";
+  }
+  if (!packs.empty()) {
+    append_lines(out, "", "packs", packs);
     out += ",\n";
   }
   append_lines(out, "", "gaps", gaps);

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "format/packed_buffers.h"
 #include "wshare/error.h"
 
 // ONNX is a protobuf message of a few kinds that nest. The walk below descends only on the roads
@@ -197,6 +198,7 @@ WireReference read_wire_reference(std::span<const std::byte> file, const WireTen
       if (key == "location") reference.location = value;
       if (key == "offset") reference.offset = value;
       if (key == "length") reference.length = value;
+      if (key.starts_with(kPackedKey)) reference.packed.push_back(value);
     }
   }
   return reference;

@@ -69,6 +69,7 @@ struct WireReference {
   std::string_view location;
   std::string_view offset;
   std::string_view length;
+  std::vector<std::string_view> packed;  // values of prepacked_0 ...: format/packed_buffers.h
 };
 
 // Returns what `tensor` of `file` says of itself; the views point into `file`.

@@ -16,6 +16,7 @@ class Units {
   explicit Units(const Manifest& manifest) : users_(manifest.blobs.size(), kNobody) {
     for (const TaskRecord& task : manifest.tasks) add_task(task);
     for (const ModelRecord& model : manifest.models) add_model(model);
+    for (const PackRecord& pack : manifest.packs) add_pack(pack);
     for (size_t b = 0; b < users_.size(); ++b) {
       if (users_[b] >= 0) {
         bytes_[static_cast<size_t>(users_[b])] += manifest.blobs[b].size;
@@ -47,6 +48,12 @@ class Units {
     bytes_[at->second] += model.size;
     const size_t unit = at->second;
     visit_extents(model, [&](const Extent& extent) { use_blob(extent.blob, unit); });
+  }
+
+  void add_pack(const PackRecord& pack) {
+    const size_t unit = unit_of_.at(pack.model.name);
+    bytes_[unit] += pack.model.size;
+    visit_pack_extents(pack, [&](const Extent& extent) { use_blob(extent.blob, unit); });
   }
 
   std::vector<int64_t> users_;             // [blob]: a unit, kNobody or kSeveral

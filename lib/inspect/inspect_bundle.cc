@@ -4,7 +4,9 @@
 #include <map>
 #include <set>
 
+#include "bundle/edit.h"
 #include "format/manifest.h"
+#include "format/manifest_extents.h"
 #include "inspect/findings.h"
 #include "inspect/freed.h"
 #include "inspect/summary.h"
@@ -39,6 +41,15 @@ std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
     for (const TensorRecord& tensor : model.tensors) used.insert(tensor.extent.blob);
     for (const uint32_t blob : used) blobs[blob].models.push_back(model.name);
   }
+  for (const PackRecord& pack : manifest.packs) {
+    std::set<uint32_t> used;
+    visit_pack_extents(pack, [&](const Extent& extent) { used.insert(extent.blob); });
+    for (const uint32_t blob : used) {
+      std::vector<std::string>& users = blobs[blob].models;
+      if (std::find(users.begin(), users.end(), pack.model.name) == users.end())
+        users.push_back(pack.model.name);
+    }
+  }
   for (const TaskRecord& task : manifest.tasks) {
     if (task.adapter) blobs[*task.adapter].models.push_back(task.name);
   }
@@ -65,11 +76,26 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
   return out;
 }
 
+InspectedPack look_at(const Manifest& manifest, const PackRecord& pack) {
+  InspectedPack out;
+  out.model = pack.model.name;
+  out.file = pack.model.file;
+  std::set<std::pair<uint32_t, uint64_t>> seen;
+  for (const BufferRecord& buffer : pack.buffers) {
+    if (seen.insert({buffer.extent.blob, buffer.extent.offset}).second)
+      out.packed_bytes += buffer.extent.size;
+  }
+  out.onnxruntime = pack.onnxruntime;
+  out.cpu = pack.cpu;
+  out.optimization = pack.optimization;
+  out.current = pack.made_of == find_model(manifest, pack.model.name).hash;
+  return out;
+}
+
 // Adds how the folder differs from its manifest, as far as names and sizes tell.
 void find_drift(const Manifest& manifest, const fs::path& folder, Findings& findings) {
   std::map<std::string, uint64_t> expected;
-  for (const BlobRecord& blob : manifest.blobs) expected[blob.file] = blob.size;
-  for (const ModelRecord& model : manifest.models) expected[model.file] = model.size;
+  for (const BundleFile& file : files_of(manifest)) expected[file.name] = file.size;
   for (const auto& [file, bytes] : expected) {
     std::error_code missing;
     const uint64_t found = fs::file_size(folder / file, missing);
@@ -95,11 +121,11 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   Inspection inspection = summarise(models, options);
   inspection.bundle = folder.string();
   inspection.blobs = blobs_of(manifest);
-  inspection.predicted_bundle_bytes = MappedFile::open(folder / kManifestName).bytes().size();
-  for (const BlobRecord& blob : manifest.blobs) inspection.predicted_bundle_bytes += blob.size;
+  inspection.predicted_bundle_bytes =
+      bundle_bytes(manifest, MappedFile::open(folder / kManifestName).bytes().size());
+  for (const PackRecord& pack : manifest.packs) inspection.packs.push_back(look_at(manifest, pack));
   for (size_t m = 0; m < models.size(); ++m) {
     InspectedModel& model = inspection.models[m];
-    inspection.predicted_bundle_bytes += model.bytes;
     model.bytes += model.own_bytes + model.shared_bytes;  // the parts of blobs that it needs
     inspection.input_bytes += model.bytes;
   }

@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "format/packed_buffers.h"
 #include "model/keep_if.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -55,6 +56,29 @@ uint64_t parse_number(const std::string& text) {
   return number;
 }
 
+// Moves what `tensor` refers to, and with it what kernels packed: ONNX Runtime looks for that in
+// the same file.
+void move_external(onnx::TensorProto& tensor,
+                   const std::function<ExternalPlace(const ExternalPlace&)>& place_of) {
+  const ExternalPlace before = read_external(tensor);
+  const ExternalPlace after = place_of(before);
+  std::vector<onnx::StringStringEntryProto> packed;
+  for (onnx::StringStringEntryProto& entry : *tensor.mutable_external_data()) {
+    if (!entry.key().starts_with(kPackedKey)) continue;
+    entry.set_value(move_packed_buffers(entry.value(), [&](uint64_t offset, uint64_t size) {
+      const ExternalPlace place = place_of({before.file, offset, size});
+      if (place.file == after.file) return place.offset;
+      throw Error(ErrorCode::kInvalid,
+                  in_quotes(tensor.name()) + ": lies in another file than what is packed of it");
+    }));
+    packed.push_back(std::move(entry));
+  }
+  set_external(tensor, after);
+  for (onnx::StringStringEntryProto& entry : packed) tensor.add_external_data()->Swap(&entry);
+}
+
+}  // namespace
+
 ExternalPlace read_external(const onnx::TensorProto& tensor) {
   ExternalPlace place;
   for (const onnx::StringStringEntryProto& entry : tensor.external_data()) {
@@ -65,14 +89,14 @@ ExternalPlace read_external(const onnx::TensorProto& tensor) {
   return place;
 }
 
-}  // namespace
-
 std::string relocate(const ModelFile& file,
-                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of) {
+                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of,
+                     const std::function<void(onnx::ModelProto&)>& edit) {
   Skeleton skeleton = file.skeleton();
+  if (edit) edit(skeleton.model());
   visit_tensors(skeleton.model(), [&](const TensorSite& site) {
     if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL) {
-      set_external(*site.tensor, place_of(read_external(*site.tensor)));
+      move_external(*site.tensor, place_of);
     } else {
       put_back(file, *site.tensor);
     }

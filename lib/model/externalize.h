@@ -34,11 +34,19 @@ std::string externalize(const ScannedModel& model,
                         const std::function<void(onnx::ModelProto&)>& edit = {});
 
 // Returns the bytes of the model in `file`, whose external data `place_of` moves: it is asked with
-// the place that a tensor refers to. All else stays as it is.
+// the place that a tensor refers to, and those of what kernels packed of it. All else stays as it
+// is, but for what `edit` does to the graph before.
 //
-// Throws Error(kInvalid) if a reference is none that externalize() writes; what place_of throws.
+// Throws Error(kInvalid) if a reference is neither one that externalize() writes nor one to packed
+// weights, or if these would part from their tensor's file; what place_of throws.
 std::string relocate(const ModelFile& file,
-                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of);
+                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of,
+                     const std::function<void(onnx::ModelProto&)>& edit = {});
+
+// Returns where the external data of `tensor` lies; a size of 0 may be one that it does not say.
+//
+// Throws Error(kInvalid) if offset or length is no number.
+ExternalPlace read_external(const onnx::TensorProto& tensor);
 
 // Makes `tensor` refer to its bytes as external data, whatever it held.
 void set_external(onnx::TensorProto& tensor, const ExternalPlace& place);

@@ -4,17 +4,17 @@
 #include <atomic>
 #include <map>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "bundle/distinct.h"
+#include "bundle/edit.h"
 #include "bundle/plan.h"
 #include "bundle/start.h"
 #include "format/layout.h"
 #include "format/manifest_extents.h"
 #include "model/externalize.h"
 #include "model/model_file.h"
+#include "remove/layout.h"
 #include "remove/repack.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
@@ -29,23 +29,14 @@
 // order, and those stand in the manifest in the same order; so the same comparison and the same
 // plan give the same blobs. Two tensors at one old extent have equal bytes and get one new extent,
 // so "old extent -> new extent" is a function, and all that points into blobs follows it:
-// references in .onnx files and extents of tasks. Restore records name tensors by number, which
-// stay; they are unpacked with the old .onnx and packed with the new one. Adapters and residuals
-// are files of their own and are copied.
+// references in .onnx files and extents of tasks and packs. Restore records name tensors by number,
+// which stay; they are unpacked with the old .onnx and packed with the new one. Adapters and
+// residuals are files of their own and are copied.
 
 namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
-
-using Place = std::tuple<uint32_t, uint64_t, uint64_t>;
-
-Place place_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
-
-[[noreturn]] void fail_damaged(const std::string& file, const std::string& what) {
-  throw Error(ErrorCode::kInvalid, in_quotes(file) + ": is damaged: " + what,
-              "'wshare verify' lists all damage");
-}
 
 class Compactor {
  public:
@@ -59,17 +50,27 @@ class Compactor {
         threads_(thread_count(options.threads)) {}
 
   uint64_t run() {
-    for (const BlobRecord& blob : old_.blobs) blobs_.push_back(open_blob(blob, folder_));
+    for (const BlobRecord& blob : old_.blobs) {
+      blob_called_[blob.file] = static_cast<uint32_t>(blobs_.size());
+      blobs_.push_back(open_blob(blob, folder_));
+    }
     open_models();
-    place_tensors();
+    layout_ = lay_out(old_, blobs_, threads_, options_.progress);
     number_blobs();
     move_extents();
     unpack_records();
-    for (const PlanBlob& blob : plan_.blobs) to_write_ += blob.size;
-    parallel_for(plan_.blobs.size(), threads_, [&](size_t b) { write_blob(plan_.blobs[b]); });
+    for (const PlanBlob& blob : layout_.plan.blobs) to_write_ += blob.size;
+    parallel_for(layout_.plan.blobs.size(), threads_,
+                 [&](size_t b) { write_blob(layout_.plan.blobs[b]); });
+    write_pack_blob();
     for (size_t b = 0; b < old_.blobs.size(); ++b) copy_whole(b);
     std::vector<std::string> models(old_.models.size());
-    parallel_for(models.size(), threads_, [&](size_t m) { models[m] = write_model(m); });
+    parallel_for(models.size(), threads_, [&](size_t m) {
+      ModelRecord& record = new_.models[m];
+      record.file = layout_.plan.model_files[m];
+      models[m] = write_model(models_[m], record);
+    });
+    for (size_t p = 0; p < old_.packs.size(); ++p) write_pack(p);
     packed_.resize(originals_.size());
     parallel_for(originals_.size(), threads_, [&](size_t i) {
       packed_[i] = pack_record(std::move(originals_[i].record), models[originals_[i].model]);
@@ -78,70 +79,31 @@ class Compactor {
     for (const MappedFile& blob : blobs_) blob.check_unchanged();
     const std::string text = to_json(new_, threads_);
     write_file(kManifestName, std::as_bytes(std::span(text)));
-    uint64_t bytes = text.size();
-    for (const BlobRecord& blob : new_.blobs) bytes += blob.size;
-    for (const ModelRecord& model : new_.models) bytes += model.size;
-    return bytes;
+    return bundle_bytes(new_, text.size());
   }
 
  private:
-  // Compares all tensors and plans blobs for them.
-  void place_tensors() {
-    std::vector<Bytes> tensors;
-    std::vector<PlanModel> models;
-    uint64_t total = 0;
-    for (const ModelRecord& model : old_.models) {
-      PlanModel& planned = models.emplace_back(PlanModel{model.name, {}});
-      for (const TensorRecord& tensor : model.tensors) {
-        planned.tensors.push_back({tensor.extent.size, 0, std::nullopt});
-        tensors.push_back(slice(blobs_[tensor.extent.blob].bytes(), tensor.extent));
-        total += tensor.extent.size;
-      }
-    }
-    std::atomic<uint64_t> done{0};
-    contents_ = find_distinct(tensors, threads_, [&](uint64_t bytes) {
-      if (options_.progress) options_.progress("comparing", done += bytes, total);
-    });
-    number_contents(models);
-    std::vector<PlanContent> contents;
-    for (const Content& content : contents_.contents)
-      contents.push_back({content.bytes.size(), content.host});
-    PlanStart start;
-    for (const BlobRecord& blob : old_.blobs) {
-      if (blob.hash) start.names.push_back(blob.file);  // files of tasks keep their names
-    }
-    plan_ = make_plan(models, contents, {}, start);
-    for (size_t m = 0; m < models.size(); ++m) {
-      for (size_t t = 0; t < models[m].tensors.size(); ++t)
-        moved_[place_of(old_.models[m].tensors[t].extent)] = *plan_.extents[m][t];
-    }
-  }
-
-  void number_contents(std::vector<PlanModel>& models) const {
-    size_t next = 0;
-    for (size_t m = 0; m < models.size(); ++m) {
-      for (size_t t = 0; t < models[m].tensors.size(); ++t) {
-        const uint32_t content = contents_.of_tensor[next++];
-        models[m].tensors[t].content = content;
-        const TensorRecord& tensor = old_.models[m].tensors[t];
-        if (contents_.contents[content].hash != tensor.hash)
-          fail_damaged(old_.blobs[tensor.extent.blob].file, "tensor " + in_quotes(tensor.name));
-      }
-    }
-  }
-
   // Blobs of tensors first, then the files of tasks, last what restore needs.
   void number_blobs() {
     new_.blobs.clear();
     new_.gaps.clear();
-    for (const PlanBlob& blob : plan_.blobs) new_.blobs.push_back({blob.file, blob.size});
+    for (const PlanBlob& blob : layout_.plan.blobs) new_.blobs.push_back({blob.file, blob.size});
+    std::vector<std::string> taken = file_names_of(layout_.plan);
+    for (const BlobRecord& blob : old_.blobs) {
+      if (blob.hash) taken.push_back(blob.file);
+    }
+    UnusedNames names(taken);
+    if (!layout_.packs.pieces.empty())
+      new_.blobs.push_back({names.make("packed", ".bin"), layout_.packs.size});
+    for (PackRecord& pack : new_.packs)
+      pack.model.file = names.make(pack.model.name, ".packed.onnx");
     new_number_.resize(old_.blobs.size());
     for (size_t b = 0; b < old_.blobs.size(); ++b) {
       if (!old_.blobs[b].hash) continue;
       new_number_[b] = static_cast<uint32_t>(new_.blobs.size());
       new_.blobs.push_back(old_.blobs[b]);
     }
-    new_.blobs.push_back({plan_.restore_file, 0});
+    new_.blobs.push_back({layout_.plan.restore_file, 0});
     for (TaskRecord& task : new_.tasks) {
       if (task.adapter) task.adapter = new_number_[*task.adapter];
     }
@@ -168,8 +130,8 @@ class Compactor {
   }
 
   Extent moved(const Extent& extent) const {
-    const auto at = moved_.find(place_of(extent));
-    if (at != moved_.end()) return at->second;
+    const auto at = layout_.moved.find(place_of(extent));
+    if (at != layout_.moved.end()) return at->second;
     fail_damaged(kManifestName, std::to_string(extent.size) + " bytes at " +
                                     std::to_string(extent.offset) + " of " +
                                     in_quotes(old_.blobs[extent.blob].file) +
@@ -211,11 +173,30 @@ class Compactor {
     OutputFile file(*output_ / blob.file, blob.size);
     for (const Placement& placement : blob.placements) {
       file.write_zeros(placement.offset - file.offset());
-      const Bytes bytes = contents_.contents[placement.content].bytes;
+      const Bytes bytes = layout_.contents.contents[placement.content].bytes;
       file.write(bytes);
       if (options_.progress) options_.progress("writing", written_ += bytes.size(), to_write_);
     }
     file.close();
+  }
+
+  void write_pack_blob() const {
+    if (!output_ || layout_.packs.pieces.empty()) return;
+    OutputFile file(*output_ / new_.blobs[layout_.plan.blobs.size()].file, layout_.packs.size);
+    for (const auto& [range, offset] : layout_.packs.pieces) {
+      file.write_zeros(offset - file.offset());
+      file.write(slice(blobs_[range.blob].bytes(), range));
+    }
+    file.close();
+  }
+
+  void write_pack(size_t p) {
+    const ModelRecord& before = old_.packs[p].model;
+    const ModelFile file = ModelFile::load(folder_ / before.file);
+    if (content_hash(file.file().bytes(), threads_) != before.hash)
+      fail_damaged(before.file, "it does not have the manifest's hash");
+    write_model(file, new_.packs[p].model);
+    new_.packs[p].made_of = find_model(new_, before.name).hash;
   }
 
   void copy_whole(size_t blob) const {
@@ -226,21 +207,16 @@ class Compactor {
     write_file(record.file, blobs_[blob].bytes());
   }
 
-  // Returns the bytes of the new file.
-  std::string write_model(size_t m) {
-    const ModelRecord& before = old_.models[m];
-    std::map<std::string, uint32_t> blob_called;
-    for (const TensorRecord& tensor : before.tensors)
-      blob_called[old_.blobs[tensor.extent.blob].file] = tensor.extent.blob;
-    std::string bytes = relocate(models_[m], [&](const ExternalPlace& place) -> ExternalPlace {
-      const auto blob = blob_called.find(place.file);
-      if (blob == blob_called.end())
-        fail_damaged(before.file, "it refers to " + in_quotes(place.file));
+  // Writes `before` as record.file, with its references moved, and returns its bytes.
+  std::string write_model(const ModelFile& before, ModelRecord& record) {
+    std::string bytes = relocate(before, [&](const ExternalPlace& place) -> ExternalPlace {
+      const auto blob = blob_called_.find(place.file);
+      if (blob == blob_called_.end())
+        fail_damaged(before.file().path().filename().string(),
+                     "it refers to " + in_quotes(place.file));
       const Extent extent = moved({blob->second, place.offset, place.size});
-      return {plan_.blobs[extent.blob].file, extent.offset, extent.size};
+      return {new_.blobs[extent.blob].file, extent.offset, extent.size};
     });
-    ModelRecord& record = new_.models[m];
-    record.file = plan_.model_files[m];
     record.size = bytes.size();
     record.hash = content_hash(std::as_bytes(std::span(bytes)));
     write_file(record.file, std::as_bytes(std::span(bytes)));
@@ -281,9 +257,8 @@ class Compactor {
   mutable std::atomic<uint64_t> written_{0};
   std::vector<MappedFile> blobs_;  // of old_
   std::vector<ModelFile> models_;
-  Contents contents_;
-  Plan plan_;
-  std::map<Place, Extent> moved_;                    // old extent -> new extent
+  Layout layout_;
+  std::map<std::string, uint32_t> blob_called_;      // old ones
   std::vector<std::optional<uint32_t>> new_number_;  // of blobs that are copied
   std::vector<OriginalRecord> originals_;
   std::vector<std::string> packed_;  // their records

@@ -151,10 +151,14 @@ std::vector<Opened> open_all(const std::vector<NamedModel>& models, const Opener
   std::set<const Ort::Session*> distinct;
   for (const NamedModel& model : models) {
     for (unsigned i = 0; i < sessions; ++i) {
+      const uint64_t before = measure_memory().anonymous;
       const auto start = Clock::now();
       opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
-      result.sessions.push_back({model.session_model(), milliseconds_since(start), 0, 0,
-                                 model.is_task() ? model.name : "", model.shares_session});
+      const double created = milliseconds_since(start);
+      const uint64_t after = measure_memory().anonymous;
+      result.sessions.push_back({model.session_model(), created, 0, 0,
+                                 model.is_task() ? model.name : "", model.shares_session,
+                                 after > before ? after - before : 0});
       distinct.insert(opened.back().runner.session.get());
     }
   }

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "run/inputs.h"
-#include "run/memory.h"
 #include "run/named_model.h"
 #include "run/parity.h"
+#include "util/memory.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
@@ -45,6 +45,7 @@ struct SessionFigures {
   double run_ms_median = 0;
   std::string task = {};        // empty: the model itself
   bool shares_session = false;  // NamedModel::shares_session
+  uint64_t own_bytes = 0;       // by which anonymous memory grew while the session was made
 
   const std::string& name() const { return task.empty() ? model : task; }
 };

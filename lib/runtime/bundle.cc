@@ -9,6 +9,7 @@
 #include "runtime/device_session.h"
 #include "runtime/handover.h"
 #include "runtime/ort_errors.h"
+#include "runtime/packed_session.h"
 #include "runtime/session_parts.h"
 #include "util/mapped_file.h"
 #include "util/text.h"
@@ -78,6 +79,36 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   return Session(std::move(keep_alive), std::move(session));
 }
 
+// The session over the model's own file: with any tier but kPacked.
+Session open_unpacked(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
+                      const SessionOptions& options, ModelReport& report) {
+  require_blobs(record, bundle->manifest, bundle->blobs);
+  const MappedFile file = open_checked(bundle->folder / record.file, record.size, record.hash);
+  const auto open = options.device ? open_on_device : open_on_host;
+  Session session = open(bundle, record, file.bytes(), options, report);
+  report.tier = options.tier == Tier::kCompact ? Tier::kCompact : Tier::kShared;
+  return session;
+}
+
+Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
+                     const SessionOptions& options, ModelReport& report) {
+  if (options.tier == Tier::kShared || options.tier == Tier::kCompact)
+    return open_unpacked(bundle, record, options, report);
+  std::string why = why_not_packed(*bundle, record, options);
+  if (why.empty()) {
+    if (std::optional<Session> session = open_packed(bundle, record, options, report))
+      return *std::move(session);
+    why = report.why;
+  }
+  if (options.tier == Tier::kPacked) {
+    throw Error(ErrorCode::kUnsupported, in_quotes(record.name) + ": no packed session: " + why,
+                "'wshare pack' makes packs for the ONNX Runtime and the CPU at hand");
+  }
+  Session session = open_unpacked(bundle, record, options, report);
+  report.why = std::move(why);
+  return session;
+}
+
 }  // namespace
 
 MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
@@ -132,13 +163,28 @@ Session::operator Ort::Session() && {
   return std::move(session_);
 }
 
-Bundle Bundle::open(const std::filesystem::path& folder) {
+const char* text_of(Tier tier) {
+  switch (tier) {
+    case Tier::kAuto:
+      return "auto";
+    case Tier::kShared:
+      return "shared";
+    case Tier::kCompact:
+      return "compact";
+    case Tier::kPacked:
+      return "packed";
+  }
+  return "";
+}
+
+Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& options) {
   return translate_errors(folder.string(), [&] {
     environment();
     auto state = std::make_shared<State>();
     state->folder = folder;
     state->manifest = load_manifest(folder);
     state->blobs = map_blobs(state->manifest, folder);
+    state->check_packs = options.check_packs;
     return Bundle(std::move(state));
   });
 }
@@ -151,13 +197,9 @@ std::vector<std::string> Bundle::models() const {
 
 Session Bundle::session(const std::string& name, const SessionOptions& options) {
   const ModelRecord& record = find_model(state_->manifest, name);
-  require_blobs(record, state_->manifest, state_->blobs);
-  const std::filesystem::path path = state_->folder / record.file;
-  const MappedFile file = open_checked(path, record.size, record.hash);
   return translate_errors(name, [&] {
     ModelReport report;
-    const auto open = options.device ? open_on_device : open_on_host;
-    Session session = open(state_, record, file.bytes(), options, report);
+    Session session = open_session(state_, record, options, report);
     const std::lock_guard lock(state_->mutex);
     state_->reports[name] = std::move(report);
     return session;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,8 +34,12 @@ struct BundleState {
   // Returns what lies on `device`.
   std::shared_ptr<DeviceWeights> weights_on(const Device& device);
 
+  bool check_packs = false;
+  std::mutex first_packed;  // held while the first session over a pack is made
   mutable std::mutex mutex;
   // Guarded by mutex.
+  std::set<std::string, std::less<>> proven_packs;   // models of which a session uses its pack
+  std::map<std::string, std::string> refused_packs;  // by model: why none does
   std::map<std::string, ModelReport> reports;
   std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;
   std::map<std::pair<const OrtEpDevice*, std::string>, DevicePlan> placements;  // by model

@@ -23,9 +23,25 @@ Tier tier_of(int number) {
       return Tier::kShared;
     case WSHARE_TIER_COMPACT:
       return Tier::kCompact;
+    case WSHARE_TIER_PACKED:
+      return Tier::kPacked;
   }
   throw Error(ErrorCode::kInvalid, std::to_string(number) + " is no tier",
-              "there is WSHARE_TIER_AUTO, _SHARED, _COMPACT");
+              "there is WSHARE_TIER_AUTO, _SHARED, _COMPACT, _PACKED");
+}
+
+uint64_t number_of(Tier tier) {
+  switch (tier) {
+    case Tier::kAuto:
+      return WSHARE_TIER_AUTO;
+    case Tier::kShared:
+      return WSHARE_TIER_SHARED;
+    case Tier::kCompact:
+      return WSHARE_TIER_COMPACT;
+    case Tier::kPacked:
+      return WSHARE_TIER_PACKED;
+  }
+  return WSHARE_TIER_AUTO;
 }
 
 wshare_memory figures_of(const ModelReport& report) {
@@ -34,6 +50,8 @@ wshare_memory figures_of(const ModelReport& report) {
   figures.left_bytes = report.left_bytes();
   figures.shared_tensors = report.shared_tensors.size();
   figures.packed_shared = report.packed_shared ? 1 : 0;
+  figures.tier = number_of(report.tier);
+  figures.packed_bytes = report.packed_bytes;
   if (report.device) {
     figures.device_own = report.device->own_bytes;
     figures.device_unshared = report.device->unshared_bytes;
@@ -97,13 +115,22 @@ wshare_error* wshare_onnxruntime(const OrtApiBase** base) {
   });
 }
 
-wshare_error* wshare_bundle_open(const char* folder, wshare_bundle** bundle) {
+static wshare_error* open_bundle(const char* folder, const BundleOptions& options,
+                                 wshare_bundle** bundle) {
   return guard([&] {
     require_result(bundle, "bundle");
     require(folder, "folder");
     host_runtime();
-    *bundle = new wshare_bundle{Bundle::open(folder)};
+    *bundle = new wshare_bundle{Bundle::open(folder, options)};
   });
+}
+
+wshare_error* wshare_bundle_open(const char* folder, wshare_bundle** bundle) {
+  return open_bundle(folder, {}, bundle);
+}
+
+wshare_error* wshare_bundle_open_checked(const char* folder, wshare_bundle** bundle) {
+  return open_bundle(folder, {true}, bundle);
 }
 
 void wshare_bundle_close(wshare_bundle* bundle) { delete bundle; }

@@ -12,6 +12,7 @@
 #include "format/dtype.h"
 #include "format/manifest.h"
 #include "format/onnx_wire.h"
+#include "format/packed_buffers.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -23,6 +24,9 @@ namespace wshare {
 namespace {
 
 using Bytes = std::span<const std::byte>;
+
+// Stands for the name of what kernels packed, in findings.
+constexpr char kPacked[] = "packed weight";
 
 // A range of a blob that the manifest gives a hash.
 struct Claim {
@@ -46,7 +50,8 @@ class Verifier {
       return findings_;
     }
     check_blobs(*manifest);
-    for (const ModelRecord& model : manifest->models) check_model(*manifest, model);
+    for (const ModelRecord& model : manifest->models) check_model(*manifest, model, {});
+    for (const PackRecord& pack : manifest->packs) check_model(*manifest, pack.model, pack.buffers);
     for (const TaskRecord& task : manifest->tasks) check_adapter(*manifest, task);
     check_derived(*manifest);
     check_unchanged(*manifest);
@@ -83,11 +88,18 @@ class Verifier {
 
   static std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
     std::vector<std::vector<Claim>> claims(manifest.blobs.size());
-    for (const ModelRecord& model : manifest.models) {
-      for (const TensorRecord& tensor : model.tensors) {
+    const auto add_tensors = [&](const ModelRecord& model) {
+      for (const TensorRecord& tensor : model.tensors)
         claims[tensor.extent.blob].push_back({tensor.extent, tensor.hash, tensor.name});
-      }
+    };
+    for (const ModelRecord& model : manifest.models) {
+      add_tensors(model);
       add_source(claims, model.source, model.name);
+    }
+    for (const PackRecord& pack : manifest.packs) {
+      add_tensors(pack.model);
+      for (const BufferRecord& buffer : pack.buffers)
+        claims[buffer.extent.blob].push_back({buffer.extent, buffer.hash, kPacked});
     }
     for (const TaskRecord& task : manifest.tasks) {
       add_source(claims, task.source, task.name);
@@ -233,7 +245,8 @@ class Verifier {
     check_until(bytes.size());
   }
 
-  void check_model(const Manifest& manifest, const ModelRecord& model) {
+  void check_model(const Manifest& manifest, const ModelRecord& model,
+                   std::span<const BufferRecord> buffers) {
     const std::optional<MappedFile> file = open(model.file, model.size);
     if (!file) return;
     if (content_hash(file->bytes(), threads_) != model.hash) {
@@ -241,14 +254,15 @@ class Verifier {
       return;
     }
     try {
-      check_references(manifest, model, file->bytes());
+      check_references(manifest, model, buffers, file->bytes());
     } catch (const Error& error) {
       add("reference", model.file, "", error.what());
     }
   }
 
   // The references of the model and the tensors of the manifest must be the same multiset.
-  void check_references(const Manifest& manifest, const ModelRecord& model, Bytes file) {
+  void check_references(const Manifest& manifest, const ModelRecord& model,
+                        std::span<const BufferRecord> buffers, Bytes file) {
     using Reference = std::tuple<std::string, int32_t, std::vector<int64_t>, std::string,
                                  std::string, std::string>;
     std::map<Reference, int> balance;
@@ -257,11 +271,30 @@ class Verifier {
       if (!it.external) continue;
       ++balance[{name_in_manifest(it.name), it.dtype, it.shape, std::string(it.location),
                  std::string(it.offset), std::string(it.length)}];
+      for (const std::string_view packed : it.packed) {
+        move_packed_buffers(packed, [&](uint64_t offset, uint64_t size) {
+          ++balance[{kPacked,
+                     0,
+                     {},
+                     std::string(it.location),
+                     std::to_string(offset),
+                     std::to_string(size)}];
+          return offset;
+        });
+      }
     }
     for (const TensorRecord& tensor : model.tensors) {
       --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape,
                  manifest.blobs[tensor.extent.blob].file, std::to_string(tensor.extent.offset),
                  std::to_string(tensor.extent.size)}];
+    }
+    for (const BufferRecord& buffer : buffers) {
+      --balance[{kPacked,
+                 0,
+                 {},
+                 manifest.blobs[buffer.extent.blob].file,
+                 std::to_string(buffer.extent.offset),
+                 std::to_string(buffer.extent.size)}];
     }
     for (const auto& [reference, count] : balance) {
       if (count == 0) continue;

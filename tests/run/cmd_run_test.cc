@@ -19,8 +19,9 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
   EXPECT_EQ(names(report.at("sessions"), "model"), (Names{"a", "a", "b", "b"}));
-  EXPECT_EQ(keys(report.at("sessions")[0]), (Names{"create_ms", "first_run_ms", "model",
-                                                   "run_ms_median", "shares_session", "task"}));
+  EXPECT_EQ(keys(report.at("sessions")[0]),
+            (Names{"create_ms", "first_run_ms", "model", "own_bytes", "run_ms_median",
+                   "shares_session", "task"}));
   EXPECT_GT(report.at("pss_bytes"), 1 << 20);
   EXPECT_GT(report.at("anonymous_bytes"), 1 << 20);
   EXPECT_EQ(report.at("device_bytes"), 0);
@@ -28,15 +29,17 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(report.at("parity"), json::array());
   EXPECT_EQ(report.at("ok"), true);
   EXPECT_EQ(report.at("models")[1], json::parse(R"({"name": "b", "shared_tensors": ["weight"],
-      "shared_bytes": 131072, "packed_shared": true,
+      "shared_bytes": 131072, "packed_shared": true, "tier": "shared",
+      "why": "the bundle has no pack of it", "packed_bytes": 0,
       "left": [{"reason": "small", "tensors": 1, "bytes": 2048}]})"));
 }
 
 TEST_F(RunCommand, PrintsTables) {
   ASSERT_EQ(run({"--sessions=2", "--baseline", "--against", a_is("in/a.onnx")}), 0) << err_;
   EXPECT_EQ(err_, "");
-  for (const char* text : {"sessions  create ms", "plain create", "128.0 KiB  a\n", "equal  a: y",
-                           "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
+  for (const char* text :
+       {"sessions  create ms", "plain create", "128.0 KiB  shared  a\n", "equal  a: y",
+        "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
     EXPECT_NE(out_.find(text), std::string::npos) << text << " in\n" << out_;
   }
   EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 15)
@@ -71,7 +74,40 @@ TEST_F(RunCommand, OpensEachTier) {
     ASSERT_EQ(run({"--tier", tier}), 0) << err_;
     EXPECT_EQ(out_.find("packed forms"), std::string::npos) << out_;
   }
-  expect_refused("packed", {"--tier=packed"}, 5, "--tier packed");
+  expect_refused("packed", {"--tier=packed"}, 5, "hint: 'wshare pack' makes packs");
+  ASSERT_EQ(command({"pack", path("bundle")}), 0) << err_;
+  for (const char* tier : {"auto", "packed"}) {
+    const json report = run_json({"--tier", tier, "--sessions=2", "--against", a_is("in/a.onnx")});
+    EXPECT_EQ(report.at("tier"), "packed");
+    EXPECT_GE(report.at("models")[0].at("packed_bytes"), 131072);
+    EXPECT_TRUE(report.at("models")[0].at("why").is_null());
+    EXPECT_TRUE(report.at("parity")[0].at("bit_equal"));
+  }
+  EXPECT_EQ(run_json({"--tier=shared"}).at("tier"), "shared");
+}
+
+// What optimisers make of a weight is each session's own.
+TEST_F(RunCommand, AdvisesToPackWhereSessionsHoldMuchOfTheirOwn) {
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  set_type(*graph.add_input(), "x", onnx::TensorProto::FLOAT, {"1", "1024"});
+  set_type(*graph.add_output(), "y", onnx::TensorProto::FLOAT, {"1", "1024"});
+  *graph.add_initializer() =
+      raw("weight", floats(1024 * 1024, 1), onnx::TensorProto::FLOAT, {1024, 1024});
+  add_node(graph, "Transpose", {"weight"}, {"turned"});
+  add_node(graph, "MatMul", {"x", "turned"}, {"y"});
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  write_file(temp_ / "in/a.onnx", model.SerializeAsString());
+  make();
+  const std::string advice = "over a pack ('wshare pack') it is one copy";
+  for (const char* sessions : {"--sessions=1", "--sessions=3"}) {
+    ASSERT_EQ(run({sessions}), 0) << err_;
+    EXPECT_NE(out_.find(advice), std::string::npos) << sessions << '\n' << out_;
+  }
+  ASSERT_EQ(command({"pack", path("bundle")}), 0) << err_;
+  ASSERT_EQ(run({"--sessions=3"}), 0) << err_;
+  EXPECT_EQ(out_.find(advice), std::string::npos) << out_;
 }
 
 TEST_F(RunCommand, RefusesMistakesOnTheCommandLine) {

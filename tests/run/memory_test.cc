@@ -1,4 +1,4 @@
-#include "run/memory.h"
+#include "util/memory.h"
 
 #include <gtest/gtest.h>
 

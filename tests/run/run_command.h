@@ -36,6 +36,10 @@ class RunCommand : public BundleTest {
 
   int run(Arguments arguments, const fs::path& program = WSHARE_PROGRAM) {
     arguments.insert(arguments.begin(), {"run", path("bundle"), "--repeat=1"});
+    return command(arguments, program);
+  }
+
+  int command(const Arguments& arguments, const fs::path& program = WSHARE_PROGRAM) {
     std::ostringstream out, err;
     const int code = run_cli(arguments, out, err, program);
     out_ = out.str();

@@ -59,8 +59,10 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
 
 TEST(MeasurementFrom, GivesBackWhatWasWritten) {
   Measurement measurement;
-  measurement.sessions = {{"a", 1, 2, 3, "", true}, {"a", 4, 5, 6, "task", true}, {"b", 7, 8, 9}};
-  ModelReport report{"a", {"w"}, 65536, {}, true};
+  measurement.sessions = {{"a", 1, 2, 3, "", true, 4096},
+                          {"a", 4, 5, 6, "task", true, 0},
+                          {"b", 7, 8, 9}};
+  ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, true};
   for (const LeftReason reason :
        {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,
         LeftReason::kDtype}) {
@@ -105,7 +107,7 @@ TEST_F(RunCommand, SaysWhatCannotBeShared) {
   add("half.onnx", model);
   make();
   ASSERT_EQ(run({}), 0) << err_;
-  EXPECT_NE(out_.find("156.2 KiB  half   packed forms (it cannot share them)"), std::string::npos)
+  EXPECT_NE(out_.find("156.2 KiB  shared  half   packed forms (it cannot share them)"), std::string::npos)
       << out_;
   EXPECT_EQ(run_json({}).at("models")[0].at("packed_shared"), false);
   expect_refused("without fallback", {"--tier=shared"}, 6, "'half'");

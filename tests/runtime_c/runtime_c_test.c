@@ -60,7 +60,15 @@ static void options_reach_the_session(char** arguments) {
   OK(wshare_session_open(bundle, arguments[1], options, &session));
   OK(wshare_bundle_memory(bundle, arguments[1], &memory));
   CHECK(memory.packed_shared == 0); /* compact packs nothing */
+  CHECK(memory.tier == WSHARE_TIER_COMPACT);
   wshare_session_close(session);
+  OK(wshare_options_set_tier(options, WSHARE_TIER_PACKED)); /* the bundle has no packs */
+  CHECK(take_code(wshare_session_open(bundle, arguments[1], options, &session), "has no pack") ==
+        WSHARE_UNSUPPORTED);
+  wshare_bundle* checked = NULL;
+  OK(wshare_bundle_open_checked(arguments[0], &checked));
+  wshare_bundle_close(checked);
+  OK(wshare_options_set_tier(options, WSHARE_TIER_COMPACT));
   ORT(CreateSessionOptions(&own));
   ORT(SetIntraOpNumThreads(own, 1));
   ORT(SetOptimizedModelFilePath(own, "no such folder/model.onnx"));

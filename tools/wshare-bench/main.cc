@@ -1,5 +1,5 @@
-// Makes seeded families of models for benchmarks and the quickstart. The models run in ONNX
-// Runtime; their weights are noise scaled so that activations stay in range.
+// Makes seeded families of models for benchmarks and the quickstart, and measures sessions. The
+// models run in ONNX Runtime; their weights are noise scaled so that activations stay in range.
 
 #include <onnx/onnx_pb.h>
 
@@ -12,6 +12,10 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#ifdef WSHARE_HAS_ONNXRUNTIME
+#include "sessions.h"
+#endif
 
 namespace {
 
@@ -114,8 +118,12 @@ int main(int argc, char** argv) {
   finetunes->add_option("--width", family.width, "Columns of a layer")
       ->check(CLI::Range(16, 8192))
       ->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
   try {
+#ifdef WSHARE_HAS_ONNXRUNTIME
+    add_session_commands(app);
+#endif
+    CLI11_PARSE(app, argc, argv);
+    if (!finetunes->parsed()) return 0;
     std::filesystem::create_directories(family.folder);
     for (int number = 0; number < family.models; ++number) write_finetune(family, number);
   } catch (const std::exception& error) {

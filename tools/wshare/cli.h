@@ -44,6 +44,7 @@ void add_import_adapter(CLI::App& app, Context& context, Action& action);
 void add_complete_names(CLI::App& app, Context& context, Action& action);
 void add_completion(CLI::App& app, Context& context, Action& action);
 void add_help(CLI::App& app, Context& context, Action& action);
+void add_pack(CLI::App& app, Context& context, Action& action);
 void add_pages(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);

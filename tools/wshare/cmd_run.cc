@@ -30,11 +30,11 @@ int run(const Arguments& arguments, Context& context) {
   check_originals(originals, models);
   RunReport report;
   report.ep = arguments.device.ep;
-  report.tier = arguments.tier == "compact" ? "compact" : "shared";
   SideResult shared = measure_shared(arguments.bundle, arguments.tier, arguments.device, models,
                                      arguments.inputs, context);
   if (shared.exit_code != 0) return shared.exit_code;
   report.shared = std::move(shared.measurement);
+  report.tier = tier_of(report.shared);
   if (arguments.baseline) {
     if (context.progress) context.progress("restoring originals", 0, 0);
     const TemporaryFolder folder;

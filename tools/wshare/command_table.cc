@@ -22,6 +22,8 @@ constexpr std::array kCommands = {
             add_extract_lora},
     Command{"import-adapter", "BUNDLE ADAPTER",
             "Make a PEFT or .onnx_adapter adapter a task of a bundle", add_import_adapter},
+    Command{"pack", "BUNDLE", "Store what this ONNX Runtime makes of the weights for this CPU",
+            add_pack},
     Command{"run", "BUNDLE", "Open sessions over shared weights, run them, check and measure",
             add_run},
     Command{"completion", "bash|zsh|fish", "Print what completes command lines in a shell",

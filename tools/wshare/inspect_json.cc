@@ -126,6 +126,15 @@ Json to_json(const Inspection& inspection) {
   for (const InspectedBlob& blob : inspection.blobs) {
     json["blobs"].push_back({{"file", blob.file}, {"bytes", blob.bytes}, {"models", blob.models}});
   }
+  for (const InspectedPack& pack : inspection.packs) {
+    json["packs"].push_back({{"model", pack.model},
+                             {"file", pack.file},
+                             {"packed_bytes", pack.packed_bytes},
+                             {"onnxruntime", pack.onnxruntime},
+                             {"cpu", pack.cpu},
+                             {"optimization", pack.optimization},
+                             {"current", pack.current}});
+  }
   if (inspection.tasks.empty()) return json;
   json["tasks"] = Json::array();
   for (const InspectedTask& task : inspection.tasks) {

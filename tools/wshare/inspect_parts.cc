@@ -78,6 +78,18 @@ void print_tasks(std::ostream& out, const Inspection& inspection) {
   print_rows(out, rows, 4);
 }
 
+void print_packs(std::ostream& out, const Inspection& inspection) {
+  if (inspection.packs.empty()) return;
+  Rows rows = {{"packed", "ONNX Runtime", "level", "pack of"}};
+  for (const InspectedPack& pack : inspection.packs) {
+    rows.push_back({format_bytes(pack.packed_bytes), fit(pack.onnxruntime, 16),
+                    fit(pack.optimization, 10),
+                    pack.current ? pack.model : pack.model + " as it was: of no use now"});
+  }
+  out << '\n';
+  print_rows(out, rows, 1);
+}
+
 std::string title_of(const std::string& id) {
   for (const FindingKind& kind : finding_kinds()) {
     if (kind.id == id) return kind.title;
@@ -109,6 +121,7 @@ void print_parts(std::ostream& out, const InspectedModel& model, const InspectVi
 void print_bundle_parts(std::ostream& out, const Inspection& inspection, const InspectView&) {
   print_blobs(out, inspection);
   print_tasks(out, inspection);
+  print_packs(out, inspection);
 }
 
 void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {

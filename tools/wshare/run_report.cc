@@ -111,7 +111,7 @@ void print_sessions(std::ostream& out, const RunReport& report) {
 
 // "3 tensors, 12.0 MiB (folded by optimisers); packed forms". Small tensors are left out: they are
 // in every model and cost next to nothing.
-std::string describe_left(const ModelReport& model, const std::string& tier) {
+std::string describe_left(const ModelReport& model) {
   std::string text;
   for (const LeftTensors& group : model.left) {
     if (group.reason == LeftReason::kSmall) continue;
@@ -119,24 +119,21 @@ std::string describe_left(const ModelReport& model, const std::string& tier) {
         fmt::format("{}{}, {} ({})", text.empty() ? "" : "; ", count_of(group.tensors, "tensor"),
                     format_bytes(group.bytes), for_people(group.reason));
   }
-  if (model.packed_shared || tier == "compact") return text;
+  if (model.packed_shared || model.tier == Tier::kCompact) return text;
   return text + (text.empty() ? "" : "; ") + "packed forms (it cannot share them)";
 }
 
 void print_models(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"shared", "model"}};
+  Rows rows = {{"shared", report.ep == "cpu" ? "tier" : "own", "model"}};
   bool any_left = false;
   for (const ModelReport& model : report.shared.models) {
-    rows.push_back(
-        {format_bytes(model.shared_bytes), model.model, describe_left(model, report.tier)});
+    const std::string second =
+        model.device ? format_bytes(model.device->own_bytes) : text_of(model.tier);
+    rows.push_back({format_bytes(model.shared_bytes), second, model.model, describe_left(model)});
     any_left = any_left || !rows.back().back().empty();
-    if (model.device)
-      rows.back().insert(rows.back().begin() + 1, format_bytes(model.device->own_bytes));
   }
-  const bool on_device = report.ep != "cpu";
-  if (on_device) rows[0].insert(rows[0].begin() + 1, "own");
   if (any_left) rows[0].push_back("left to ONNX Runtime");
-  print_table(out, rows, on_device ? 2 : 1);
+  print_table(out, rows, report.ep == "cpu" ? 1 : 2);
 }
 
 void print_memory(std::ostream& out, const RunReport& report) {
@@ -172,11 +169,38 @@ void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t p
                      100.0 * static_cast<double>(change) / static_cast<double>(plain));
 }
 
+// Says which models would share more over a pack: further sessions of theirs grow by what
+// optimisers make of weights, or (of one session alone nothing is known) weights are folded.
+void print_advice(std::ostream& out, const RunReport& report) {
+  constexpr uint64_t kWorthIt = uint64_t{1} << 20;
+  if (report.ep != "cpu") return;
+  for (const ModelReport& model : report.shared.models) {
+    if (model.tier != Tier::kShared) continue;
+    uint64_t own = 0;
+    size_t sessions = 0;
+    for (const SessionFigures& session : report.shared.sessions) {
+      if (session.model != model.model || ++sessions == 1) continue;
+      own = sessions == 2 ? session.own_bytes : std::min(own, session.own_bytes);
+    }
+    for (const LeftTensors& group : model.left) {
+      if (sessions == 1 && group.reason == LeftReason::kFolded) own = group.bytes;
+    }
+    if (own < kWorthIt || own < model.shared_bytes / 10) continue;
+    out << fmt::format(
+        "{}: each session holds about {} of its own; over a pack ('wshare pack') it is "
+        "one copy\n",
+        in_quotes(model.model), format_bytes(own));
+  }
+}
+
 nlohmann::ordered_json to_json(const ModelReport& model) {
   nlohmann::ordered_json json = {{"name", model.model},
                                  {"shared_tensors", model.shared_tensors},
                                  {"shared_bytes", model.shared_bytes},
                                  {"packed_shared", model.packed_shared}};
+  json["tier"] = text_of(model.tier);
+  json["why"] = model.why.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(model.why);
+  json["packed_bytes"] = model.packed_bytes;
   json["left"] = nlohmann::ordered_json::array();
   for (const LeftTensors& group : model.left) {
     json["left"].push_back(
@@ -209,7 +233,8 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
          {"shares_session", session.shares_session},
          {"create_ms", session.create_ms},
          {"first_run_ms", session.first_run_ms},
-         {"run_ms_median", session.run_ms_median}});
+         {"run_ms_median", session.run_ms_median},
+         {"own_bytes", session.own_bytes}});
   }
   json["session_count"] = measurement.session_count;
   json["models"] = nlohmann::ordered_json::array();
@@ -227,7 +252,7 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
     measurement.sessions.push_back({session.at("model"), session.at("create_ms"),
                                     session.at("first_run_ms"), session.at("run_ms_median"),
                                     task.is_null() ? "" : task.get<std::string>(),
-                                    session.at("shares_session")});
+                                    session.at("shares_session"), session.at("own_bytes")});
   }
   measurement.session_count = json.at("session_count");
   for (const auto& model : json.at("models")) {
@@ -236,6 +261,11 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
     report.shared_tensors = model.at("shared_tensors");
     report.shared_bytes = model.at("shared_bytes");
     report.packed_shared = model.at("packed_shared");
+    report.packed_bytes = model.at("packed_bytes");
+    if (!model.at("why").is_null()) report.why = model.at("why");
+    for (const Tier tier : {Tier::kShared, Tier::kCompact, Tier::kPacked}) {
+      if (model.at("tier") == text_of(tier)) report.tier = tier;
+    }
     for (const auto& group : model.at("left")) {
       for (const LeftReason reason : kLeftReasons) {
         if (group.at("reason") != text_of(reason)) continue;
@@ -247,6 +277,15 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
   }
   measurement.memory = {json.at("pss_bytes"), json.at("anonymous_bytes"), json.at("device_bytes")};
   return measurement;
+}
+
+std::string tier_of(const Measurement& measurement) {
+  std::string tier;
+  for (const ModelReport& model : measurement.models) {
+    if (!tier.empty() && tier != text_of(model.tier)) return "mixed";
+    tier = text_of(model.tier);
+  }
+  return tier;
 }
 
 nlohmann::ordered_json to_json(const RunReport& report) {
@@ -279,6 +318,7 @@ void print_report(std::ostream& out, const RunReport& report) {
     out << '\n';
   }
   print_memory(out, report);
+  print_advice(out, report);
   if (!report.baseline) return;
   const MemoryFigures& ours = report.shared.memory;
   const MemoryFigures& plain = report.baseline->memory;

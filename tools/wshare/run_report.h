@@ -20,6 +20,9 @@ struct RunReport {
   std::vector<std::string> exceeded;  // one line per limit that was passed
 };
 
+// Returns the tier of all sessions, "mixed" where they differ.
+std::string tier_of(const Measurement& measurement);
+
 nlohmann::ordered_json to_json(const Measurement& measurement);
 Measurement measurement_from(const nlohmann::ordered_json& json);
 nlohmann::ordered_json to_json(const RunReport& report);

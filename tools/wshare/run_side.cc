@@ -82,12 +82,10 @@ SideResult measure_plain(const DeviceArguments& device, const std::vector<NamedM
 }
 
 Tier parse_tier(const std::string& name) {
-  if (name == "packed") {
-    throw Error(ErrorCode::kUnsupported, "--tier packed: this build cannot open packed bundles",
-                "--tier auto takes the best there is");
+  for (const Tier tier : {Tier::kPacked, Tier::kShared, Tier::kCompact}) {
+    if (name == text_of(tier)) return tier;
   }
-  if (name == "compact") return Tier::kCompact;
-  return name == "shared" ? Tier::kShared : Tier::kAuto;
+  return Tier::kAuto;
 }
 
 }  // namespace wshare

@@ -40,6 +40,7 @@ struct Inspection {
   std::vector<InspectedContent> contents;    // with InspectOptions::contents; largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
   std::vector<InspectedTask> tasks;          // of a bundle
+  std::vector<InspectedPack> packs;          // of a bundle
   // [i][j]: bytes in blobs that models i and j both use; [i][i]: that model i uses.
   std::vector<std::vector<uint64_t>> matrix;
 };

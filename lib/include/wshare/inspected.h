@@ -103,6 +103,14 @@ struct InspectedTask {
   std::vector<InspectedTaskWeight> weights;  // with InspectOptions::contents
 };
 
+// What `wshare pack` made of a model of a bundle.
+struct InspectedPack {
+  std::string model, file;
+  uint64_t packed_bytes = 0;                   // that kernels use as they are
+  std::string onnxruntime, cpu, optimization;  // what it is for
+  bool current = true;                         // false: the model has another file now
+};
+
 // A model of which extract-lora might make a small adapter; sizes are estimates.
 struct ExtractableTask {
   std::string model;

@@ -17,12 +17,18 @@ namespace wshare {
 
 // How a session takes the weights that it shares with other sessions of the bundle.
 enum class Tier {
-  kAuto,     // the best that this build can do: kShared
+  kAuto,     // the best that bundle and machine allow: kPacked, else kShared
   kShared,   // one copy, also of weights packed for the CPU's kernels: full speed, bits of a plain
              // session
   kCompact,  // one copy, nothing packed: least memory, slower matrix products, not bit-equal to a
              // plain one
+  // On the CPU, over what `wshare pack` made for this ONNX Runtime and this CPU: one copy of
+  // weights and packed forms in the page cache, for all processes. Full speed, bits of a plain
+  // session. The pack has its graph optimised; what `ort` says of that does not count.
+  kPacked,
 };
+// "auto", "shared", "compact", "packed".
+const char* text_of(Tier tier);
 
 struct SessionOptions {
   Tier tier = Tier::kAuto;
@@ -54,9 +60,12 @@ struct LeftTensors {
 // What the last session of one model took from the bundle's maps.
 struct ModelReport {
   std::string model;
+  Tier tier = Tier::kShared;  // that it was made with
+  std::string why;            // with Tier::kAuto: why it is not packed; empty: it is
   std::vector<std::string> shared_tensors;
   uint64_t shared_bytes = 0;      // of shared_tensors, one copy for all sessions
   std::vector<LeftTensors> left;  // in the order of LeftReason; only reasons that occur
+  uint64_t packed_bytes = 0;      // kPacked: in the form that kernels use, one copy, too
   // True if packed forms of shared_tensors are one copy, too. False with Tier::kCompact, which
   // packs nothing, and where Tier::kAuto had to do without, since ONNX Runtime refused.
   bool packed_shared = false;
@@ -160,6 +169,12 @@ class TaskSession {
 
 struct BundleState;
 
+struct BundleOptions {
+  // Compares the bytes of each pack with the manifest before its first session: damaged ones give
+  // wrong outputs without an error. Reads all of them; `wshare verify` does so once for all.
+  bool check_packs = false;
+};
+
 // A bundle open for sessions. Copies share one state; all functions may be called by several
 // threads.
 class Bundle {
@@ -169,7 +184,7 @@ class Bundle {
   //
   // Throws Error(kIo) or Error(kInvalid) if it is none, or a blob has another size than the
   // manifest says. Tensor bytes are not read: that is what `wshare verify` is for.
-  static Bundle open(const std::filesystem::path& folder);
+  static Bundle open(const std::filesystem::path& folder, const BundleOptions& options = {});
 
   // Returns the names of the models, in the order of the manifest.
   std::vector<std::string> models() const;
@@ -178,7 +193,8 @@ class Bundle {
   //
   // Throws Error(kInvalid) if there is no such model, its file is not the one of the manifest, or
   // model and manifest contradict each other; Error(kIo) if its file or a blob is missing;
-  // Error(kRuntime) with ONNX Runtime's message if it refuses the model; on a device,
+  // Error(kRuntime) with ONNX Runtime's message if it refuses the model; with Tier::kPacked,
+  // Error(kUnsupported) that says why there is no pack to use; on a device,
   // Error(kUnsupported) if the session would hold copies of shared weights (DeviceCopies), and
   // Error(kRuntime) if there is no room.
   Session session(const std::string& name, const SessionOptions& options = {});

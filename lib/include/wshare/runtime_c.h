@@ -108,6 +108,11 @@ wshare_error* wshare_onnxruntime(const struct OrtApiBase** base);
  * Fails with WSHARE_IO or WSHARE_INVALID if it is no bundle or a blob has a wrong size. */
 wshare_error* wshare_bundle_open(const char* folder, wshare_bundle** bundle);
 
+/* The same; the bytes of each pack are compared with the manifest before the first session over it,
+ * which then fails with WSHARE_INVALID where they differ: damaged ones give wrong outputs without
+ * an error. */
+wshare_error* wshare_bundle_open_checked(const char* folder, wshare_bundle** bundle);
+
 /* Ends the use of the handle; its sessions go on. NULL is nothing. */
 void wshare_bundle_close(wshare_bundle* bundle);
 
@@ -125,9 +130,10 @@ void wshare_names_free(wshare_names* names);
 
 /* ---- Options of a session ---------------------------------------------------------------- */
 
-#define WSHARE_TIER_AUTO 0    /* the best that this bundle and machine allow */
+#define WSHARE_TIER_AUTO 0    /* the best that this bundle and machine allow: packed, or shared */
 #define WSHARE_TIER_SHARED 1  /* one copy, also of packed weights; the bits of a plain session */
 #define WSHARE_TIER_COMPACT 2 /* one copy, nothing packed: least memory, slower, other bits */
+#define WSHARE_TIER_PACKED 3  /* over what 'wshare pack' made: one copy for all processes */
 
 /* Gives the defaults: WSHARE_TIER_AUTO, ONNX Runtime's default options, on the CPU. */
 wshare_error* wshare_options_new(wshare_options** options);
@@ -232,6 +238,8 @@ typedef struct wshare_memory {
   uint64_t device_own;      /* on a device: of the session itself, right after it was made */
   uint64_t device_unshared; /* what its tensors that are not shared may take of them */
   uint64_t host_bytes;      /* of shared_bytes: used by nodes on the CPU, in the bundle's maps */
+  uint64_t tier;            /* one of WSHARE_TIER_*, that it was made with: not WSHARE_TIER_AUTO */
+  uint64_t packed_bytes;    /* over a pack: of the form that kernels use, one copy, too */
 } wshare_memory;
 
 /* Fills `memory` with the figures of the last session of `model`, as far as struct_size goes.

@@ -1,0 +1,349 @@
+#include "wshare/pack.h"
+
+#include <onnx/onnx_pb.h>
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "bundle/accounts.h"
+#include "bundle/edit.h"
+#include "bundle/plan.h"
+#include "bundle/replace_model.h"
+#include "bundle/start.h"
+#include "format/dtype.h"
+#include "format/packed_buffers.h"
+#include "model/externalize.h"
+#include "model/tensors.h"
+#include "pack/contents.h"
+#include "pack/optimise.h"
+#include "run/measure.h"
+#include "runtime/cpu_features.h"
+#include "runtime/ort_errors.h"
+#include "util/parallel.h"
+#include "util/temporary_folder.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// one model after the other: ONNX Runtime writes it, optimised and packed, into a temporary folder
+//   ─ tried against a plain session ─ what the bundle has not yet goes into the blob of packs
+//   ─ its graph, with references into the bundle, becomes <model>.packed.onnx
+// then the manifest
+//
+// One blob for all models, not one for each and a shared one: ONNX Runtime looks for packed weights
+// in the file of the weight, so all that belongs to one weight must lie together, and to know who
+// shares what before anything is written would take the disk space of all models at once. The
+// weights of a model lie before what kernels made of them: only the latter is read again once a
+// session is made.
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+// A tensor of an optimised model that lies in its file of weights.
+struct PackedTensor {
+  TensorRecord record;                                // its extent is still to be set
+  std::vector<PackContents::Found> contents;          // its bytes, then the buffers
+  std::vector<std::pair<uint64_t, uint64_t>> places;  // of contents, in the file of weights
+};
+
+// Returns the tensor of `model` that lies at `place`.
+const TensorRecord& find_stored(const ModelRecord& model, const Manifest& manifest,
+                                const ExternalPlace& place) {
+  for (const TensorRecord& tensor : model.tensors) {
+    if (manifest.blobs[tensor.extent.blob].file == place.file &&
+        tensor.extent.offset == place.offset && tensor.extent.size == place.size)
+      return tensor;
+  }
+  throw Error(ErrorCode::kUnsupported, "the optimised model refers to " + in_quotes(place.file));
+}
+
+// Returns the tensors that the optimised form of `model` has in files. ONNX Runtime leaves weights
+// of subgraphs where they are, in the blobs of the bundle: these have their extents already.
+//
+// Throws Error(kIo) if the weights end too early.
+std::vector<PackedTensor> find_tensors(const OptimisedModel& optimised, const ModelRecord& model,
+                                       const Manifest& manifest, unsigned threads) {
+  std::vector<PackedTensor> tensors;
+  Skeleton skeleton = optimised.model.skeleton();
+  const auto add = [&](PackedTensor& tensor, uint64_t offset, uint64_t size) {
+    const Bytes weights = optimised.weights.bytes();
+    if (offset > weights.size() || size > weights.size() - offset) {
+      throw Error(ErrorCode::kIo,
+                  in_quotes(optimised.weights.path().string()) +
+                      ": ONNX Runtime did not write all of it: is the disk full?",
+                  "TMPDIR says where temporary files go");
+    }
+    const Bytes bytes = weights.subspan(static_cast<size_t>(offset), static_cast<size_t>(size));
+    tensor.contents.push_back({bytes, content_hash(bytes, threads)});
+    tensor.places.emplace_back(offset, size);
+  };
+  visit_tensors(skeleton.model(), [&](const TensorSite& site) {
+    if (site.tensor->data_location() != onnx::TensorProto::EXTERNAL) return;
+    const ExternalPlace place = read_external(*site.tensor);
+    PackedTensor& tensor = tensors.emplace_back();
+    tensor.record.scope = site.scope;
+    tensor.record.name = site.tensor->name();
+    tensor.record.shape.assign(site.tensor->dims().begin(), site.tensor->dims().end());
+    const std::optional<Dtype> dtype = find_dtype(site.tensor->data_type());
+    if (!dtype || byte_size(*dtype, tensor.record.shape) != place.size)
+      throw Error(ErrorCode::kUnsupported, in_quotes(site.name) + ": has a type of unknown size");
+    tensor.record.dtype = dtype->name;
+    if (place.file != kWeightsName) {
+      const TensorRecord& stored = find_stored(model, manifest, place);
+      tensor.record.extent = stored.extent;
+      tensor.record.hash = stored.hash;
+      return;
+    }
+    add(tensor, place.offset, place.size);
+    for (const onnx::StringStringEntryProto& entry : site.tensor->external_data()) {
+      if (!entry.key().starts_with(kPackedKey)) continue;
+      move_packed_buffers(entry.value(), [&](uint64_t at, uint64_t bytes) {
+        add(tensor, at, bytes);
+        return at;
+      });
+    }
+  });
+  return tensors;
+}
+
+// Gives every byte range of `tensors` its place, in the bundle or in the new blob.
+void place_contents(std::vector<PackedTensor>& tensors, PackContents& contents) {
+  std::vector<PackedTensor*> fresh;
+  for (PackedTensor& tensor : tensors) {
+    if (tensor.contents.empty()) continue;
+    if (contents.find(tensor.contents, tensor.contents.size() > 1)) continue;
+    fresh.push_back(&tensor);
+    contents.add(tensor.contents.front());
+  }
+  for (PackedTensor* tensor : fresh) {
+    for (size_t i = 1; i < tensor->contents.size(); ++i) contents.add(tensor->contents[i]);
+  }
+}
+
+// The size of the tensors that `model` has in blobs.
+uint64_t bytes_of(const ModelRecord& model) {
+  uint64_t bytes = 0;
+  for (const TensorRecord& tensor : model.tensors) bytes += tensor.extent.size;
+  return bytes;
+}
+
+// A session of the optimised model, as the loader opens it.
+Runner open_optimised(const NamedModel& model) {
+  Ort::SessionOptions options = default_ort_options();
+  options.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
+  return {std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
+          std::make_shared<Ort::RunOptions>()};
+}
+
+class Packer {
+ public:
+  Packer(fs::path folder, Manifest manifest, const PackOptions& options)
+      : folder_(std::move(folder)),
+        manifest_(std::move(manifest)),
+        options_(options),
+        threads_(thread_count(options.threads)) {
+    choose_models();
+    const Manifest before = manifest_;
+    std::erase_if(manifest_.packs, [&](const PackRecord& pack) {
+      return chosen_.contains(pack.model.name) ||
+             pack.made_of != find_model(manifest_, pack.model.name).hash;
+    });
+    drop_unneeded(before, manifest_);
+    name_files(before);
+    report_.onnxruntime = OrtGetApiBase()->GetVersionString();
+    report_.cpu = cpu_features();
+  }
+
+  std::vector<std::string> files() const {
+    std::vector<std::string> files = {blob_name_};
+    for (const auto& [model, file] : file_names_) files.push_back(file);
+    return files;
+  }
+
+  // Makes the packs and their files; none without `write`.
+  void run(bool write) {
+    PackContents contents(manifest_, folder_,
+                          write ? std::optional(folder_ / blob_name_) : std::nullopt);
+    const TemporaryFolder temporary;
+    uint64_t done = 0, total = 0;
+    for (const ModelRecord& model : manifest_.models) {
+      if (chosen_.contains(model.name)) total += bytes_of(model);
+    }
+    for (const ModelRecord& model : manifest_.models) {
+      if (!chosen_.contains(model.name)) continue;
+      if (options_.progress) options_.progress("packing", done, total);
+      pack_model(model, temporary.path, contents, write);
+      done += bytes_of(model);
+    }
+    contents.close();
+    finish(contents.size());
+  }
+
+  const Manifest& manifest() const { return manifest_; }
+  PackReport& report() { return report_; }
+
+ private:
+  void choose_models() {
+    for (const std::string& name : options_.models) find_model(manifest_, name);
+    chosen_.insert(options_.models.begin(), options_.models.end());
+    if (!chosen_.empty()) return;
+    for (const ModelRecord& model : manifest_.models) chosen_.insert(model.name);
+  }
+
+  // No file gets a name that one has now, also if that goes: its readers may have it open.
+  void name_files(const Manifest& before) {
+    std::vector<std::string> taken = names_in_folder(folder_);
+    for (const BundleFile& file : files_of(before)) taken.push_back(file.name);
+    UnusedNames names(taken);
+    blob_name_ = names.make("packed", ".bin");
+    for (const ModelRecord& model : manifest_.models) {
+      if (chosen_.contains(model.name))
+        file_names_[model.name] = new_file_name(names, model.name + ".packed", ".onnx");
+    }
+  }
+
+  void pack_model(const ModelRecord& model, const fs::path& temporary, PackContents& contents,
+                  bool write) {
+    PackedModel& row = report_.models.emplace_back();
+    row.model = model.name;
+    const fs::path path = folder_ / model.file;
+    check_model_file(model, MappedFile::open(path), threads_);
+    try {
+      const OptimisedModel optimised =
+          optimise(model.name, path, options_.optimization, threads_, temporary);
+      std::vector<PackedTensor> tensors = find_tensors(optimised, model, manifest_, threads_);
+      place_contents(tensors, contents);
+      add_record(model, optimised, tensors, row, write);
+      if (write) try_out(model.name, path, folder_ / row.file, row);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kRuntime && error.code() != ErrorCode::kUnsupported) throw;
+      row.why_not = error.what();
+    }
+    if (row.why_not.empty()) return;
+    failed_.insert(row.model);
+    row = {row.model, "", 0, 0, 0, row.why_not, ""};
+  }
+
+  // Compares the outputs of the pack with those of a plain session.
+  void try_out(const std::string& name, const fs::path& path, const fs::path& optimised,
+               PackedModel& row) {
+    translate_errors(name, [&] { open_optimised({name, optimised}); });
+    try {
+      for (const ParityRow& output : compare_models({name, optimised}, open_optimised, {name, path},
+                                                    open_plain, InputOptions())) {
+        if (output.bit_equal) continue;
+        row.why_not = "output " + in_quotes(output.output) + " differs from a plain session's";
+      }
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kIo) throw;
+      row.untried = error.what();
+    }
+  }
+
+  void add_record(const ModelRecord& model, const OptimisedModel& optimised,
+                  std::vector<PackedTensor>& tensors, PackedModel& row, bool write) {
+    PackRecord pack;
+    std::map<std::pair<uint64_t, uint64_t>, Extent> placed;
+    std::set<std::pair<uint32_t, uint64_t>> counted;
+    for (PackedTensor& tensor : tensors) {
+      for (size_t i = 0; i < tensor.contents.size(); ++i) {
+        const PackContents::Found& content = tensor.contents[i];
+        placed[tensor.places[i]] = content.extent;
+        if (i > 0) pack.buffers.push_back({content.extent, content.hash});
+        if (!counted.insert({content.extent.blob, content.extent.offset}).second) continue;
+        (i == 0 ? row.raw_bytes : row.packed_bytes) += content.extent.size;
+      }
+      if (!tensor.contents.empty()) {
+        tensor.record.extent = tensor.contents[0].extent;
+        tensor.record.hash = tensor.contents[0].hash;
+      }
+      pack.model.tensors.push_back(std::move(tensor.record));
+    }
+    const std::string bytes =
+        relocate(optimised.model, [&](const ExternalPlace& place) -> ExternalPlace {
+          const auto at = placed.find({place.offset, place.size});
+          if (place.file != kWeightsName || at == placed.end()) return place;
+          const Extent& extent = at->second;
+          const bool is_new = extent.blob == manifest_.blobs.size();
+          return {is_new ? blob_name_ : manifest_.blobs[extent.blob].file, extent.offset,
+                  extent.size};
+        });
+    pack.model.name = model.name;
+    pack.model.file = file_names_.at(model.name);
+    pack.model.size = bytes.size();
+    pack.model.hash = content_hash(std::as_bytes(std::span(bytes)));
+    pack.made_of = model.hash;
+    pack.onnxruntime = report_.onnxruntime;
+    pack.cpu = report_.cpu;
+    pack.optimization = text_of(options_.optimization);
+    row.file = pack.model.file;
+    row.file_bytes = bytes.size();
+    manifest_.packs.push_back(std::move(pack));
+    if (write) write_files(folder_, {{row.file, bytes}});
+  }
+
+  void finish(uint64_t blob_bytes) {
+    const bool any = std::any_of(report_.models.begin(), report_.models.end(),
+                                 [](const PackedModel& model) { return !model.file.empty(); });
+    if (!any) {
+      throw Error(ErrorCode::kRuntime,
+                  "no model could be packed; " + report_.models.front().why_not);
+    }
+    if (blob_bytes > 0) manifest_.blobs.push_back({blob_name_, blob_bytes});
+    const Manifest with_failed = manifest_;
+    std::erase_if(manifest_.packs,
+                  [&](const PackRecord& pack) { return failed_.contains(pack.model.name); });
+    drop_unneeded(with_failed, manifest_);
+    std::set<std::pair<uint32_t, uint64_t>> counted;
+    for (const PackRecord& pack : manifest_.packs) {
+      for (const BufferRecord& buffer : pack.buffers) {
+        if (counted.insert({buffer.extent.blob, buffer.extent.offset}).second)
+          report_.distinct_packed_bytes += buffer.extent.size;
+      }
+    }
+    const std::map<std::string, size_t> order = [&] {
+      std::map<std::string, size_t> numbers;
+      for (const ModelRecord& model : manifest_.models) numbers.emplace(model.name, numbers.size());
+      return numbers;
+    }();
+    std::sort(manifest_.packs.begin(), manifest_.packs.end(),
+              [&](const PackRecord& a, const PackRecord& b) {
+                return order.at(a.model.name) < order.at(b.model.name);
+              });
+    report_.bytes_out = bundle_bytes(manifest_, to_json(manifest_, threads_).size());
+  }
+
+  fs::path folder_;
+  Manifest manifest_;  // what the bundle will have
+  const PackOptions& options_;
+  unsigned threads_;
+  std::set<std::string, std::less<>> chosen_;
+  std::set<std::string, std::less<>> failed_;  // whose packs are left out again
+  std::string blob_name_;
+  std::map<std::string, std::string> file_names_;  // by model
+  PackReport report_;
+};
+
+}  // namespace
+
+PackReport pack(const fs::path& bundle, const PackOptions& options) {
+  std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
+  if (!options.dry_run) edit.emplace(bundle, "pack", options.wait);
+  const Manifest before = edit ? edit->manifest() : load_manifest(bundle);
+  Packer packer(bundle, before, options);
+  if (edit) edit->announce(packer.files());
+  packer.run(edit.has_value());
+  PackReport report = std::move(packer.report());
+  report.bytes_before = bundle_bytes(before, fs::file_size(bundle / kManifestName));
+  if (!edit) return report;
+  if (options.progress) options.progress("committing", 0, 0);
+  edit->publish(packer.manifest(), thread_count(options.threads));
+  return report;
+}
+
+}  // namespace wshare

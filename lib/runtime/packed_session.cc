@@ -1,0 +1,199 @@
+#include "runtime/packed_session.h"
+
+#include <malloc.h>
+#include <onnxruntime_session_options_config_keys.h>
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <sstream>
+
+#include "format/manifest_extents.h"
+#include "runtime/cpu_features.h"
+#include "runtime/session_parts.h"
+#include "util/mapped_file.h"
+#include "util/memory.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// Sessions over a pack ("i" in docs/design.md): ONNX Runtime maps the weights and their packed
+// forms itself, as the optimised model says, so nothing is handed over. While it makes a session it
+// packs each weight once more, hashes that, and takes the mapped form where the hash is the one in
+// the model. Another runtime or CPU packs other bytes; then it keeps its own, without a word. So
+// what the pack is for is compared first, and the memory of the first session afterwards.
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+namespace {
+
+// Packs of fewer bytes than this cannot be told from what else a session takes; copies of them cost
+// no more than that.
+constexpr uint64_t kTellingBytes = uint64_t{8} << 20;
+
+// The features of one machine that another one lacks, and the other way round.
+std::string difference(const std::string& theirs, const std::string& ours) {
+  const auto words = [](const std::string& line) {
+    std::istringstream stream(line);
+    return std::set<std::string>{std::istream_iterator<std::string>(stream), {}};
+  };
+  const std::set<std::string> before = words(theirs), now = words(ours);
+  std::string text;
+  for (const std::string& word : before) {
+    if (!now.contains(word)) text += " -" + word;
+  }
+  for (const std::string& word : now) {
+    if (!before.contains(word)) text += " +" + word;
+  }
+  return text;
+}
+
+// Returns which file of the pack is missing or has another size, or "".
+std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
+  std::set<uint32_t> blobs;
+  visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
+  for (const uint32_t number : blobs) {
+    const BlobRecord& blob = bundle.manifest.blobs[number];
+    std::error_code error;
+    const uint64_t size = fs::file_size(bundle.folder / blob.file, error);
+    if (error) return in_quotes(blob.file) + " is missing";
+    if (size != blob.size) {
+      throw Error(ErrorCode::kInvalid, in_quotes((bundle.folder / blob.file).string()) + ": has " +
+                                           std::to_string(size) + " bytes, the manifest says " +
+                                           std::to_string(blob.size));
+    }
+  }
+  if (!fs::exists(bundle.folder / pack.model.file))
+    return in_quotes(pack.model.file) + " is missing";
+  return "";
+}
+
+uint64_t packed_bytes(const PackRecord& pack) {
+  std::set<std::pair<uint32_t, uint64_t>> seen;
+  uint64_t bytes = 0;
+  for (const BufferRecord& buffer : pack.buffers) {
+    if (seen.insert({buffer.extent.blob, buffer.extent.offset}).second) bytes += buffer.extent.size;
+  }
+  return bytes;
+}
+
+// Corrupt packed bytes give wrong outputs without an error.
+void check_bytes(const BundleState& bundle, const PackRecord& pack) {
+  std::map<uint32_t, MappedFile> blobs;
+  const auto check = [&](const Extent& extent, const ContentHash& hash, const std::string& what) {
+    const BlobRecord& blob = bundle.manifest.blobs[extent.blob];
+    const auto [at, is_new] =
+        blobs.try_emplace(extent.blob, open_checked(bundle.folder / blob.file, blob.size));
+    if (content_hash(slice(at->second.bytes(), extent)) == hash) return;
+    throw Error(ErrorCode::kInvalid,
+                in_quotes((bundle.folder / blob.file).string()) + ": " + what + " at " +
+                    std::to_string(extent.offset) + " does not have the manifest's hash",
+                "'wshare verify' lists all damage");
+  };
+  for (const TensorRecord& tensor : pack.model.tensors)
+    check(tensor.extent, tensor.hash, "tensor " + in_quotes(tensor.name));
+  for (const BufferRecord& buffer : pack.buffers)
+    check(buffer.extent, buffer.hash, "a packed weight");
+}
+
+// Makes a session and returns how many bytes of anonymous memory it holds.
+//
+// What ONNX Runtime packs to compare is freed again, but malloc may keep it, and would hide copies
+// in what it kept before. So that is given back first; and if more than `limit` is held, another
+// session, which malloc would give what it has kept, shows whether it is the sessions that hold it.
+uint64_t measure_growth(uint64_t limit, const std::function<Ort::Session()>& make,
+                        Ort::Session& session) {
+  const auto anonymous = [] {
+    malloc_trim(0);
+    return measure_memory().anonymous;
+  };
+  const auto growth = [&](Ort::Session& made) {
+    const uint64_t before = anonymous();
+    made = make();
+    const uint64_t after = anonymous();
+    return after > before ? after - before : 0;
+  };
+  const uint64_t first = growth(session);
+  if (first <= limit) return first;
+  Ort::Session another(nullptr);
+  return std::min(first, growth(another));
+}
+
+bool packing_is_off(const Ort::SessionOptions& options) {
+  return options.HasConfigEntry(kOrtSessionOptionsConfigDisablePrepacking) &&
+         options.GetConfigEntry(kOrtSessionOptionsConfigDisablePrepacking) == "1";
+}
+
+}  // namespace
+
+std::string why_not_packed(const BundleState& bundle, const ModelRecord& record,
+                           const SessionOptions& options) {
+  const PackRecord* pack = find_pack(bundle.manifest, record.name);
+  if (pack == nullptr) return "the bundle has no pack of it";
+  if (options.device) return "packs are for the CPU";
+  if (packing_is_off(options.ort)) {
+    return std::string("the session options switch packing off (") +
+           kOrtSessionOptionsConfigDisablePrepacking + ")";
+  }
+  if (pack->made_of != record.hash) return "its pack was made of another file of the model";
+  const std::string runtime = OrtGetApiBase()->GetVersionString();
+  if (pack->onnxruntime != runtime) {
+    return "its pack is for ONNX Runtime " + pack->onnxruntime + ", this is " + runtime;
+  }
+  if (pack->cpu != cpu_features())
+    return "its pack is for another CPU:" + difference(pack->cpu, cpu_features());
+  const std::string missing = find_missing(bundle, *pack);
+  if (!missing.empty()) return missing;
+  const std::lock_guard lock(bundle.mutex);
+  const auto refused = bundle.refused_packs.find(record.name);
+  return refused == bundle.refused_packs.end() ? "" : refused->second;
+}
+
+std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
+                                   const ModelRecord& record, const SessionOptions& options,
+                                   ModelReport& report) {
+  const PackRecord& pack = *find_pack(bundle->manifest, record.name);
+  const fs::path path = bundle->folder / pack.model.file;
+  open_checked(path, pack.model.size, pack.model.hash);
+  const uint64_t bytes = packed_bytes(pack);
+  // One first session at a time: what others take meanwhile would count as this one's.
+  std::unique_lock first(bundle->first_packed, std::defer_lock);
+  const auto is_known = [&] {
+    const std::lock_guard lock(bundle->mutex);
+    return bundle->proven_packs.contains(record.name);
+  };
+  bool known = is_known();
+  if (!known) {
+    first.lock();
+    known = is_known();
+  }
+  if (!known && bundle->check_packs) check_bytes(*bundle, pack);
+  Ort::SessionOptions ort = options.ort.Clone();
+  ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
+  const auto make = [&] { return Ort::Session(environment(), path.c_str(), ort); };
+  Ort::Session session(nullptr);
+  if (known) {
+    session = make();
+  } else {
+    const uint64_t own = measure_growth(bytes / 2, make, session);
+    const std::lock_guard lock(bundle->mutex);
+    if (bytes >= kTellingBytes && own > bytes / 2) {
+      report.why = "ONNX Runtime does not use its pack: a session holds " + format_bytes(own) +
+                   " for itself, " + format_bytes(bytes) + " are packed";
+      bundle->refused_packs[record.name] = report.why;
+      return std::nullopt;
+    }
+    bundle->proven_packs.insert(record.name);
+  }
+  report.tier = Tier::kPacked;
+  report.model = record.name;
+  for (const TensorRecord& tensor : pack.model.tensors) {
+    report.shared_tensors.push_back(tensor.name);
+    report.shared_bytes += tensor.extent.size;
+  }
+  report.packed_bytes = bytes;
+  report.packed_shared = true;
+  return Session(bundle, std::move(session));
+}
+
+}  // namespace wshare

@@ -1,0 +1,178 @@
+// Sessions over a pack: only where it fits this runtime and this CPU, never a silent copy, never
+// other outputs.
+
+#include "pack/packed.h"
+#include "runtime/cpu_features.h"
+
+namespace wshare::test {
+namespace {
+
+class PackedSession : public PackTest {
+ protected:
+  PackedSession() {
+    make_two();
+    pack_all();
+  }
+
+  // Flips a byte in the middle of the packed form of a's weight.
+  void damage_packed_weight() const {
+    const Manifest packed = manifest();
+    const Extent at = packed.packs[0].buffers.at(0).extent;
+    const fs::path file = bundle() / packed.blobs[at.blob].file;
+    std::string bytes = read_file(file);
+    bytes[static_cast<size_t>(at.offset + at.size / 2) | 3] ^= 0x40;  // an exponent
+    write_file(file, bytes);
+  }
+};
+
+TEST_F(PackedSession, IsWhatAutoTakes) {
+  Bundle opened = Bundle::open(bundle());
+  Session session = open(opened, "a", Tier::kAuto);
+  EXPECT_TRUE(equals_plain("a", *session));
+  const ModelReport report = opened.report().models.at(0);
+  EXPECT_EQ(report.tier, Tier::kPacked);
+  EXPECT_EQ(report.why, "");
+  EXPECT_GE(report.packed_bytes, 64U * 512 * 4);
+  EXPECT_EQ(report.shared_bytes, 64U * 512 * 4);
+  EXPECT_TRUE(report.packed_shared);
+}
+
+TEST_F(PackedSession, OutlivesTheBundle) {
+  std::optional<Session> session;
+  {
+    Bundle opened = Bundle::open(bundle());
+    session.emplace(open(opened, "a", Tier::kPacked));
+  }
+  EXPECT_TRUE(equals_plain("a", **session));
+}
+
+TEST_F(PackedSession, NeedsTheRuntimeOfThePack) {
+  change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
+  expect_unpacked("a", "its pack is for ONNX Runtime 1.20.0, this is ");
+}
+
+TEST_F(PackedSession, NeedsTheCpuOfThePack) {
+  change_manifest([](Manifest& changed) { changed.packs[0].cpu += " avx512_new"; });
+  expect_unpacked("a", "its pack is for another CPU: -avx512_new");
+}
+
+TEST_F(PackedSession, NeedsTheModelOfThePack) {
+  change_manifest([](Manifest& changed) { changed.packs[0].made_of = {}; });
+  expect_unpacked("a", "its pack was made of another file of the model");
+}
+
+TEST_F(PackedSession, NeedsTheFilesOfThePack) {
+  fs::remove(bundle() / "packed.bin");
+  expect_unpacked("a", "'packed.bin' is missing");
+  fs::remove(bundle() / "b.packed.onnx");
+  write_file(bundle() / "packed.bin", "");  // is looked at first
+  Bundle opened = Bundle::open(bundle());
+  EXPECT_EQ(code_of([&] { open(opened, "a", Tier::kAuto); }), 4);
+}
+
+TEST_F(PackedSession, RefusesAChangedModelOrATruncatedBlob) {
+  Bundle opened = Bundle::open(bundle());
+  const uint64_t size = fs::file_size(bundle() / "packed.bin");
+  fs::resize_file(bundle() / "packed.bin", size - 1);  // after the bundle was opened
+  std::string message;
+  EXPECT_EQ(code_of([&] { open(opened, "a", Tier::kPacked); }, &message), 4);
+  EXPECT_NE(message.find("packed.bin"), std::string::npos) << message;
+  fs::resize_file(bundle() / "packed.bin", size);
+  write_file(bundle() / "a.packed.onnx", read_file(bundle() / "b.packed.onnx"));
+  EXPECT_EQ(code_of([&] { open(opened, "a", Tier::kPacked); }, &message), 4);
+  EXPECT_NE(message.find("a.packed.onnx"), std::string::npos) << message;
+}
+
+TEST_F(PackedSession, HonoursOptionsThatSwitchPackingOff) {
+  Bundle opened = Bundle::open(bundle());
+  SessionOptions options;
+  options.ort.AddConfigEntry("session.disable_prepacking", "1");
+  opened.session("a", options);
+  EXPECT_NE(opened.report().models.at(0).why.find("session.disable_prepacking"), std::string::npos);
+  options.tier = Tier::kPacked;
+  EXPECT_EQ(code_of([&] { opened.session("a", options); }), 5);
+}
+
+// ONNX Runtime takes damaged packed bytes without a word.
+TEST_F(PackedSession, DamageIsFoundByVerifyAndAtOpenOnDemand) {
+  damage_packed_weight();
+  const std::vector<Finding> findings = verify(bundle(), 0);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].kind, "hash");
+  EXPECT_EQ(findings[0].file, "packed.bin");
+  EXPECT_EQ(findings[0].tensor, "packed weight");
+  Bundle unchecked = Bundle::open(bundle());
+  Session wrong = open(unchecked, "a", Tier::kPacked);
+  EXPECT_FALSE(equals_plain("a", *wrong));  // so the check is needed
+  BundleOptions options;
+  options.check_packs = true;
+  Bundle checked = Bundle::open(bundle(), options);
+  std::string message;
+  EXPECT_EQ(code_of([&] { open(checked, "a", Tier::kAuto); }, &message), 4);
+  EXPECT_NE(message.find("packed.bin"), std::string::npos) << message;
+}
+
+TEST_F(PackedSession, ChecksPacksThatAreWhole) {
+  BundleOptions options;
+  options.check_packs = true;
+  Bundle checked = Bundle::open(bundle(), options);
+  Session session = open(checked, "a", Tier::kPacked);
+  EXPECT_TRUE(equals_plain("a", *session));
+}
+
+// A model whose packed form is large enough to be seen in the memory of the process.
+class LargePack : public PackTest {
+ protected:
+  static constexpr int64_t kSide = 2048;  // 16 MiB
+
+  void SetUp() override {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "MEMORY IS NOT MEASURED: AddressSanitizer keeps what is freed";
+#endif
+    add("a.onnx", matmul_model(kSide, kSide, floats(kSide, 2)));
+    make();
+    pack_all();
+  }
+
+  // Makes the keys of packed weights in a's pack those of other kernels.
+  void spoil_keys() const {
+    std::string model = read_file(bundle() / "a.packed.onnx");
+    const size_t key = model.find("prepacked_0");
+    const size_t bar = model.find('|', key);
+    ASSERT_NE(bar, std::string::npos);
+    model[bar - 1] = model[bar - 1] == '1' ? '2' : '1';
+    write_file(bundle() / "a.packed.onnx", model);
+    change_manifest([&](Manifest& changed) {
+      changed.packs[0].model.hash = content_hash(std::as_bytes(std::span(model)));
+    });
+  }
+};
+
+TEST_F(LargePack, IsUsed) {
+  Bundle opened = Bundle::open(bundle());
+  for (int i = 0; i < 3; ++i) {
+    Session session = open(opened, "a", Tier::kPacked);
+    EXPECT_TRUE(equals_plain("a", *session, kSide));
+  }
+}
+
+TEST_F(LargePack, IsNotUsedWhereOnnxRuntimeKeepsCopies) {
+  spoil_keys();
+  expect_unpacked("a", "ONNX Runtime does not use its pack", kSide);
+}
+
+TEST(CpuFeatures, AreWhatKernelsAskFor) {
+  EXPECT_EQ(parse_cpu_features("x86_64",
+                               "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vme avx2 "
+                               "fma sse4_1 avx512f rdrand\n\nprocessor\t: 1\nflags\t\t: fpu\n"),
+            "x86_64 GenuineIntel avx2 avx512f fma sse4_1");
+  EXPECT_EQ(parse_cpu_features("aarch64",
+                               "processor : 0\nFeatures : fp asimd asimddp i8mm\n"
+                               "CPU implementer : 0x41\n"),
+            "aarch64 0x41 asimd asimddp i8mm");
+  EXPECT_EQ(parse_cpu_features("riscv64", ""), "riscv64");
+  EXPECT_NE(cpu_features(), "");
+}
+
+}  // namespace
+}  // namespace wshare::test
