@@ -37,6 +37,10 @@ std::string format_bytes(uint64_t bytes) {
   return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
+std::string count_of(uint64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 int64_t parse_decimal(std::string_view text) {
   int64_t value = 0;
   const char* end = text.data() + text.size();

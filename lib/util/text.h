@@ -13,6 +13,9 @@ std::string in_quotes(std::string_view name);
 // Returns `bytes` for people: "512 B", "1.4 KiB", "413.5 MiB".
 std::string format_bytes(uint64_t bytes);
 
+// Returns "1 tensor", "2 tensors": `count` of what `noun` names.
+std::string count_of(uint64_t count, const std::string& noun);
+
 // Returns the number that all of `text` is in decimal, or -1 when it is no number of 0 .. 2^63-1.
 int64_t parse_decimal(std::string_view text);
 

@@ -69,6 +69,11 @@ class Verifier {
 
   // Opens `name` if it is there with `size` bytes; findings say otherwise.
   std::optional<MappedFile> open(const std::string& name, uint64_t size) {
+    std::error_code ignored;
+    if (!fs::exists(folder_ / name, ignored)) {
+      add("missing", name, "", "no such file");
+      return std::nullopt;
+    }
     try {
       MappedFile file = MappedFile::open(folder_ / name);
       if (file.bytes().size() == size) return file;

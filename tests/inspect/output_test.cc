@@ -48,7 +48,7 @@ how much of each model's tensors model 1, 2, ... has too
  2.3 KiB       1  WS011 transpose of another weight
                     encoder: embed (of head)
 64.0 KiB       1  WS020 stored in several models
-                    decoder: a_long_name_of_a_t...te_it.weight (also in encoder)
+                    decoder: a_long_na...ers_write_it.weight (also in encoder)
 
 tensors: 134.7 KiB, 69.7 KiB distinct
 )" + end);
@@ -91,8 +91,8 @@ bytes  tensors  stays in the model, why
   bytes  external file
 4.0 KiB  w.bin
 
-  saved    bytes  uses  tensor  in
-1.0 KiB  1.0 KiB     2  v       solo (2)
+  saved    bytes  uses  tensor  equal to
+1.0 KiB  1.0 KiB     2  v       c
 
 no matrix of at least 1024 bytes is the transpose of another
 

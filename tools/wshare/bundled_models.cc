@@ -52,7 +52,7 @@ void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
     bytes += tensor.bytes;
   }
   for (const auto& [reason, what] : reasons) {
-    out << fmt::format("left inline, {}: {} tensors, {}\n", reason, what.first,
+    out << fmt::format("left inline, {}: {}, {}\n", reason, count_of(what.first, "tensor"),
                        format_bytes(what.second));
   }
 }

@@ -31,7 +31,7 @@ void print_findings(const Context& context, const std::vector<Finding>& findings
   }
   context.out << in_quotes(bundle) << ": "
               << (findings.empty() ? "every byte is as the manifest says"
-                                   : std::to_string(findings.size()) + " findings")
+                                   : count_of(findings.size(), "finding"))
               << '\n';
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ostream>
 
 #include "bundled_models.h"
@@ -31,6 +32,17 @@ void print_explanation(std::ostream& out, const DedupeReport& report) {
   out << '\n';
 }
 
+// Says in words that there was nothing to share; else nothing.
+std::string what_is_missing(const DedupeReport& report, uint64_t min_bytes) {
+  const auto shares = [](const DedupedModel& model) { return model.shared_bytes > 0; };
+  const bool any = std::any_of(report.models.begin(), report.models.end(), shares);
+  if (any || report.distinct_tensors < report.tensors) return "";
+  const std::string tensor = fmt::format("tensor of at least {} bytes", min_bytes);
+  if (report.tensors == 0) return "nothing is shared: no " + tensor + " can leave its model\n";
+  if (report.models.size() == 1) return "nothing is shared: no " + tensor + " occurs twice\n";
+  return "nothing is shared: no two models have a " + tensor + " in common\n";
+}
+
 }  // namespace
 
 nlohmann::ordered_json to_json(const DedupeReport& report, const std::string& bundle,
@@ -49,8 +61,10 @@ nlohmann::ordered_json to_json(const DedupeReport& report, const std::string& bu
 }
 
 void print_report(std::ostream& out, const DedupeReport& report, const DedupeOptions& options) {
-  if (options.explain) print_explanation(out, report);
+  if (options.explain && report.tensors + report.left_inline.size() > 0)
+    print_explanation(out, report);
   print_models(out, report.models, report.left_inline);
+  out << what_is_missing(report, options.min_bytes);
   const int64_t saved =
       static_cast<int64_t>(report.bytes_in) - static_cast<int64_t>(report.bytes_out);
   const std::string change = saved >= 0 ? format_bytes(static_cast<uint64_t>(saved)) + " saved"

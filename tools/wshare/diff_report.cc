@@ -5,27 +5,14 @@
 #include <algorithm>
 #include <ostream>
 
+#include "rows.h"
 #include "util/text.h"
 
 namespace wshare {
 namespace {
 
-using nlohmann::ordered_json;
-
 constexpr size_t kColumns = 80;
-
-// Tensors that the view shows: all or those that differ, the largest of them.
-std::vector<const DiffTensor*> shown_tensors(const DiffReport& report, const DiffView& view) {
-  std::vector<const DiffTensor*> shown;
-  for (const DiffTensor& tensor : report.tensors) {
-    if (!view.all_tensors && tensor.tensor_class == TensorClass::kSame) continue;
-    if (view.top != 0 && shown.size() == view.top) break;
-    shown.push_back(&tensor);
-  }
-  return shown;
-}
-
-uint64_t bytes_of(const DiffTensor& tensor) { return tensor.b ? tensor.b->bytes : tensor.a->bytes; }
+constexpr size_t kMostOperators = 12;
 
 std::string printable(const std::string& name) {
   const std::string quoted = in_quotes(name);
@@ -57,21 +44,6 @@ std::vector<std::string> name_lines(const DiffTensor& tensor, size_t width) {
   return {cut_front(a, width), arrow + cut_front(b, width - arrow.size())};
 }
 
-// Breaks a text of words into lines of up to `width` columns; a longer word gets a line of its own.
-std::vector<std::string> wrapped(const std::string& text, size_t width) {
-  std::vector<std::string> lines(1);
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) {
-      lines.emplace_back();
-    }
-    lines.back() += (lines.back().empty() ? "" : " ") + word;
-    begin = end + 1;
-  }
-  return lines;
-}
-
 std::string rank_of(const DiffTensor& tensor) {
   return tensor.delta && tensor.delta->rank ? std::to_string(*tensor.delta->rank) : "-";
 }
@@ -81,7 +53,9 @@ std::string error_of(const DiffTensor& tensor) {
                                             : "-";
 }
 
-void print_tensors(std::ostream& out, const std::vector<const DiffTensor*>& tensors) {
+// `tensors` of the `listed` ones that could be shown.
+void print_tensors(std::ostream& out, const std::vector<const DiffTensor*>& tensors,
+                   size_t listed) {
   std::vector<std::vector<std::string>> rows = {{"bytes", "rank", "error", "class", "tensor"}};
   constexpr size_t kNameColumns = kColumns - 41;  // beside the other columns at their widest
   for (const DiffTensor* tensor : tensors) {
@@ -96,6 +70,7 @@ void print_tensors(std::ostream& out, const std::vector<const DiffTensor*>& tens
     }
   }
   print_table(out, rows, 3);
+  print_more(out, listed, tensors.size());
   out << '\n';
 }
 
@@ -141,17 +116,34 @@ void print_values(std::ostream& out, const char* what, const std::vector<DiffVal
   }
 }
 
+// The operators with most changed nodes.
+std::vector<std::pair<std::string, DiffOperator>> most_changed(const DiffGraph& graph) {
+  std::vector<std::pair<std::string, DiffOperator>> operators(graph.operators.begin(),
+                                                              graph.operators.end());
+  const auto nodes = [](const auto& each) {
+    return each.second.added + each.second.removed + each.second.attributes + each.second.rewired;
+  };
+  std::stable_sort(operators.begin(), operators.end(),
+                   [&](const auto& a, const auto& b) { return nodes(a) > nodes(b); });
+  operators.resize(std::min(operators.size(), kMostOperators));
+  return operators;
+}
+
 void print_graph(std::ostream& out, const DiffGraph& graph) {
   if (!graph.operators.empty()) {
     std::vector<std::vector<std::string>> rows = {
         {"added", "removed", "attributes", "rewired", "operator"}};
-    for (const auto& [op, change] : graph.operators) {
+    for (const auto& [op, change] : most_changed(graph)) {
       rows.push_back({std::to_string(change.added), std::to_string(change.removed),
                       std::to_string(change.attributes), std::to_string(change.rewired),
                       cut_front(op, 40)});
     }
     out << '\n';
     print_table(out, rows, 4);
+    if (const size_t shown = rows.size() - 1; shown < graph.operators.size()) {
+      out << fmt::format("... and {}; --json lists all\n",
+                         count_of(graph.operators.size() - shown, "more operator"));
+    }
   }
   print_values(out, "input", graph.inputs);
   print_values(out, "output", graph.outputs);
@@ -159,81 +151,25 @@ void print_graph(std::ostream& out, const DiffGraph& graph) {
   print_values(out, "metadata", graph.metadata);
 }
 
-ordered_json side_json(const std::optional<DiffSide>& side) {
-  if (!side) return nullptr;
-  return {{"scope", side->scope},
-          {"tensor", side->name},
-          {"dtype", side->dtype},
-          {"shape", side->shape},
-          {"bytes", side->bytes}};
-}
-
-ordered_json tensor_json(const DiffTensor& tensor) {
-  ordered_json json = {{"class", text_of(tensor.tensor_class)},
-                       {"bytes", bytes_of(tensor)},
-                       {"a", side_json(tensor.a)},
-                       {"b", side_json(tensor.b)}};
-  if (tensor.delta) {
-    const DiffDelta& delta = *tensor.delta;
-    json["relative_change"] = delta.relative_change;
-    json["changed_rows"] = delta.changed_rows;
-    json["changed_columns"] = delta.changed_cols;
-    if (delta.rank) {
-      json["rank"] = *delta.rank;
-      json["relative_error"] = delta.relative_error;
-      json["max_abs_error"] = delta.max_abs_error;
-      json["energy"] = delta.energy;
-      json["singular_values"] = delta.singular_values;
-      json["noise_edge"] = delta.noise_edge;
-    }
-  }
-  if (!tensor.notes.empty()) json["notes"] = tensor.notes;
-  return json;
-}
-
-ordered_json values_json(const std::vector<DiffValue>& values) {
-  ordered_json json = ordered_json::array();
-  for (const DiffValue& value : values) {
-    json.push_back({{"name", value.name}, {"a", value.a}, {"b", value.b}});
-  }
-  return json;
-}
-
-ordered_json graph_json(const DiffReport& report) {
-  ordered_json json = {{"nodes_a", report.nodes_a}, {"nodes_b", report.nodes_b}};
-  json["operators"] = ordered_json::array();
-  for (const auto& [op, change] : report.graph.operators) {
-    json["operators"].push_back({{"operator", op},
-                                 {"added", change.added},
-                                 {"removed", change.removed},
-                                 {"attributes", change.attributes},
-                                 {"rewired", change.rewired}});
-  }
-  json["inputs"] = values_json(report.graph.inputs);
-  json["outputs"] = values_json(report.graph.outputs);
-  json["opsets"] = values_json(report.graph.opsets);
-  json["metadata"] = values_json(report.graph.metadata);
-  return json;
-}
-
-ordered_json classes_json(const DiffReport& report) {
-  ordered_json json = ordered_json::object();
-  for (int c = 0; c <= static_cast<int>(TensorClass::kRemoved); ++c) {
-    json[text_of(static_cast<TensorClass>(c))] = {{"tensors", 0}, {"bytes", 0}};
-  }
-  for (const DiffTensor& tensor : report.tensors) {
-    ordered_json& entry = json[text_of(tensor.tensor_class)];
-    entry["tensors"] = entry["tensors"].get<uint64_t>() + 1;
-    entry["bytes"] = entry["bytes"].get<uint64_t>() + bytes_of(tensor);
-  }
-  return json;
-}
-
 }  // namespace
+
+std::vector<const DiffTensor*> shown_tensors(const DiffReport& report, const DiffView& view) {
+  std::vector<const DiffTensor*> shown;
+  for (const DiffTensor& tensor : report.tensors) {
+    if (!view.all_tensors && tensor.tensor_class == TensorClass::kSame) continue;
+    if (view.top != 0 && shown.size() == view.top) break;
+    shown.push_back(&tensor);
+  }
+  return shown;
+}
+
+uint64_t bytes_of(const DiffTensor& tensor) { return tensor.b ? tensor.b->bytes : tensor.a->bytes; }
 
 void print_diff(std::ostream& out, const DiffReport& report, const DiffView& view) {
   const std::vector<const DiffTensor*> tensors = shown_tensors(report, view);
-  if (!tensors.empty()) print_tensors(out, tensors);
+  DiffView without_top = view;
+  without_top.top = 0;
+  if (!tensors.empty()) print_tensors(out, tensors, shown_tensors(report, without_top).size());
   print_lora(out, report.lora);
   print_classes(out, report);
   print_graph(out, report.graph);
@@ -241,35 +177,12 @@ void print_diff(std::ostream& out, const DiffReport& report, const DiffView& vie
       report.tensors.begin(), report.tensors.end(),
       [](const DiffTensor& tensor) { return tensor.tensor_class == TensorClass::kSame; });
   if (report.equal) {
-    out << fmt::format("equal: {} tensors, {} nodes\n", report.tensors.size(), report.nodes_a);
+    out << fmt::format("equal: {}, {}\n", count_of(report.tensors.size(), "tensor"),
+                       count_of(report.nodes_a, "node"));
   } else {
-    out << fmt::format("different: {} of {} tensors are the same\n", same, report.tensors.size());
+    out << fmt::format("different: {} of {} {} the same\n", same,
+                       count_of(report.tensors.size(), "tensor"), same == 1 ? "is" : "are");
   }
-}
-
-ordered_json diff_json(const DiffReport& report, const DiffView& view) {
-  ordered_json json;
-  json["schema"] = "wshare.diff/1";
-  json["equal"] = report.equal;
-  json["a"] = view.a;
-  json["b"] = view.b;
-  json["classes"] = classes_json(report);
-  json["tensors"] = ordered_json::array();
-  for (const DiffTensor* tensor : shown_tensors(report, view)) {
-    json["tensors"].push_back(tensor_json(*tensor));
-  }
-  json["lora"] = ordered_json::array();
-  for (const DiffLora& pair : report.lora) {
-    json["lora"].push_back({{"in", pair.in_b ? "b" : "a"},
-                            {"weight_a", pair.weight_a},
-                            {"weight_b", pair.weight_b},
-                            {"factor_a", pair.factor_a},
-                            {"factor_b", pair.factor_b},
-                            {"rank", pair.rank},
-                            {"scaling", pair.scaling}});
-  }
-  json["graph"] = graph_json(report);
-  return json;
 }
 
 }  // namespace wshare

@@ -14,6 +14,13 @@ struct DiffView {
   uint64_t top = 0;          // at most so many tensors; 0: all
 };
 
+// Returns the tensors that `view` shows, all or those that differ, the largest first; they point
+// into `report`.
+std::vector<const DiffTensor*> shown_tensors(const DiffReport& report, const DiffView& view);
+
+// Returns the bytes of the tensor in B, or in A where only that has it.
+uint64_t bytes_of(const DiffTensor& tensor);
+
 void print_diff(std::ostream& out, const DiffReport& report, const DiffView& view);
 
 nlohmann::ordered_json diff_json(const DiffReport& report, const DiffView& view);

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -13,7 +15,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr size_t kLargest = 12;  // tensors shown of each task
+constexpr size_t kLargest = 12;      // tensors shown of each task
+constexpr size_t kNoteColumns = 24;  // beside the other columns at their widest
 
 ordered_json tensor_json(const ExtractedTensor& tensor) {
   ordered_json json{
@@ -51,28 +54,45 @@ ordered_json task_json(const ExtractedTask& task) {
   return json;
 }
 
+// Of an unmerged pair the weight that it is for; --json has its factors.
+std::string name_of(const ExtractedTensor& tensor) {
+  if (tensor.base_tensor.empty() || tensor.base_tensor == tensor.task_tensor)
+    return tensor.task_tensor;
+  if (tensor.tensor_class == TensorClass::kLora) return tensor.base_tensor;
+  return tensor.task_tensor + " of " + tensor.base_tensor;
+}
+
 void print_tensors(std::ostream& out, const ExtractedTask& task) {
-  std::vector<std::vector<std::string>> rows = {
-      {"before", "after", "rank", "energy", "error", "class", "tensor"}};
+  const bool any_merged = std::any_of(
+      task.tensors.begin(), task.tensors.end(),
+      [](const ExtractedTensor& tensor) { return tensor.tensor_class == TensorClass::kLowRank; });
+  Rows rows = {{"before", "after", "rank"}};
+  if (any_merged) rows[0].insert(rows[0].end(), {"energy", "error"});
+  rows[0].insert(rows[0].end(), {"class", "tensor"});
+  const size_t columns = rows[0].size();
+  size_t shown = 0;
   for (const ExtractedTensor& tensor : task.tensors) {
-    if (rows.size() > kLargest) break;
+    if (shown++ == kLargest) break;
     const bool low = tensor.rank > 0;
     const bool merged = tensor.tensor_class == TensorClass::kLowRank;
-    std::string name = tensor.task_tensor;
-    if (!tensor.base_tensor.empty() && tensor.base_tensor != name)
-      name += " of " + tensor.base_tensor;
-    rows.push_back({format_bytes(tensor.bytes), format_bytes(tensor.stored_bytes),
-                    low ? std::to_string(tensor.rank) : "-",
-                    merged ? fmt::format("{:.4f}", tensor.energy) : "-",
-                    merged ? fmt::format("{:.1e}", tensor.relative_error) : "-",
-                    text_of(tensor.tensor_class), name});
-    for (const std::string& note : tensor.notes)
-      rows.push_back({"", "", "", "", "", "", "  " + note});
+    std::vector<std::string>& row = rows.emplace_back(
+        Rows::value_type{format_bytes(tensor.bytes), format_bytes(tensor.stored_bytes),
+                         low ? std::to_string(tensor.rank) : "-"});
+    if (any_merged) {
+      row.push_back(merged ? fmt::format("{:.4f}", tensor.energy) : "-");
+      row.push_back(merged ? fmt::format("{:.1e}", tensor.relative_error) : "-");
+    }
+    row.push_back(text_of(tensor.tensor_class));
+    row.push_back(name_of(tensor));
+    for (const std::string& note : tensor.notes) {
+      for (const std::string& line : wrapped(note, kNoteColumns)) {
+        rows.emplace_back(columns).back() = "  " + line;
+      }
+    }
   }
-  print_table(out, rows, 5);
-  const size_t shown = std::min(task.tensors.size(), kLargest);
-  if (shown < task.tensors.size()) {
-    out << fmt::format("... and {} more; --json lists all\n", task.tensors.size() - shown);
+  print_rows(out, rows, columns - 2);
+  if (task.tensors.size() > kLargest) {
+    out << fmt::format("... and {} more; --json lists all\n", task.tensors.size() - kLargest);
   }
 }
 
@@ -99,6 +119,11 @@ std::string summary_of(const ExtractedTask& task) {
   if (text.empty()) text = task.reasons.empty() ? "nothing changed" : "no weight changed";
   if (!task.same_as.empty()) text += fmt::format("; the same as {}", in_quotes(task.same_as));
   return text;
+}
+
+bool has_no_lora(const ExtractedTask& task) {
+  const auto is_low = [](const ExtractedTensor& tensor) { return tensor.rank > 0; };
+  return !task.model.empty() && std::none_of(task.tensors.begin(), task.tensors.end(), is_low);
 }
 
 }  // namespace
@@ -143,6 +168,8 @@ void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
 
 void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {
   print_tasks(out, report.tasks);
+  if (std::all_of(report.tasks.begin(), report.tasks.end(), has_no_lora))
+    out << "no LoRA was found: each task has a model of its own\n";
   if (!report.base_note.empty()) {
     out << fmt::format("the base {}: {}\n", in_quotes(report.base), report.base_note);
   }

@@ -97,13 +97,18 @@ std::string title_of(const std::string& id) {
   return "";
 }
 
-// "model: tensor" or "model: file", and what is to be said of it.
+// "model: tensor" or "model: file", and what is to be said of it; the name is cut where both are
+// too long for a line.
 std::string text_of(const FindingPlace& place, bool with_model) {
+  constexpr size_t kColumns = 58, kShortest = 24;  // beside sizes and counts
   std::string text = place.file.empty() ? name_of(place.use) : place.file;
   if (with_model && !place.use.model.empty()) {
     text = place.use.model + (text.empty() ? "" : ": " + text);
   }
-  return place.note.empty() ? text : text + " (" + place.note + ")";
+  if (place.note.empty()) return text;
+  const size_t note = place.note.size() + 3;
+  return fit(text, note + kShortest < kColumns ? kColumns - note : kShortest) + " (" + place.note +
+         ")";
 }
 
 }  // namespace

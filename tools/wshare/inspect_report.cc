@@ -30,6 +30,12 @@ std::string models_of(const std::vector<TensorUse>& uses) {
   return text;
 }
 
+// The second of `uses`, and how many there are besides.
+std::string others_of(const std::vector<TensorUse>& uses) {
+  const std::string second = name_of(uses[1]);
+  return uses.size() == 2 ? second : fmt::format("{} and {} more", second, uses.size() - 2);
+}
+
 void print_bundled_models(std::ostream& out, const std::vector<const InspectedModel*>& models) {
   Rows rows = {{"bytes", "own", "shared", "repeated", "freed", "tensors", "model"}};
   for (const InspectedModel* model : models) {
@@ -68,12 +74,13 @@ void print_duplicates(std::ostream& out, const Inspection& inspection, const Ins
     out << fmt::format("no tensor of at least {} bytes occurs twice\n", view.min_bytes);
     return;
   }
-  Rows rows = {{"saved", "bytes", "uses", "tensor", "in"}};
+  const bool one_model = inspection.models.size() == 1;  // then its name says nothing
+  Rows rows = {{"saved", "bytes", "uses", "tensor", one_model ? "equal to" : "in"}};
   for (const Duplicate& duplicate : inspection.duplicates) {
     if (rows.size() > view.top) break;
     rows.push_back({format_bytes(duplicate.saved()), format_bytes(duplicate.bytes),
                     std::to_string(duplicate.uses.size()), fit(name_of(duplicate.uses[0]), 26),
-                    models_of(duplicate.uses)});
+                    one_model ? others_of(duplicate.uses) : models_of(duplicate.uses)});
   }
   print_rows(out, rows, 3);
   print_more(out, inspection.duplicates.size(), view.top);

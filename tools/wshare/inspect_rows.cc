@@ -1,53 +1,6 @@
 #include "inspect_rows.h"
 
-#include <fmt/format.h>
-
-#include <ostream>
-
-#include "cli.h"
-
 namespace wshare {
-namespace {
-
-constexpr size_t kLineWidth = 80;
-
-// Where the characters of `text` begin, in order; then its end.
-std::vector<size_t> character_starts(const std::string& text) {
-  std::vector<size_t> starts;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if ((text[i] & 0xc0) != 0x80) starts.push_back(i);
-  }
-  starts.push_back(text.size());
-  return starts;
-}
-
-}  // namespace
-
-std::string fit(const std::string& text, size_t width) {
-  const std::vector<size_t> starts = character_starts(text);
-  const size_t length = starts.size() - 1;
-  if (length <= width) return text;
-  const size_t front = (width - 3) / 2;
-  const size_t back = width - 3 - front;
-  return text.substr(0, starts[front]) + "..." + text.substr(starts[length - back]);
-}
-
-void print_rows(std::ostream& out, Rows rows, size_t numbers) {
-  std::vector<size_t> widths(rows[0].size(), 0);
-  for (const std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      widths[i] = std::max(widths[i], character_starts(row[i]).size() - 1);
-    }
-  }
-  size_t left = kLineWidth;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) left -= widths[i] + 2;
-  for (std::vector<std::string>& row : rows) row.back() = fit(row.back(), left);
-  print_table(out, rows, numbers);
-}
-
-void print_more(std::ostream& out, size_t count, uint64_t shown) {
-  if (count > shown) out << fmt::format("... and {} more (--top)\n", count - shown);
-}
 
 std::string name_of(const std::string& scope, const std::string& tensor) {
   return scope.empty() ? tensor : scope + "/" + tensor;

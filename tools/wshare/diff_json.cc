@@ -1,0 +1,105 @@
+#include "diff_report.h"
+
+namespace wshare {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json side_json(const std::optional<DiffSide>& side) {
+  if (!side) return nullptr;
+  return {{"scope", side->scope},
+          {"tensor", side->name},
+          {"dtype", side->dtype},
+          {"shape", side->shape},
+          {"bytes", side->bytes}};
+}
+
+ordered_json tensor_json(const DiffTensor& tensor) {
+  ordered_json json = {{"class", text_of(tensor.tensor_class)},
+                       {"bytes", bytes_of(tensor)},
+                       {"a", side_json(tensor.a)},
+                       {"b", side_json(tensor.b)}};
+  if (tensor.delta) {
+    const DiffDelta& delta = *tensor.delta;
+    json["relative_change"] = delta.relative_change;
+    json["changed_rows"] = delta.changed_rows;
+    json["changed_columns"] = delta.changed_cols;
+    if (delta.rank) {
+      json["rank"] = *delta.rank;
+      json["relative_error"] = delta.relative_error;
+      json["max_abs_error"] = delta.max_abs_error;
+      json["energy"] = delta.energy;
+      json["singular_values"] = delta.singular_values;
+      json["noise_edge"] = delta.noise_edge;
+    }
+  }
+  if (!tensor.notes.empty()) json["notes"] = tensor.notes;
+  return json;
+}
+
+ordered_json values_json(const std::vector<DiffValue>& values) {
+  ordered_json json = ordered_json::array();
+  for (const DiffValue& value : values) {
+    json.push_back({{"name", value.name}, {"a", value.a}, {"b", value.b}});
+  }
+  return json;
+}
+
+ordered_json graph_json(const DiffReport& report) {
+  ordered_json json = {{"nodes_a", report.nodes_a}, {"nodes_b", report.nodes_b}};
+  json["operators"] = ordered_json::array();
+  for (const auto& [op, change] : report.graph.operators) {
+    json["operators"].push_back({{"operator", op},
+                                 {"added", change.added},
+                                 {"removed", change.removed},
+                                 {"attributes", change.attributes},
+                                 {"rewired", change.rewired}});
+  }
+  json["inputs"] = values_json(report.graph.inputs);
+  json["outputs"] = values_json(report.graph.outputs);
+  json["opsets"] = values_json(report.graph.opsets);
+  json["metadata"] = values_json(report.graph.metadata);
+  return json;
+}
+
+ordered_json classes_json(const DiffReport& report) {
+  ordered_json json = ordered_json::object();
+  for (int c = 0; c <= static_cast<int>(TensorClass::kRemoved); ++c) {
+    json[text_of(static_cast<TensorClass>(c))] = {{"tensors", 0}, {"bytes", 0}};
+  }
+  for (const DiffTensor& tensor : report.tensors) {
+    ordered_json& entry = json[text_of(tensor.tensor_class)];
+    entry["tensors"] = entry["tensors"].get<uint64_t>() + 1;
+    entry["bytes"] = entry["bytes"].get<uint64_t>() + bytes_of(tensor);
+  }
+  return json;
+}
+
+}  // namespace
+
+ordered_json diff_json(const DiffReport& report, const DiffView& view) {
+  ordered_json json;
+  json["schema"] = "wshare.diff/1";
+  json["equal"] = report.equal;
+  json["a"] = view.a;
+  json["b"] = view.b;
+  json["classes"] = classes_json(report);
+  json["tensors"] = ordered_json::array();
+  for (const DiffTensor* tensor : shown_tensors(report, view)) {
+    json["tensors"].push_back(tensor_json(*tensor));
+  }
+  json["lora"] = ordered_json::array();
+  for (const DiffLora& pair : report.lora) {
+    json["lora"].push_back({{"in", pair.in_b ? "b" : "a"},
+                            {"weight_a", pair.weight_a},
+                            {"weight_b", pair.weight_b},
+                            {"factor_a", pair.factor_a},
+                            {"factor_b", pair.factor_b},
+                            {"rank", pair.rank},
+                            {"scaling", pair.scaling}});
+  }
+  json["graph"] = graph_json(report);
+  return json;
+}
+
+}  // namespace wshare
