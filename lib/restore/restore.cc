@@ -8,12 +8,13 @@
 #include "format/manifest.h"
 #include "format/restore_record.h"
 #include "restore/blob_reader.h"
+#include "restore/made_folders.h"
 #include "restore/original.h"
-#include "restore/target_file.h"
 #include "util/as_text.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
+#include "util/target_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -51,7 +52,8 @@ class Restorer {
         blobs_(bundle, manifest_, thread_count(options.threads)) {
     if (is_inside(output, bundle)) {
       throw Error(ErrorCode::kIo,
-                  in_quotes(output.string()) + ": is the bundle itself or lies in it");
+                  in_quotes(output.string()) + ": is the bundle itself or lies in it",
+                  "give another folder");
     }
   }
 
@@ -142,8 +144,8 @@ class Restorer {
 
   void claim(const fs::path& path) {
     if (!claimed_.insert(path.lexically_normal()).second) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(path.string()) + ": two originals have this place");
+      throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": two originals have this place",
+                  "restore them one after the other, by name, to folders of their own");
     }
   }
 
@@ -259,7 +261,12 @@ class Restorer {
 
 std::vector<RestoredModel> restore(const fs::path& bundle, const std::vector<std::string>& names,
                                    const fs::path& output, const RestoreOptions& options) {
-  return Restorer(bundle, output, options).run(names);
+  try {
+    return Restorer(bundle, output, options).run(names);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalid || !error.hint().empty()) throw;
+    throw Error(error.code(), error.what(), "'wshare verify' lists all damage");
+  }
 }
 
 }  // namespace wshare

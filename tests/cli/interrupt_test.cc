@@ -127,5 +127,22 @@ TEST_F(Interrupted, RestoreLeavesAllFilesOrNone) {
       });
 }
 
+TEST_F(Interrupted, ReportIsTheOldOneOrTheNewOne) {
+  const std::vector<std::string> report = {"inspect", path("in"), "--html", path("report.html")};
+  ASSERT_EQ(run(report), 0) << err_;
+  const std::string both = read_file(temp_ / "report.html");
+  ASSERT_EQ(run({"inspect", path("in/a.onnx"), "--html", path("report.html")}), 0) << err_;
+  const std::string one = read_file(temp_ / "report.html");
+  ASSERT_NE(one, both);
+  interrupt_often(
+      report, [&] { write_file(temp_ / "report.html", one); },
+      [&] {
+        const std::string page = read_file(temp_ / "report.html");
+        EXPECT_TRUE(page == one || page == both);
+        EXPECT_EQ(names_in(temp_.path()),
+                  (std::vector<std::string>{"err", "in", "out", "report.html"}));
+      });
+}
+
 }  // namespace
 }  // namespace wshare::test

@@ -95,7 +95,9 @@ TEST_F(InspectPage, RefusesToReplaceWhatIsNoReport) {
   EXPECT_NE(err_.find("is no report"), std::string::npos) << err_;
   EXPECT_EQ(test::read_file(temp_ / "in/a.onnx"), model);
   EXPECT_EQ(run({"in"}, {"--html", (temp_ / "none/report.html").string()}), 3);
+  EXPECT_NE(err_.find("\nhint: make the folder first\n"), std::string::npos) << err_;
   EXPECT_EQ(run({"in"}, {"--html", (temp_ / "in").string()}), 3);
+  EXPECT_NE(err_.find("\nhint: give the name of a file"), std::string::npos) << err_;
   EXPECT_EQ(out_, "");
   EXPECT_EQ(test::files_in(temp_.path()).size(), 1u);
 }

@@ -33,9 +33,8 @@ int judge(const Inspection& inspection, const std::vector<std::string>& forbidde
   int code = 0;
   for (const InspectFinding& finding : inspection.findings) {
     if (std::count(forbidden.begin(), forbidden.end(), finding.id) == 0) continue;
-    err << "wshare: " << finding.id << ": " << finding.places.size()
-        << (finding.places.size() == 1 ? " place, " : " places, ") << format_bytes(finding.bytes)
-        << " (--fail-on)\n";
+    err << "wshare: " << finding.id << ": " << count_of(finding.places.size(), "place") << ", "
+        << format_bytes(finding.bytes) << " (--fail-on)\n";
     code = 1;
   }
   return code;
@@ -76,6 +75,7 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       arguments->options.hash = !arguments->no_hash;
       arguments->options.contents = !arguments->html.empty();
       arguments->options.progress = context.progress;
+      if (!arguments->html.empty()) check_place_of_page(arguments->html);  // not after all the work
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       if (!arguments->html.empty()) {
         save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);

@@ -1,5 +1,7 @@
 #include "inspect_page.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -7,8 +9,9 @@
 
 #include "page_tensors.h"
 #include "report_page.h"
+#include "util/as_text.h"
 #include "util/mapped_file.h"
-#include "util/output_folder.h"
+#include "util/target_file.h"
 #include "util/text.h"
 #include "version.h"
 #include "wshare/error.h"
@@ -175,29 +178,30 @@ std::string to_html(const Inspection& inspection, uint64_t min_bytes) {
   return page;
 }
 
-void save_page(const std::string& page, const fs::path& file) {
-  if (fs::exists(file)) {
-    const MappedFile old = MappedFile::open(file);
-    const std::string_view line = first_line();
-    const std::string_view text(reinterpret_cast<const char*>(old.bytes().data()),
-                                old.bytes().size());
-    if (!text.starts_with(line)) {
-      throw Error(ErrorCode::kIo, in_quotes(file.string()) + ": exists and is no report of wshare",
-                  "remove it, or give another name");
-    }
-  }
-  const fs::path hidden = file.parent_path() / ("." + file.filename().string() + ".part");
+void check_place_of_page(const fs::path& file) {
+  const auto refuse = [&](const std::string& why, const char* hint) {
+    throw Error(ErrorCode::kIo, in_quotes(file.string()) + ": " + why, hint);
+  };
   std::error_code ignored;
-  fs::remove(hidden, ignored);  // of a run that was killed
-  try {
-    OutputFile out(hidden);
-    out.write(page);
-    out.close();
-    fs::rename(hidden, file);
-  } catch (...) {
-    fs::remove(hidden, ignored);
-    throw;
+  if (fs::is_regular_file(file, ignored)) {
+    if (!as_text(MappedFile::open(file).bytes()).starts_with(first_line()))
+      refuse("exists and is no report of wshare", "remove it, or give another name");
+  } else if (fs::exists(file, ignored)) {
+    refuse("is no place for a file", "give the name of a file, such as report.html");
   }
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, ignored))
+    refuse("there is no folder " + in_quotes(folder.string()), "make the folder first");
+  if (::access(folder.c_str(), W_OK) != 0)
+    refuse("the folder cannot be written to", "name a file in a folder of yours");
+}
+
+void save_page(const std::string& page, const fs::path& file) {
+  check_place_of_page(file);
+  TargetFile target(file, page.size(), true);
+  target.file().write(page);
+  target.sync();
+  target.publish();
 }
 
 }  // namespace wshare

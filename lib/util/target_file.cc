@@ -1,5 +1,7 @@
-#include "restore/target_file.h"
+#include "util/target_file.h"
 
+#include <random>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -9,53 +11,31 @@
 namespace fs = std::filesystem;
 
 namespace wshare {
+namespace {
 
-MadeFolders::MadeFolders()
-    : clean_up_([this] {
-        remove_empty();
-        return true;
-      }) {}
-
-MadeFolders::~MadeFolders() { remove_empty(); }
-
-void MadeFolders::keep() {
-  const Unstoppable keeping;
-  made_.clear();
+// A name that no other process takes, not even one that writes the same file.
+fs::path hidden_name_beside(const fs::path& path) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz012345";
+  constexpr size_t kLongestFront = 200;  // so that a file may have any name
+  std::random_device random;
+  std::string name = "." + path.filename().string().substr(0, kLongestFront) + ".wshare-";
+  for (int i = 0; i < 8; ++i) name += kLetters[random() % kLetters.size()];
+  return path.parent_path() / name;
 }
 
-void MadeFolders::remove_empty() const {
-  std::error_code ignored;
-  // rmdir, so that a folder that holds anything stays.
-  for (size_t i = made_.size(); i-- > 0;) fs::remove(made_[i], ignored);
-}
-
-void MadeFolders::make(const fs::path& folder) {
-  std::error_code error;
-  if (folder.empty() || fs::is_directory(folder, error)) return;
-  // "a/b/" and "a/b" are one folder.
-  const fs::path named = folder.has_filename() ? folder : folder.parent_path();
-  make(named.parent_path());
-  const Unstoppable making;
-  if (fs::create_directory(named, error)) {
-    made_.push_back(named);
-  } else if (error) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(folder.string()) + ": cannot make this folder: " + error.message());
-  }
-}
+}  // namespace
 
 TargetFile::TargetFile(fs::path path, uint64_t size_bytes, bool force)
-    : path_(std::move(path)), temporary_(path_) {
+    : path_(std::move(path)), temporary_(hidden_name_beside(path_)) {
   std::error_code ignored;
   if (fs::is_directory(path_, ignored)) {
-    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": is a folder");
+    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": is a folder",
+                "move it away, or write elsewhere");
   }
   if (!force && fs::exists(fs::symlink_status(path_, ignored))) {
     throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already",
                 "--force overwrites it");
   }
-  temporary_ += ".wshare-part";
-  fs::remove(temporary_, ignored);
   clean_up_ = std::make_unique<CleanUp>([temporary = temporary_] {
     std::error_code error;
     fs::remove(temporary, error);

@@ -2,36 +2,15 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
-#include <vector>
 
 #include "util/interrupt.h"
 #include "util/output_folder.h"
 
 namespace wshare {
 
-// The folders that a restore has made; those still empty go again unless keep() was called.
-class MadeFolders {
- public:
-  MadeFolders();
-  MadeFolders(const MadeFolders&) = delete;
-  MadeFolders& operator=(const MadeFolders&) = delete;
-  ~MadeFolders();
-
-  // Makes `folder` and what is missing above it. Throws Error(kIo).
-  void make(const std::filesystem::path& folder);
-
-  void keep();
-
- private:
-  void remove_empty() const;
-
-  std::vector<std::filesystem::path> made_;  // a folder stands after its parent
-  CleanUp clean_up_;                         // last, so that it goes first
-};
-
-// A restored file: written under a temporary name beside its place, and renamed when complete;
-// move-only. Without publish() nothing stays.
+// A file that appears at its place as a whole or not at all: it is written under a hidden name
+// beside it, and renamed when complete; move-only. Without publish() nothing stays, nor after a
+// signal.
 class TargetFile {
  public:
   // Prepares `path`, whose folder exists, for `size_bytes` bytes (0: not known).
@@ -43,6 +22,9 @@ class TargetFile {
   ~TargetFile();
 
   OutputFile& file() { return *file_; }
+
+  // Makes what was written durable. Throws Error(kIo).
+  void sync() { sync_file(temporary_); }
 
   // Puts the file at its place. Throws Error(kIo).
   void publish();
