@@ -29,8 +29,11 @@ namespace {
 constexpr std::chrono::milliseconds kRetry{20};
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
-  throw Error(ErrorCode::kIo, in_quotes(path.parent_path().string()) +
-                                  ": cannot be changed: " + what + ": " + std::strerror(error));
+  const bool forbidden = error == EACCES || error == EPERM || error == EROFS;
+  throw Error(ErrorCode::kIo,
+              in_quotes(path.parent_path().string()) + ": cannot be changed: " + what + ": " +
+                  std::strerror(error),
+              forbidden ? "copy the bundle to where you may write; --dry-run only reads" : "");
 }
 
 bool leads_to(const fs::path& path, int descriptor) {

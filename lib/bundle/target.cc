@@ -28,12 +28,14 @@ void check_inputs_outside(const fs::path& bundle, const std::vector<ModelInput>&
 }
 
 void check_target(const fs::path& bundle, const std::vector<ModelInput>& inputs, bool replace) {
-  if (bundle.empty()) throw Error(ErrorCode::kIo, "the output has no name");
+  if (bundle.empty())
+    throw Error(ErrorCode::kIo, "the output has no name", "-o names a folder to make");
   check_inputs_outside(bundle, inputs);
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(bundle))) return;
   if (!fs::is_directory(bundle, ignored))
-    throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists and is no folder");
+    throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists and is no folder",
+                "give another name, or move it away");
   if (fs::is_empty(bundle, ignored)) return;
   if (!replace) {
     throw Error(ErrorCode::kIo, in_quotes(bundle.string()) + ": exists already",

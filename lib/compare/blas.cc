@@ -29,9 +29,9 @@ class Library {
     if (handle_ == nullptr) {
       const char* reason = dlerror();
       throw Error(ErrorCode::kUnsupported,
-                  "cannot load OpenBLAS, which the search for low rank needs (Debian: libopenblas0)"
-                  ": " +
-                      std::string(reason == nullptr ? kLibrary : reason));
+                  "cannot load OpenBLAS, which the search for low rank needs: " +
+                      std::string(reason == nullptr ? kLibrary : reason),
+                  "Debian: apt-get install libopenblas0; 'diff --no-svd' does without");
     }
     find(gemm, "dgemm_");
     find(geqrf, "dgeqrf_");

@@ -52,7 +52,9 @@ std::vector<ModelInput> resolve_all(const std::vector<ModelInput>& tasks, const 
     }
     all.push_back(task);
   }
-  if (all.size() == 1) throw Error(ErrorCode::kInvalid, "there is no task beside the base");
+  if (all.size() == 1)
+    throw Error(ErrorCode::kInvalid, "there is no task beside the base",
+                "name the models of tasks, too; 'wshare dedupe' bundles a model alone");
   return all;
 }
 

@@ -90,7 +90,8 @@ BlobRecord read_blob(const Json& json, std::set<std::string>& taken) {
 
 Manifest read_manifest(const Json& json) {
   if (!json.is_object() || json.value("format", std::string()) != "wshare-bundle") {
-    throw Error(ErrorCode::kInvalid, "is no manifest of a wshare bundle");
+    throw Error(ErrorCode::kInvalid, "is no manifest of a wshare bundle",
+                "'wshare dedupe MODEL... -o BUNDLE' makes a bundle");
   }
   const Json& number = json.at("version");
   const uint64_t version = read_number(number, UINT64_MAX);
@@ -150,7 +151,9 @@ Manifest load_manifest(const std::filesystem::path& folder) {
   try {
     return parse_manifest(text.str());
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
+    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(),
+                error.hint().empty() ? "it is damaged: copy the bundle again, or make it anew"
+                                     : error.hint());
   }
 }
 

@@ -165,21 +165,27 @@ class HeaderReader : public nlohmann::json::json_sax_t {
   int offsets_ = 0;                       // numbers of data_offsets seen
 };
 
+constexpr char kWholeHint[] = "is the file whole? a download that stopped looks like this, too";
+
 std::string_view header_of(std::span<const std::byte> file) {
   if (file.size() < kSizeBytes) {
-    throw Error(ErrorCode::kInvalid, "is no safetensors file: has " + std::to_string(file.size()) +
-                                         " bytes, the size of the header needs 8");
+    throw Error(ErrorCode::kInvalid,
+                "is no safetensors file: has " + std::to_string(file.size()) +
+                    " bytes, the size of the header needs 8",
+                kWholeHint);
   }
   uint64_t size = 0;
   for (size_t i = 0; i < kSizeBytes; ++i) size |= std::to_integer<uint64_t>(file[i]) << (8 * i);
   if (size > kLargestHeader || size > file.size() - kSizeBytes) {
-    throw Error(ErrorCode::kInvalid, "is no safetensors file: claims a header of " +
-                                         std::to_string(size) + " bytes, the file has " +
-                                         std::to_string(file.size()));
+    throw Error(ErrorCode::kInvalid,
+                "is no safetensors file: claims a header of " + std::to_string(size) +
+                    " bytes, the file has " + std::to_string(file.size()),
+                kWholeHint);
   }
   const std::string_view header(reinterpret_cast<const char*>(file.data()) + kSizeBytes, size);
   if (!header.starts_with('{')) {
-    throw Error(ErrorCode::kInvalid, "is no safetensors file: its header is no JSON object");
+    throw Error(ErrorCode::kInvalid, "is no safetensors file: its header is no JSON object",
+                kWholeHint);
   }
   return header;
 }
@@ -211,9 +217,10 @@ void place(std::vector<Entry>& entries, std::span<const std::byte> data) {
     covered = entry.end;
   }
   if (covered != data.size()) {
-    throw Error(ErrorCode::kInvalid, "has " + std::to_string(data.size()) +
-                                         " bytes of tensors, its header names " +
-                                         std::to_string(covered));
+    throw Error(ErrorCode::kInvalid,
+                "has " + std::to_string(data.size()) + " bytes of tensors, its header names " +
+                    std::to_string(covered),
+                kWholeHint);
   }
 }
 

@@ -59,9 +59,11 @@ void sort_parameters(const std::vector<NamedTensor>& parameters,
       GivenModule& module = modules[name.substr(0, name.size() - kFactorA.size())];
       (is_a ? module.a : module.b) = parameter;
     } else {
-      throw Error(ErrorCode::kInvalid, "parameter " + in_quotes(name) +
-                                           ": the base has no such input, and it is no "
-                                           "<module>.lora_A.weight or <module>.lora_B.weight");
+      throw Error(ErrorCode::kInvalid,
+                  "parameter " + in_quotes(name) +
+                      ": the base has no such input, and it is no "
+                      "<module>.lora_A.weight or <module>.lora_B.weight",
+                  "is it an adapter of this base? --base names another one");
     }
   }
   for (auto& [path, module] : modules) {

@@ -125,7 +125,8 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
                   " needs " + text_of(weight.a_shape) + " and " + text_of(weight.b_shape) +
                   (module.turned && module.embedding != weight.is_table
                        ? std::string(weight.is_table ? ", of an embedding" : ", of a layer")
-                       : ""));
+                       : ""),
+              "is it an adapter of this base? --base names another one");
 }
 
 [[noreturn]] void refuse_several(const std::string& path, const std::vector<size_t>& candidates,
@@ -133,8 +134,10 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
   std::string names;
   for (const size_t i : candidates)
     names += (names.empty() ? "" : ", ") + in_quotes(weights[i].path);
-  throw Error(ErrorCode::kInvalid, "module " + in_quotes(path) + ": may be any of " +
-                                       std::to_string(candidates.size()) + " weights: " + names);
+  throw Error(ErrorCode::kInvalid,
+              "module " + in_quotes(path) + ": may be any of " + std::to_string(candidates.size()) +
+                  " weights: " + names,
+              "give the module in the adapter the path of one of them");
 }
 
 void check_weight(const GivenModule& module, const BaseWeight& weight) {

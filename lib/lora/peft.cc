@@ -62,6 +62,8 @@ std::optional<FactorKey> parse_key(const std::string& key) {
   return std::nullopt;
 }
 
+constexpr char kSaveHint[] = "save the adapter again with PEFT's save_pretrained";
+
 // Refuses tensors that are no factors.
 void refuse_others(const std::vector<std::string>& names) {
   if (names.empty()) return;
@@ -73,7 +75,8 @@ void refuse_others(const std::vector<std::string>& names) {
       ErrorCode::kUnsupported,
       in_quotes(name) + ": is " + what + ": only plain LoRA is read" +
           (names.size() == 1 ? ""
-                             : " (" + std::to_string(names.size()) + " tensors are no factors)"));
+                             : " (" + std::to_string(names.size()) + " tensors are no factors)"),
+      kMergeHint);
 }
 
 void check_factors(const PeftModule& module) {
@@ -81,7 +84,8 @@ void check_factors(const PeftModule& module) {
   const std::string name = in_quotes(module.path);
   for (const NamedTensor* factor : {&a, &b}) {
     if (factor->name.empty()) {
-      throw Error(ErrorCode::kInvalid, name + ": lacks factor " + (factor == &a ? "A" : "B"));
+      throw Error(ErrorCode::kInvalid, name + ": lacks factor " + (factor == &a ? "A" : "B"),
+                  kSaveHint);
     }
     bool fits = factor->shape.size() >= 2 && !(module.embedding && factor->shape.size() > 2);
     for (const int64_t dim : factor->shape) fits = fits && dim > 0;
@@ -124,7 +128,8 @@ void put_scales(const PeftConfig& config, std::vector<PeftModule>& modules) {
     if (modules[i].rank == scales[i].rank) continue;
     throw Error(ErrorCode::kInvalid,
                 in_quotes(paths[i]) + ": factors of rank " + std::to_string(modules[i].rank) +
-                    ", adapter_config.json says " + std::to_string(scales[i].rank));
+                    ", adapter_config.json says " + std::to_string(scales[i].rank),
+                "take the adapter_config.json that was saved with these factors");
   }
 }
 
@@ -149,8 +154,10 @@ PeftModules read_peft_modules(const PeftConfig& config, std::span<const NamedTen
     const std::optional<FactorKey> key = parse_key(tensor.name);
     if (key) {
       if (adapter.value_or(key->adapter) != key->adapter) {
-        throw Error(ErrorCode::kUnsupported, "holds several adapters, " + in_quotes(*adapter) +
-                                                 " and " + in_quotes(key->adapter));
+        throw Error(
+            ErrorCode::kUnsupported,
+            "holds several adapters, " + in_quotes(*adapter) + " and " + in_quotes(key->adapter),
+            "save one alone: save_pretrained(..., selected_adapters=[...])");
       }
       adapter = key->adapter;
       put(modules[key->path], *key, tensor);
@@ -162,7 +169,8 @@ PeftModules read_peft_modules(const PeftConfig& config, std::span<const NamedTen
     }
   }
   refuse_others(others);
-  if (modules.empty()) throw Error(ErrorCode::kInvalid, "has no tensor called lora_A or lora_B");
+  if (modules.empty())
+    throw Error(ErrorCode::kInvalid, "has no tensor called lora_A or lora_B", kSaveHint);
   for (auto& [path, module] : modules) {
     check_factors(module);
     result.modules.push_back(std::move(module));

@@ -25,7 +25,7 @@ bool is_used(const Json& json, const char* key) {
 }
 
 void refuse(const std::string& what) {
-  throw Error(ErrorCode::kUnsupported, what + ": only plain LoRA is read");
+  throw Error(ErrorCode::kUnsupported, what + ": only plain LoRA is read", kMergeHint);
 }
 
 // Refuses all that makes a module compute something else than W + scaling · B · A.

@@ -8,6 +8,10 @@
 
 namespace wshare {
 
+// What to do with an adapter that is more than LoRA.
+inline constexpr char kMergeHint[] =
+    "merge it (merge_and_unload), export the task and give that to extract-lora or append";
+
 // The first pattern that matches a module's path says its value.
 template <typename Value>
 using PeftPatterns = std::vector<std::pair<std::string, Value>>;

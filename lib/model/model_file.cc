@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "util/as_text.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -78,6 +79,14 @@ std::string skeleton_bytes(std::span<const std::byte> file, const WireTensors& w
   return out;
 }
 
+// What to do about `bytes` that are no model.
+std::string hint_for(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return "the export or download did not finish: get the file again";
+  if (as_text(bytes).starts_with("version https://git-lfs"))
+    return "it is a pointer of Git LFS: 'git lfs pull' gets the model itself";
+  return "is it an ONNX model, and all of it? a download that stopped looks like this, too";
+}
+
 }  // namespace
 
 ModelFile ModelFile::load(const std::filesystem::path& path) {
@@ -87,7 +96,8 @@ ModelFile ModelFile::load(const std::filesystem::path& path) {
     WireTensors wire = find_wire_tensors(file.bytes());
     return {std::move(file), std::move(wire)};
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
+    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(),
+                error.hint().empty() ? hint_for(file.bytes()) : error.hint());
   }
 }
 
@@ -106,12 +116,14 @@ Skeleton ModelFile::skeleton() const {
   if (bytes.size() > INT_MAX ||
       !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     throw Error(ErrorCode::kInvalid,
-                in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it");
+                in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it",
+                hint_for(file_.bytes()));
   }
   if (!model.has_graph() || model.ir_version() == 0) {
-    throw Error(ErrorCode::kInvalid, in_quotes(file_.path().string()) +
-                                         ": no valid ONNX file: has no " +
-                                         (model.has_graph() ? "ir_version" : "graph"));
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(file_.path().string()) + ": no valid ONNX file: has no " +
+                    (model.has_graph() ? "ir_version" : "graph"),
+                hint_for(file_.bytes()));
   }
   return skeleton;
 }

@@ -6,6 +6,7 @@
 
 #include "util/mapped_file.h"
 #include "util/paths.h"
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -23,9 +24,24 @@ std::vector<fs::path> models_in(const fs::path& folder) {
   if (error)
     throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
   if (found.empty())
-    throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file");
+    throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file",
+                "folders in it are not looked into: name them, or files");
   std::sort(found.begin(), found.end());
   return found;
+}
+
+// "did you mean 'models/decoder.onnx'?" if there is such a file.
+std::string hint_of_neighbours(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".onnx") names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  const std::string meant = nearest(path.filename().string(), names);
+  if (meant.empty() || meant == path.filename().string()) return "";
+  return "did you mean " + in_quotes((path.parent_path() / meant).string()) + "?";
 }
 
 void require_unique(const std::vector<ModelInput>& models) {
@@ -43,7 +59,8 @@ void require_unique(const std::vector<ModelInput>& models) {
       throw Error(
           ErrorCode::kInvalid,
           in_quotes(model.path.string()) + ": is given twice" +
-              (same->second == model.path ? "" : ", also as " + in_quotes(same->second.string())));
+              (same->second == model.path ? "" : ", also as " + in_quotes(same->second.string())),
+          "name each file once; copies are no obstacle");
     }
     const auto [other, is_new] = names.try_emplace(model.name, model.path);
     if (!is_new) {
@@ -79,7 +96,8 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   for (const ModelInput& model : models) {
     std::error_code error;
     if (!fs::exists(model.path, error))
-      throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file");
+      throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file",
+                  hint_of_neighbours(model.path));
     ++uses[model.name];
   }
   for (size_t i = 0; i < models.size(); ++i) {

@@ -170,17 +170,20 @@ class Scanner {
       if (entry.key() == "length") length = number(entry);
     }
     if (static_cast<uint64_t>(length) != needed) {
-      throw Error(ErrorCode::kInvalid, "its external data has " + std::to_string(length) +
-                                           " bytes, its shape needs " + std::to_string(needed));
+      throw Error(ErrorCode::kInvalid,
+                  "its external data has " + std::to_string(length) + " bytes, its shape needs " +
+                      std::to_string(needed),
+                  "export the model again: its parts contradict each other");
     }
     const size_t index = external_file(location);
     const std::span<const std::byte> bytes = model_.external[index].file.bytes();
     const auto at = static_cast<uint64_t>(offset);
     if (at > bytes.size() || needed > bytes.size() - at) {
-      throw Error(ErrorCode::kInvalid, "its external data needs " + std::to_string(needed) +
-                                           " bytes at " + std::to_string(at) + ", " +
-                                           in_quotes(location) + " has " +
-                                           std::to_string(bytes.size()));
+      throw Error(ErrorCode::kInvalid,
+                  "its external data needs " + std::to_string(needed) + " bytes at " +
+                      std::to_string(at) + ", " + in_quotes(location) + " has " +
+                      std::to_string(bytes.size()),
+                  "get the external file again: it is cut short, or of another export");
     }
     tensor.bytes = bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(needed));
     tensor.external_file = static_cast<int>(index);

@@ -232,9 +232,10 @@ std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open
   const std::vector<std::string> names = our_runner.session->GetOutputNames();
   if (names != their_runner.session->GetOutputNames() ||
       our_runner.session->GetInputNames() != their_runner.session->GetInputNames()) {
-    throw Error(ErrorCode::kInvalid, in_quotes(theirs.path.string()) +
-                                         ": has other inputs or outputs than model " +
-                                         in_quotes(ours.name) + " of the bundle");
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(theirs.path.string()) + ": has other inputs or outputs than model " +
+                    in_quotes(ours.name) + " of the bundle",
+                "--against wants the file that this model was made from");
   }
   const FirstRun first = run_first(ours, our_runner, inputs);
   const std::vector<Ort::Value> their_outputs =

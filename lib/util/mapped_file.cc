@@ -68,6 +68,8 @@ int64_t changed_ns(const struct stat& status) {
   return int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
+constexpr char kChangedHint[] = "run it again when nothing writes to the file";
+
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what, int error) {
   throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error));
 }
@@ -129,12 +131,14 @@ void MappedFile::check_unchanged() const {
   const bool damaged = guard_slot_ >= 0 && guard_slots[static_cast<size_t>(guard_slot_)].damaged;
   const auto size_now = static_cast<uint64_t>(status.st_size);
   if (size_now != size_) {
-    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read: had " +
-                                    std::to_string(size_) + " bytes, has " +
-                                    std::to_string(size_now));
+    throw Error(ErrorCode::kIo,
+                in_quotes(path_.string()) + ": changed while it was read: had " +
+                    std::to_string(size_) + " bytes, has " + std::to_string(size_now),
+                kChangedHint);
   }
   if (damaged || changed_ns(status) != changed_ns_) {
-    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read");
+    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read",
+                kChangedHint);
   }
 }
 

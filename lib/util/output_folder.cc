@@ -21,8 +21,15 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
+std::string hint_for(int error) {
+  if (error == ENOSPC || error == EDQUOT) return "make room on that disk, or write to another one";
+  if (error == EACCES || error == EPERM || error == EROFS) return "write to a folder of yours";
+  return error == ENOENT ? "make the folder above it first" : "";
+}
+
 [[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
-  throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error));
+  throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error),
+              hint_for(error));
 }
 
 // Makes all files of `folder` durable. For a handful of files one fdatasync each is cheapest; for

@@ -69,11 +69,13 @@ fs::path resolve_external(const fs::path& model_path, std::string_view location)
     std::error_code error;
     if (!fs::exists(path, error)) continue;
     if (!is_inside(path, folder) && !is_inside(path, real_folder)) {
-      throw Error(ErrorCode::kInvalid, in_quotes(location) + ": leads out of the model's folder");
+      throw Error(ErrorCode::kInvalid, in_quotes(location) + ": leads out of the model's folder",
+                  "copy the file itself beside the model");
     }
     return fs::canonical(path);
   }
-  throw Error(ErrorCode::kIo, in_quotes(location) + ": no such file in the model's folder");
+  throw Error(ErrorCode::kIo, in_quotes(location) + ": no such file in the model's folder",
+              "external data lies beside its model: copy it there, too");
 }
 
 }  // namespace wshare

@@ -90,7 +90,8 @@ int run_action(const Action& action, Context& context) {
     return static_cast<int>(ErrorCode::kIo);
   } catch (const std::exception& error) {
     wait_if_stopping();
-    print_error(context, std::string("bug: ") + error.what(), "");
+    print_error(context, std::string("bug: ") + error.what(),
+                "please report it, with the command and what 'wshare --version' says");
     return kBug;
   }
 }

@@ -6,11 +6,21 @@
 #include "format/manifest.h"
 #include "restore/original.h"
 #include "run_options.h"
+#include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/restore.h"
 
 namespace wshare {
+namespace {
+
+std::vector<std::string> names_of(const std::vector<NamedModel>& models) {
+  std::vector<std::string> names;
+  for (const NamedModel& model : models) names.push_back(model.name);
+  return names;
+}
+
+}  // namespace
 
 Originals read_originals(const std::vector<std::string>& against) {
   Originals originals;
@@ -27,7 +37,8 @@ void check_originals(const Originals& originals, const std::vector<NamedModel>& 
     const auto is_run = [&](const NamedModel& model) { return model.name == name; };
     if (std::none_of(models.begin(), models.end(), is_run)) {
       throw Error(ErrorCode::kInvalid,
-                  "--against: " + in_quotes(name) + " is none of the models that are run");
+                  "--against: " + in_quotes(name) + " is none of the models that are run",
+                  hint_of_names(name, names_of(models)));
     }
     if (!std::filesystem::exists(path))
       throw Error(ErrorCode::kIo, "--against: " + in_quotes(path.string()) + ": no such file");

@@ -1,0 +1,111 @@
+// Where a user can do something about an error, a hint says what.
+
+#include "support/cli_test.h"
+
+namespace wshare::test {
+namespace {
+
+class Hints : public CliTest {
+ protected:
+  Hints() {
+    add("a.onnx", {raw("w", noise(5000, 1))});
+    add("b.onnx", {raw("w", noise(5000, 2))});
+    EXPECT_EQ(run({"dedupe", path("in"), "-o", path("bundle")}), 0) << err_;
+  }
+
+  // A copy of the bundle with other text in its manifest.
+  std::string bundle_with_manifest(const std::string& name, const std::string& text) {
+    fs::copy(temp_ / "bundle", temp_ / name);
+    write_file(temp_ / (name + "/manifest.json"), text);
+    return path(name);
+  }
+
+  struct Case {
+    const char* name;
+    std::vector<std::string> arguments;
+    int code;
+    std::string hint;
+  };
+
+  void expect_hints(const std::vector<Case>& cases) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.name);
+      expect_refused(c.arguments, c.code, {"\nhint: " + c.hint});
+    }
+  }
+};
+
+TEST_F(Hints, SayWhatToDoAboutModels) {
+  write_file(temp_ / "lfs.onnx", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+  write_file(temp_ / "empty.onnx", "");
+  write_file(temp_ / "text.onnx", "no model");
+  fs::create_directories(temp_ / "above/models");
+  write_file(temp_ / "missing/m.onnx", bytes_of({external("w", 100, {{"location", "w.bin"}})}));
+  write_file(temp_ / "short/m.onnx", bytes_of({external("w", 100, {{"location", "w.bin"}})}));
+  write_file(temp_ / "short/w.bin", noise(50, 1));
+  const auto dedupe = [&](const std::string& model) {
+    return std::vector<std::string>{"dedupe", path(model), "-o", path("o")};
+  };
+  expect_hints({
+      {"a pointer of Git LFS", dedupe("lfs.onnx"), 4, "it is a pointer of Git LFS: 'git lfs pull'"},
+      {"an empty file", dedupe("empty.onnx"), 4, "the export or download did not finish"},
+      {"a text", dedupe("text.onnx"), 4, "is it an ONNX model, and all of it?"},
+      {"a mistyped name", dedupe("text.onxx"), 3, "did you mean '" + path("text.onnx") + "'?"},
+      {"models a folder deeper", dedupe("above"), 4, "folders in it are not looked into"},
+      {"no external data", dedupe("missing"), 3, "external data lies beside its model"},
+      {"external data cut short", dedupe("short"), 4, "get the external file again"},
+      {"a file twice",
+       {"dedupe", path("in/a.onnx"), "x=" + path("in/a.onnx"), "-o", path("o")},
+       4,
+       "name each file once"},
+      {"a base alone",
+       {"extract-lora", "--base", path("in/a.onnx"), path("in/a.onnx"), "-o", path("o")},
+       4,
+       "name the models of tasks, too"},
+  });
+}
+
+TEST_F(Hints, SayWhatToDoAboutOutputs) {
+  write_file(temp_ / "file", "");
+  expect_hints({
+      {"a file", {"dedupe", path("in"), "-o", path("file")}, 3, "give another name"},
+      {"no folder above", {"dedupe", path("in"), "-o", path("none/o")}, 3, "make the folder above"},
+      {"into the bundle",
+       {"restore", path("bundle"), "-o", path("bundle/back")},
+       3,
+       "give another folder"},
+  });
+}
+
+TEST_F(Hints, SayWhatToDoAboutBundles) {
+  std::string damaged = read_file(temp_ / "bundle/manifest.json");
+  damaged[damaged.size() / 2] ^= 1;
+  const std::string other = bundle_with_manifest("other", "{\"name\": \"app\"}");
+  const std::string broken = bundle_with_manifest("broken", damaged);
+  expect_hints({
+      {"a manifest of something else",
+       {"restore", other, "-o", path("back")},
+       4,
+       "'wshare dedupe MODEL... -o BUNDLE'"},
+      {"a damaged manifest",
+       {"restore", broken, "-o", path("back")},
+       4,
+       "it is damaged: copy the bundle again"},
+  });
+}
+
+TEST_F(Hints, SayWhatToDoAboutAdapters) {
+  write_file(temp_ / "ia3/adapter_config.json", R"({"peft_type": "IA3", "r": 4})");
+  write_file(temp_ / "ia3/adapter_model.safetensors", "");
+  write_file(temp_ / "cut/adapter_config.json",
+             R"({"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["q"]})");
+  write_file(temp_ / "cut/adapter_model.safetensors", std::string("\x40\0\0\0\0\0\0\0{", 9));
+  const auto import = [&](const std::string& adapter) {
+    return std::vector<std::string>{"import-adapter", path("bundle"), path(adapter), "--base", "a"};
+  };
+  expect_hints({{"another method", import("ia3"), 5, "merge it (merge_and_unload)"},
+                {"a file cut short", import("cut"), 4, "is the file whole?"}});
+}
+
+}  // namespace
+}  // namespace wshare::test
