@@ -5,10 +5,12 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME wshare)
 set(CPACK_PACKAGE_VENDOR wshare)
-set(CPACK_PACKAGE_CONTACT "The wshare developers <wshare@localhost>")
+set(WSHARE_MAINTAINER "The wshare developers <wshare@localhost>" CACHE STRING "Who answers for the Debian package")
+set(CPACK_PACKAGE_CONTACT ${WSHARE_MAINTAINER})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Stores equal weights of many ONNX models once")
-set(CPACK_PACKAGE_DESCRIPTION "Makes a bundle of many ONNX models that keeps each weight once, gives the originals back,
-and opens ONNX Runtime sessions over the one copy.")
+set(CPACK_PACKAGE_DESCRIPTION "Makes a bundle of many ONNX models that keeps each weight once, gives
+the originals back byte for byte, and opens ONNX Runtime sessions over the
+one copy. Also shows what models have in common, and how two differ.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -23,4 +25,6 @@ if(OnnxRuntime_FOUND)
 endif()
 # Opened at run time, by what looks for low rank; so shlibdeps does not see it.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0)
+# Manual pages compressed, changelog, copyright.
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/debian_policy.cmake)
 include(CPack)
