@@ -1,77 +1,15 @@
 #include "completion.h"
 
-#include <algorithm>
-#include <array>
 #include <vector>
 
 #include "command_table.h"
+#include "completion_words.h"
 
 // Names of models come from files of anyone, so no script hands them to anything that expands its
 // words (as `compgen -W` does).
 
 namespace wshare {
 namespace {
-
-using Options = std::vector<const CLI::Option*>;
-
-enum class Kind { kFlag, kAny, kWords, kFile, kFolder, kName, kCommand };
-
-bool is_one_of(const std::string& text, std::initializer_list<const char*> words) {
-  return std::any_of(words.begin(), words.end(), [&](const char* word) { return text == word; });
-}
-
-Options options_of(const CLI::App& app, bool positional) {
-  Options options;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_positional() == positional) options.push_back(option);
-  }
-  return options;
-}
-
-bool has_bundle(const CLI::App& app) {
-  const Options positionals = options_of(app, true);
-  return !positionals.empty() && positionals[0]->get_name() == "BUNDLE";
-}
-
-// "{a,b}" -> a, b
-std::vector<std::string> words_of(const std::string& value) {
-  std::vector<std::string> words;
-  if (!value.starts_with("{")) return words;
-  for (size_t at = 1; at < value.size();) {
-    const size_t end = std::min(value.find(',', at), value.size() - 1);
-    words.push_back(value.substr(at, end - at));
-    at = end + 1;
-  }
-  return words;
-}
-
-Kind kind_of(const CLI::App& app, const CLI::Option& option) {
-  const std::string name = option.get_name(), value = value_name(option);
-  if (name == "COMMAND") return Kind::kCommand;
-  if (value.empty()) return Kind::kFlag;
-  if (value.starts_with("{")) return Kind::kWords;
-  if (is_one_of(name, {"BUNDLE", "--output", "--inputs", "--peft-dir"})) return Kind::kFolder;
-  if (is_one_of(name, {"NAME", "--model", "--task"})) return Kind::kName;
-  if (name == "--base" && has_bundle(app)) return Kind::kName;
-  if (value == "N" || is_one_of(name, {"--name", "--rank", "--shape"})) return Kind::kAny;
-  if (name.starts_with("--max-") || name == "--fail-on") return Kind::kAny;
-  return Kind::kFile;
-}
-
-// What an argument that is no option may be, once a bundle stands before it, or before that.
-Kind rest_kind(const CLI::App& app, bool behind_bundle) {
-  const Options positionals = options_of(app, true);
-  if (positionals.empty()) return Kind::kAny;
-  const bool further = behind_bundle && has_bundle(app) && positionals.size() > 1;
-  return kind_of(app, *positionals[further ? 1 : 0]);
-}
-
-std::vector<std::string> spellings(const CLI::Option& option) {
-  std::vector<std::string> names;
-  for (const std::string& name : option.get_snames()) names.push_back("-" + name);
-  for (const std::string& name : option.get_lnames()) names.push_back("--" + name);
-  return names;
-}
 
 std::string joined(const std::vector<std::string>& words, const char* between) {
   std::string text;
@@ -93,31 +31,17 @@ std::string quoted(const std::string& text, const std::string& escaped, const ch
   return result + "'";
 }
 
-std::vector<std::string> command_words() {
-  std::vector<std::string> words;
-  for (const Command& command : commands()) {
-    if (!command.is_hidden()) words.emplace_back(command.name);
-  }
-  return words;
-}
-
-std::vector<const CLI::App*> shown(const CLI::App& app) {
-  std::vector<const CLI::App*> apps;
-  for (const std::string& word : command_words()) apps.push_back(app.get_subcommand(word));
-  return apps;
-}
-
-std::string bash_action(Kind kind, const std::vector<std::string>& words) {
+std::string bash_action(Completed kind, const std::vector<std::string>& words) {
   switch (kind) {
-    case Kind::kWords:
+    case Completed::kWords:
       return "_wshare_words " + joined(words, " ");
-    case Kind::kCommand:
+    case Completed::kCommand:
       return "_wshare_words $commands";
-    case Kind::kFolder:
+    case Completed::kFolder:
       return "_wshare_folders";
-    case Kind::kName:
+    case Completed::kName:
       return "_wshare_names";
-    case Kind::kFile:
+    case Completed::kFile:
       return "_wshare_files";
     default:
       return ":";
@@ -163,8 +87,8 @@ std::string bash_script(const CLI::App& app) {
     for (const CLI::Option* option : options_of(*sub, false)) {
       const std::vector<std::string> names = spellings(*option);
       all.insert(all.end(), names.begin(), names.end());
-      const Kind kind = kind_of(*sub, *option);
-      if (kind == Kind::kFlag) continue;
+      const Completed kind = kind_of(*sub, *option);
+      if (kind == Completed::kFlag) continue;
       std::vector<std::string> patterns;
       for (const std::string& name : names) patterns.push_back(sub->get_name() + ":" + name);
       script += "    " + joined(patterns, "|") + ") " +
@@ -172,8 +96,8 @@ std::string bash_script(const CLI::App& app) {
     }
     options += "      " + sub->get_name() + ") _wshare_words " + joined(all, " ") + " ;;\n";
     for (const bool behind : {false, true}) {
-      const Kind kind = rest_kind(*sub, behind);
-      const std::vector<std::string> words = kind == Kind::kWords
+      const Completed kind = rest_kind(*sub, behind);
+      const std::vector<std::string> words = kind == Completed::kWords
                                                  ? words_of(value_name(*options_of(*sub, true)[0]))
                                                  : std::vector<std::string>();
       rest += "    " + sub->get_name() + (behind ? ":?*) " : ":) ") + bash_action(kind, words) +
@@ -186,17 +110,17 @@ std::string bash_script(const CLI::App& app) {
   return script;
 }
 
-std::string zsh_action(Kind kind, const std::vector<std::string>& words) {
+std::string zsh_action(Completed kind, const std::vector<std::string>& words) {
   switch (kind) {
-    case Kind::kWords:
+    case Completed::kWords:
       return "(" + joined(words, " ") + ")";
-    case Kind::kCommand:
+    case Completed::kCommand:
       return "(" + joined(command_words(), " ") + ")";
-    case Kind::kFolder:
+    case Completed::kFolder:
       return "_files -/";
-    case Kind::kName:
+    case Completed::kName:
       return "_wshare_names";
-    case Kind::kFile:
+    case Completed::kFile:
       return "_files";
     default:
       return " ";
@@ -232,9 +156,10 @@ std::string zsh_script(const CLI::App& app) {
   for (const CLI::App* sub : shown(app)) {
     script += "    " + sub->get_name() + ")\n      _arguments -s '1: '";
     for (const CLI::Option* option : options_of(*sub, false)) {
-      const Kind kind = kind_of(*sub, *option);
-      const std::string tail =
-          kind == Kind::kFlag ? "" : ":value:" + zsh_action(kind, words_of(value_name(*option)));
+      const Completed kind = kind_of(*sub, *option);
+      const std::string tail = kind == Completed::kFlag
+                                   ? ""
+                                   : ":value:" + zsh_action(kind, words_of(value_name(*option)));
       const std::string described = quoted(option->get_description(), "[]:", kQuote);
       const std::string what = "[" + described.substr(1, described.size() - 2) + "]" + tail;
       for (const std::string& name : spellings(*option))
@@ -255,17 +180,17 @@ std::string zsh_script(const CLI::App& app) {
          "else compdef _wshare wshare; fi\n";
 }
 
-std::string fish_action(Kind kind, const std::vector<std::string>& words) {
+std::string fish_action(Completed kind, const std::vector<std::string>& words) {
   switch (kind) {
-    case Kind::kWords:
+    case Completed::kWords:
       return " -x -a '" + joined(words, " ") + "'";
-    case Kind::kCommand:
+    case Completed::kCommand:
       return " -x -a '" + joined(command_words(), " ") + "'";
-    case Kind::kFolder:
+    case Completed::kFolder:
       return " -x -a '(__fish_complete_directories)'";
-    case Kind::kName:
+    case Completed::kName:
       return " -x -a '(__wshare_names)'";
-    case Kind::kFile:
+    case Completed::kFile:
       return " -r -F";
     default:
       return " -x";
@@ -298,16 +223,16 @@ std::string fish_script(const CLI::App& app) {
       std::string line = front;
       for (const std::string& name : option->get_snames()) line += " -s " + name;
       for (const std::string& name : option->get_lnames()) line += " -l " + name;
-      const Kind kind = kind_of(*sub, *option);
-      if (kind != Kind::kFlag) line += fish_action(kind, words_of(value_name(*option)));
+      const Completed kind = kind_of(*sub, *option);
+      if (kind != Completed::kFlag) line += fish_action(kind, words_of(value_name(*option)));
       script += line + " -d " + quoted(option->get_description(), "\\", kQuote) + "\n";
     }
     const Options positionals = options_of(*sub, true);
     if (!positionals.empty()) {
       const CLI::Option& last = *positionals.back();
-      const Kind kind = kind_of(*sub, last);
+      const Completed kind = kind_of(*sub, last);
       const std::string action = fish_action(kind, words_of(value_name(last)));
-      script += front + (kind == Kind::kFile ? " -F" : " -f" + action.substr(3)) + "\n";
+      script += front + (kind == Completed::kFile ? " -F" : " -f" + action.substr(3)) + "\n";
     }
   }
   return script;
