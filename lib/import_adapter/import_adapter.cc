@@ -72,6 +72,7 @@ class Import {
   Import(const fs::path& bundle, Manifest manifest, const fs::path& adapter,
          const ImportOptions& options)
       : bundle_(bundle),
+        progress_(options.progress),
         manifest_(std::move(manifest)),
         threads_(thread_count(options.threads)),
         base_(choose_base(manifest_, options.base)),
@@ -121,6 +122,7 @@ class Import {
     write_adapter(layout_, file_.parameters, [&](std::span<const std::byte> bytes) {
       hasher.update(bytes);
       file.write(bytes);
+      if (progress_) progress_("writing", file.offset(), layout_.size);
     });
     file.close();
     manifest_.blobs.back().hash = hasher.digest();
@@ -169,6 +171,7 @@ class Import {
   }
 
   const fs::path& bundle_;
+  const ProgressFn& progress_;
   Manifest manifest_;
   unsigned threads_;
   ModelRecord& base_;  // in manifest_
@@ -195,7 +198,6 @@ ImportReport import_adapter(const fs::path& bundle, const fs::path& path,
   Import job(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
   job.compose();
   if (!edit) return job.report();
-  if (options.progress) options.progress("writing", 0, 0);
   edit->announce(job.files());
   edit->publish(job.write(), thread_count(options.threads));
   return job.report();

@@ -53,8 +53,23 @@ bool read_some(int descriptor, std::string& text) {
   return count > 0;
 }
 
+// Takes complete lines that begin with `mark` out of `text`, and calls `on_line` with each.
+void take_lines(std::string& text, char mark,
+                const std::function<void(const std::string&)>& on_line) {
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    if (end == std::string::npos) return;
+    if (text[begin] != mark) {
+      begin = end + 1;
+      continue;
+    }
+    on_line(text.substr(begin + 1, end - begin - 1));
+    text.erase(begin, end + 1 - begin);
+  }
+}
+
 // Reads both at once: a child that fills one pipe while we wait for the other would never end.
-void read_both(int out, int err, ChildResult& result) {
+void read_both(int out, int err, ChildResult& result, const std::function<void()>& on_read) {
   std::array<pollfd, 2> waiting = {pollfd{out, POLLIN, 0}, pollfd{err, POLLIN, 0}};
   const std::array<std::string*, 2> texts = {&result.out, &result.err};
   while (waiting[0].fd >= 0 || waiting[1].fd >= 0) {
@@ -65,6 +80,7 @@ void read_both(int out, int err, ChildResult& result) {
     for (size_t i = 0; i < waiting.size(); ++i) {
       if (waiting[i].fd < 0 || waiting[i].revents == 0) continue;
       if (!read_some(waiting[i].fd, *texts[i])) waiting[i].fd = -1;  // poll() skips it from now on
+      on_read();
     }
   }
 }
@@ -72,7 +88,8 @@ void read_both(int out, int err, ChildResult& result) {
 }  // namespace
 
 ChildResult run_child(const std::filesystem::path& program,
-                      const std::vector<std::string>& arguments) {
+                      const std::vector<std::string>& arguments, char mark,
+                      const std::function<void(const std::string&)>& on_line) {
   std::string name = program.filename().string();
   std::vector<char*> argv = {name.data()};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -91,7 +108,9 @@ ChildResult run_child(const std::filesystem::path& program,
   ChildResult result;
   {
     const CleanUp end_child([child] { return ::kill(child, SIGKILL) == 0; });
-    read_both(out.ends[0], err.ends[0], result);
+    read_both(out.ends[0], err.ends[0], result, [&] {
+      if (on_line) take_lines(result.err, mark, on_line);
+    });
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {

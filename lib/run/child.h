@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,12 @@ struct ChildResult {
 
 // Runs `program` with `arguments` and waits for its end.
 //
+// Lines on its stderr that begin with `mark` are handed to `on_line` as they come, without the mark
+// and the line feed, and are no part of the result.
+//
 // Throws Error(kRuntime) if it cannot be started or is ended by a signal, which the message names.
 ChildResult run_child(const std::filesystem::path& program,
-                      const std::vector<std::string>& arguments);
+                      const std::vector<std::string>& arguments, char mark = '\0',
+                      const std::function<void(const std::string& line)>& on_line = {});
 
 }  // namespace wshare

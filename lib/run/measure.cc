@@ -145,12 +145,18 @@ void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& open
   }
 }
 
+void tell(const MeasureOptions& options, const std::string& what, size_t i, size_t count) {
+  if (!options.progress) return;
+  options.progress(what + " " + std::to_string(i + 1) + " of " + std::to_string(count));
+}
+
 std::vector<Opened> open_all(const std::vector<NamedModel>& models, const Opener& open,
-                             unsigned sessions, Measurement& result) {
+                             const MeasureOptions& options, Measurement& result) {
   std::vector<Opened> opened;
   std::set<const Ort::Session*> distinct;
   for (const NamedModel& model : models) {
-    for (unsigned i = 0; i < sessions; ++i) {
+    for (unsigned i = 0; i < options.sessions; ++i) {
+      tell(options, "opening session", opened.size(), models.size() * options.sessions);
       const uint64_t before = measure_memory().anonymous;
       const auto start = Clock::now();
       opened.push_back({&model, translate_errors(model.name, [&] { return open(model); })});
@@ -168,14 +174,15 @@ std::vector<Opened> open_all(const std::vector<NamedModel>& models, const Opener
 
 // Runs each session for the first time, and returns what each model runs on.
 std::map<const NamedModel*, Inputs> run_all_first(const std::vector<Opened>& opened,
-                                                  const InputOptions& options,
+                                                  const MeasureOptions& options,
                                                   Measurement& result) {
   std::map<const NamedModel*, Inputs> inputs;
   for (size_t i = 0; i < opened.size(); ++i) {
+    tell(options, "first run of session", i, opened.size());
     const NamedModel& model = *opened[i].model;
     const auto known = inputs.find(&model);
     if (known == inputs.end()) {
-      FirstRun first = run_first(model, opened[i].runner, options);
+      FirstRun first = run_first(model, opened[i].runner, options.inputs);
       result.sessions[i].first_run_ms = first.milliseconds;
       inputs.emplace(&model, std::move(first.inputs));
     } else {
@@ -205,9 +212,9 @@ uint64_t bytes_on_device(const std::vector<Opened>& opened, const MeasureOptions
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
   Measurement result;
-  const std::vector<Opened> opened = open_all(models, open, options.sessions, result);
+  const std::vector<Opened> opened = open_all(models, open, options, result);
   check_shapes_are_used(options.inputs.shapes, opened);
-  const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options.inputs, result);
+  const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options, result);
   result.memory = measure_memory();
   result.memory.device = bytes_on_device(opened, options);
   for (size_t i = 0; i < opened.size(); ++i) {

@@ -36,6 +36,8 @@ struct MeasureOptions {
   std::optional<Device> device = std::nullopt;  // that the sessions run on
   // Returns the bytes that they share there; none: nothing.
   std::function<uint64_t()> shared_on_device = nullptr;
+  // Called with what is done next: "opening session 3 of 8".
+  std::function<void(const std::string&)> progress = nullptr;
 };
 
 struct SessionFigures {

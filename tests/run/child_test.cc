@@ -50,5 +50,15 @@ TEST(RunChild, SaysWhatCannotBeStarted) {
   EXPECT_NE(message.find("No such file"), std::string::npos) << message;
 }
 
+TEST(RunChild, HandsOverMarkedLinesAsTheyCome) {
+  std::vector<std::string> lines;
+  const ChildResult result = run_child(
+      "/bin/sh", {"-c", "printf '#one\\nerror\\n#tw' >&2; printf 'o\\n#half' >&2; echo '#out'"},
+      '#', [&](const std::string& line) { lines.push_back(line); });
+  EXPECT_EQ(lines, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(result.err, "error\n#half");
+  EXPECT_EQ(result.out, "#out\n");
+}
+
 }  // namespace
 }  // namespace wshare::test

@@ -1,5 +1,7 @@
 // The two sides of `wshare run`: what each measures, and how each may fail.
 
+#include "run_side.h"
+
 #include <cstdlib>
 
 #include "run/run_command.h"
@@ -87,10 +89,36 @@ TEST_F(RunCommand, SaysHowAChildEnded) {
   EXPECT_EQ(run({}, script("echo 'wshare: full' >&2; exit 3")), 3);
   EXPECT_EQ(err_, "wshare: full\n");
   EXPECT_EQ(run({}, script("exit 1")), 70);
-  EXPECT_EQ(err_, "wshare: bug: the child process that measures ended with exit code 1\n");
+  EXPECT_TRUE(err_.starts_with(
+      "wshare: bug: the child process that measures ended with exit code 1\nhint: please report"))
+      << err_;
   EXPECT_EQ(run({}, script("echo nonsense")), 70);
   EXPECT_EQ(run({}, temp_ / "none"), 6);
   EXPECT_EQ(out_, "");
+}
+
+TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
+  write_file(temp_ / "script",
+             "#!/bin/sh\nprintf '\\037opening session 3 of 8\\n' >&2; sleep 1.6; exit 3\n");
+  fs::permissions(temp_ / "script", fs::perms::owner_all);
+  std::ostringstream out, err;
+  Console terminal;
+  terminal.is_terminal = true;
+  EXPECT_EQ(run_cli({"run", path("bundle")}, out, err, temp_ / "script", terminal), 3);
+  EXPECT_NE(err.str().find("shared sessions: opening session 3 of 8"), std::string::npos)
+      << err.str();
+  EXPECT_EQ(err.str().find(kProgressMark), std::string::npos) << err.str();
+
+  std::ostringstream side_out, side_err;
+  const Arguments side = {
+      "run-side", "--bundle=" + path("bundle"),      "--progress", "--sessions=2",
+      "--name=a", "--file=" + path("bundle/a.onnx"), "--task-of=="};
+  ASSERT_EQ(run_cli(side, side_out, side_err), 0) << side_err.str();
+  EXPECT_EQ(side_err.str(),
+            "\x1fopening session 1 of 2\n\x1fopening session 2 of 2\n"
+            "\x1f"
+            "first run of session 1 of 2\n\x1f"
+            "first run of session 2 of 2\n");
 }
 
 TEST_F(RunCommand, SaysWhatCannotBeShared) {

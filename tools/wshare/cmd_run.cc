@@ -36,19 +36,17 @@ int run(const Arguments& arguments, Context& context) {
   report.shared = std::move(shared.measurement);
   report.tier = tier_of(report.shared);
   if (arguments.baseline) {
-    if (context.progress) context.progress("restoring originals", 0, 0);
     const TemporaryFolder folder;
-    SideResult plain =
-        measure_plain(arguments.device,
-                      find_plain(arguments.bundle, models, originals, folder.path, context.threads),
-                      arguments.inputs, context);
+    SideResult plain = measure_plain(
+        arguments.device, find_plain(arguments.bundle, models, originals, folder.path, context),
+        arguments.inputs, context);
     if (plain.exit_code != 0) return plain.exit_code;
     report.baseline = std::move(plain.measurement);
   }
   // Last: sessions in this process would share pages with the children and so lower their PSS.
-  if (context.progress && !originals.empty()) context.progress("comparing outputs", 0, 0);
-  report.parity = compare_with_originals(arguments.bundle, tier, arguments.device, models,
-                                         originals, measure_options(arguments.inputs).inputs);
+  report.parity =
+      compare_with_originals(arguments.bundle, tier, arguments.device, models, originals,
+                             measure_options(arguments.inputs).inputs, context.progress);
   report.exceeded = find_exceeded(read_limits(arguments.limits), report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
   if (!context.json) print_report(context.out, report);

@@ -1,4 +1,5 @@
 #include <memory>
+#include <ostream>
 
 #include "cli.h"
 #include "run_options.h"
@@ -22,6 +23,11 @@ int run_side(const Arguments& arguments, Context& context) {
         {side.names[i], side.files.at(i), task_of.substr(1), task_of.starts_with('+')});
   }
   MeasureOptions options = measure_options(arguments.inputs);
+  if (side.progress) {
+    options.progress = [&](const std::string& what) {
+      context.err << kProgressMark << what << std::endl;
+    };
+  }
   silence_log();
   options.device = open_device(side.device);
   Measurement measurement;
@@ -54,6 +60,7 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
   app.add_option("--task-of", arguments->side.tasks_of,
                  "The model that runs a task, behind a '+' where the session is shared, else a '='")
       ->allow_extra_args(false);
+  app.add_flag("--progress", arguments->side.progress, "Say what is done next");
   add_device_options(app, arguments->side.device);
   add_input_options(app, arguments->inputs);
   app.callback(

@@ -47,7 +47,7 @@ void check_originals(const Originals& originals, const std::vector<NamedModel>& 
 
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
-                                   const std::filesystem::path& folder, unsigned threads) {
+                                   const std::filesystem::path& folder, const Context& context) {
   const Manifest manifest = load_manifest(bundle);
   std::set<std::string> missing;
   for (const Original& original : originals_of(manifest)) {
@@ -57,7 +57,8 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
   }
   if (!missing.empty()) {  // restore() takes no names for all
     RestoreOptions options;
-    options.threads = threads;
+    options.threads = context.threads;
+    options.progress = context.progress;
     const std::vector<std::string> names(missing.begin(), missing.end());
     for (const RestoredModel& model : restore(bundle, names, folder, options))
       originals[model.name] = folder / model.path;
@@ -79,7 +80,8 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
                                               const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
-                                              const InputOptions& inputs) {
+                                              const InputOptions& inputs,
+                                              const ProgressFn& progress) {
   std::vector<ParityRow> all;
   if (originals.empty()) return all;
   silence_log();
@@ -90,6 +92,7 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
   for (const NamedModel& model : models) {
     const auto original = originals.find(model.name);
     if (original == originals.end()) continue;
+    if (progress) progress(("comparing outputs of " + in_quotes(model.name)).c_str(), 0, 0);
     const auto rows = compare_models(model, open_shared, {model.name, original->second},
                                      open_original, inputs, on);
     all.insert(all.end(), rows.begin(), rows.end());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli.h"
 #include "run/measure.h"
 #include "run_options.h"
 
@@ -27,7 +28,7 @@ void check_originals(const Originals& originals, const std::vector<NamedModel>& 
 // Throws the errors of restore(); Error(kInvalid) if none is left.
 std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::vector<NamedModel>& models, Originals originals,
-                                   const std::filesystem::path& folder, unsigned threads);
+                                   const std::filesystem::path& folder, const Context& context);
 
 // Returns how the outputs of each model in `originals` compare, in the order of `models`; both
 // sides run where `device` says.
@@ -35,6 +36,7 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
                                               const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
-                                              const InputOptions& inputs);
+                                              const InputOptions& inputs,
+                                              const ProgressFn& progress);
 
 }  // namespace wshare

@@ -21,6 +21,7 @@ std::vector<std::string> command_line(const SideArguments& side, const InputArgu
   if (!side.device.library.empty()) add("--ep-library", side.device.library);
   add("--ep-device", std::to_string(side.device.number));
   add("--device-copies", side.device.copies);
+  if (side.progress) command.emplace_back("--progress");
   for (const std::string& name : side.names) add("--name", name);
   for (const std::string& file : side.files) add("--file", file);
   for (const std::string& model : side.tasks_of) add("--task-of", model);
@@ -39,12 +40,16 @@ bool is_failure(int exit_code) {
          exit_code == static_cast<int>(ErrorCode::kRuntime) || exit_code == kBug;
 }
 
-SideResult measure_side(const SideArguments& side, const InputArguments& inputs, Context& context) {
+SideResult measure_side(SideArguments side, const InputArguments& inputs, Context& context) {
+  const std::string kind = side.bundle.empty() ? "plain sessions" : "shared sessions";
+  std::function<void(const std::string&)> tell;
   if (context.progress) {
-    context.progress(side.bundle.empty() ? "measuring plain sessions" : "measuring shared sessions",
-                     0, 0);
+    side.progress = true;
+    tell = [&](const std::string& what) { context.progress((kind + ": " + what).c_str(), 0, 0); };
+    tell("starting");
   }
-  const ChildResult child = run_child(context.program, command_line(side, inputs));
+  const ChildResult child =
+      run_child(context.program, command_line(side, inputs), kProgressMark, tell);
   context.err << child.err;
   if (is_failure(child.exit_code)) return {child.exit_code, {}};
   if (child.exit_code != 0) {

@@ -23,7 +23,11 @@ struct SideArguments {
   std::vector<std::string> files;  // their .onnx, as many
   // NamedModel::task_of, as many, behind a '+' where the session is shared, else behind a '='.
   std::vector<std::string> tasks_of;
+  bool progress = false;  // say on stderr what is done next, each time behind kProgressMark
 };
+
+// Begins the lines by which the child says what it does next.
+inline constexpr char kProgressMark = '\x1f';
 
 struct SideResult {
   int exit_code = 0;  // 0, or why there is no measurement: the child has said it on Context::err
