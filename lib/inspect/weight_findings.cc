@@ -45,7 +45,9 @@ TensorUse use_of(const Draft& draft, const User& user) {
 void find_copies(const Draft& draft, const std::vector<User>& users, Findings& findings) {
   const uint64_t bytes = users[0].tensor->bytes.size();
   std::set<Storage> everywhere;
-  uint64_t inside = 0;  // copies that models have of their own ones
+  uint64_t inside = 0;          // copies that models have of their own ones
+  constexpr size_t kNamed = 3;  // models; then how many more
+  size_t others = 0;
   std::string also_in;
   for (size_t first = 0; first < users.size();) {
     std::set<Storage> here;
@@ -60,11 +62,13 @@ void find_copies(const Draft& draft, const std::vector<User>& users, Findings& f
       inside += here.size() - 1;
     }
     everywhere.merge(here);
-    if (first > 0) also_in += (also_in.empty() ? "" : ", ") + draft.inputs[users[first].model].name;
+    if (first > 0 && ++others <= kNamed)
+      also_in += (also_in.empty() ? "" : ", ") + draft.inputs[users[first].model].name;
     first = last;
   }
   if (everywhere.size() > inside + 1) {
     const uint64_t cost = bytes * (everywhere.size() - inside - 1);
+    if (others > kNamed) also_in += " and " + std::to_string(others - kNamed) + " more";
     findings.add("WS020", {use_of(draft, users[0]), "", cost, "also in " + also_in});
   }
 }

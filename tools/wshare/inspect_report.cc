@@ -14,6 +14,8 @@ namespace wshare {
 namespace {
 
 constexpr size_t kMatrixModels = 9;  // of "100%" each, beside a name
+constexpr uint64_t kModels = 50;     // all of so many are shown, whatever --top says
+constexpr size_t kNamed = 4;         // models that share a tensor; of more the first three
 
 // "a, b (2)": the models of `uses`, with the number of uses where it is not one.
 std::string models_of(const std::vector<TensorUse>& uses) {
@@ -23,9 +25,11 @@ std::string models_of(const std::vector<TensorUse>& uses) {
     ++counts.back().second;
   }
   std::string text;
-  for (const auto& [model, count] : counts) {
-    text += (text.empty() ? "" : ", ") + model;
-    if (count > 1) text += fmt::format(" ({})", count);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (i + 1 >= kNamed && counts.size() > kNamed)
+      return text + fmt::format(" and {} more", counts.size() - i);
+    text += (text.empty() ? "" : ", ") + counts[i].first;
+    if (counts[i].second > 1) text += fmt::format(" ({})", counts[i].second);
   }
   return text;
 }
@@ -48,8 +52,9 @@ void print_bundled_models(std::ostream& out, const std::vector<const InspectedMo
 }
 
 void print_models(std::ostream& out, const Inspection& inspection, const InspectView& view) {
-  const std::vector<const InspectedModel*> models =
+  std::vector<const InspectedModel*> models =
       in_order(inspection.models, view.order, [](const auto& each) { return each.name; });
+  models.resize(std::min<size_t>(models.size(), std::max(view.top, kModels)));
   if (!inspection.compared) {
     Rows rows = {{"bytes", "of tensors", "tensors", "model"}};
     for (const InspectedModel* model : models) {
@@ -195,6 +200,7 @@ void print_total(std::ostream& out, const Inspection& inspection) {
 
 void print_inspection(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   print_models(out, inspection, view);
+  print_more(out, inspection.models.size(), std::max(view.top, kModels));
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
   print_bundle_parts(out, inspection, view);
   if (inspection.compared) {
