@@ -9,6 +9,8 @@
 #include "model/keep_if.h"
 #include "runtime/ort_errors.h"
 #include "util/output_folder.h"
+#include "util/text.h"
+#include "wshare/error.h"
 #include "wshare/runtime.h"
 
 namespace fs = std::filesystem;
@@ -87,7 +89,7 @@ OptimisedModel optimise(const std::string& name, const fs::path& path, Optimizat
   const fs::path optimised = folder / "model.onnx";
   fs::remove(optimised);
   fs::remove(folder / kWeightsName);
-  translate_errors(name, [&] {
+  const auto write = [&] {
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(static_cast<int>(threads));
     options.SetGraphOptimizationLevel(ort_level(level));
@@ -98,7 +100,16 @@ OptimisedModel optimise(const std::string& name, const fs::path& path, Optimizat
                            kPage);
     options.AddConfigEntry(kOrtSessionOptionsSavePrePackedConstantInitializers, "1");
     const Ort::Session session(environment(), path.c_str(), options);
-  });
+  };
+  try {
+    translate_errors(name, write);
+  } catch (const Error& error) {
+    // ONNX Runtime only says that it failed to write.
+    constexpr uint64_t kAsGoodAsFull = uint64_t{1} << 20;
+    if (fs::space(folder).available >= kAsGoodAsFull) throw;
+    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": the disk is full",
+                "the optimised model is written there first; TMPDIR names another place");
+  }
   mend(optimised);
   // A model without large weights has no such file.
   if (!fs::exists(folder / kWeightsName)) OutputFile(folder / kWeightsName).close();

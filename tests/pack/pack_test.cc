@@ -3,6 +3,9 @@
 
 #include "wshare/pack.h"
 
+#include <sys/mount.h>
+
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "bundle/edit.h"
@@ -252,6 +255,22 @@ TEST_F(Pack, RefusesWhatItCannotDo) {
   expect_refused({"pack", path("bundle"), "--opt", "none"}, 2, {"--opt"});
   write_file(bundle() / "a.onnx", "changed");
   expect_refused({"pack", path("bundle")}, 4, {"a.onnx", "is not the file of the manifest"});
+}
+
+TEST_F(Pack, SaysThatADiskIsFull) {
+  make_two();
+  fs::create_directory(temp_ / "disk");
+  if (mount("none", path("disk").c_str(), "tmpfs", 0, "size=200k") != 0)
+    GTEST_SKIP() << "A SMALL DISK CANNOT BE MOUNTED HERE: no full disk was tried";
+  environment();  // ONNX Runtime may write into TMPDIR when it starts
+  const char* const before = getenv("TMPDIR");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("TMPDIR", path("disk").c_str(), 1);
+  expect_refused({"pack", path("bundle")}, 3, {"the disk is full", "TMPDIR"});
+  kept.empty() ? unsetenv("TMPDIR") : setenv("TMPDIR", kept.c_str(), 1);
+  fs::copy(bundle(), temp_ / "disk/bundle");
+  expect_refused({"pack", path("disk/bundle")}, 3, {"No space left on device"});
+  EXPECT_EQ(umount2(path("disk").c_str(), MNT_DETACH), 0);
 }
 
 TEST_F(Pack, IsForOneWriterAtATime) {

@@ -3,7 +3,10 @@
 #include "run_side.h"
 
 #include <cstdlib>
+#include <map>
+#include <optional>
 
+#include "run/child.h"
 #include "run/run_command.h"
 #include "run_report.h"
 
@@ -61,9 +64,8 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
 
 TEST(MeasurementFrom, GivesBackWhatWasWritten) {
   Measurement measurement;
-  measurement.sessions = {{"a", 1, 2, 3, "", true, 4096},
-                          {"a", 4, 5, 6, "task", true, 0},
-                          {"b", 7, 8, 9}};
+  measurement.sessions = {
+      {"a", 1, 2, 3, "", true, 4096}, {"a", 4, 5, 6, "task", true, 0}, {"b", 7, 8, 9}};
   ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, true};
   for (const LeftReason reason :
        {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,
@@ -121,6 +123,27 @@ TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
             "first run of session 2 of 2\n");
 }
 
+// ONNX Runtime's telemetry writes into the user's cache and into TMPDIR.
+TEST_F(RunCommand, LeavesNothingBehind) {
+  std::map<std::string, std::optional<std::string>> before;
+  for (const char* name : {"HOME", "TMPDIR", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"}) {
+    const char* value = getenv(name);
+    before[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
+    unsetenv(name);
+  }
+  for (const char* name : {"HOME", "TMPDIR"}) {
+    fs::create_directory(temp_ / name);
+    setenv(name, path(name).c_str(), 1);
+  }
+  const ChildResult child =
+      run_child(WSHARE_PROGRAM, {"run", path("bundle"), "--repeat=1", "--baseline"});
+  for (const auto& [name, value] : before)
+    value ? setenv(name.c_str(), value->c_str(), 1) : unsetenv(name.c_str());
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_EQ(names_in(temp_ / "HOME"), Names{});
+  EXPECT_EQ(names_in(temp_ / "TMPDIR"), Names{});
+}
+
 TEST_F(RunCommand, SaysWhatCannotBeShared) {
   fs::remove_all(temp_ / "in");
   fs::remove_all(temp_ / "bundle");
@@ -135,7 +158,8 @@ TEST_F(RunCommand, SaysWhatCannotBeShared) {
   add("half.onnx", model);
   make();
   ASSERT_EQ(run({}), 0) << err_;
-  EXPECT_NE(out_.find("156.2 KiB  shared  half   packed forms (it cannot share them)"), std::string::npos)
+  EXPECT_NE(out_.find("156.2 KiB  shared  half   packed forms (it cannot share them)"),
+            std::string::npos)
       << out_;
   EXPECT_EQ(run_json({}).at("models")[0].at("packed_shared"), false);
   expect_refused("without fallback", {"--tier=shared"}, 6, "'half'");

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -101,6 +102,7 @@ void write_finetune(const Family& family, int number) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // as wshare
   CLI::App app("Makes data for wshare's benchmarks.", "wshare-bench");
   app.require_subcommand(1);
   CLI::App* generate = app.add_subcommand("generate", "Make a seeded family of models");

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -6,6 +7,10 @@
 #include "util/interrupt.h"
 
 int main(int argc, char** argv) {
+  // ONNX Runtime 1.29 for Linux keeps a database of telemetry in the user's cache folder, to be
+  // sent, and leaves an empty file in TMPDIR. A command line tool does neither unless it is asked
+  // to.
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);
   wshare::stop_cleanly_on_signals([](bool clean) {
     std::cerr << "wshare: interrupted; "
               << (clean ? "nothing half done stays behind\n"
