@@ -70,6 +70,23 @@ TEST_F(Verify, NoticesASingleBitChangeOfEveryByteOfEveryFile) {
   EXPECT_TRUE(findings().empty());
 }
 
+// A bundle as an earlier wshare wrote it: manifest version 3.
+TEST_F(Verify, NoticesASingleBitChangeOfPacks) {
+  test::fs::copy(std::string(WSHARE_TESTDATA) + "/compat/packed", temp_ / "bundle");
+  EXPECT_TRUE(findings().empty());
+  for (const char* name : {"packed.bin", "linear.packed.onnx"}) {
+    const std::string bytes = test::read_file(temp_ / (std::string("bundle/") + name));
+    for (size_t at = 0; at < bytes.size(); at += 61) {
+      std::string changed = bytes;
+      changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
+      write_file(temp_ / (std::string("bundle/") + name), changed);
+      ASSERT_TRUE(is_noticed()) << name << " byte " << at;
+    }
+    write_file(temp_ / (std::string("bundle/") + name), bytes);
+  }
+  EXPECT_TRUE(findings().empty());
+}
+
 TEST_F(Verify, NoticesEveryTruncationAndAnAppendedByte) {
   make_small();
   for (const auto& [name, bytes] : files_in(temp_ / "bundle")) {
