@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <ostream>
 
@@ -40,6 +41,9 @@ nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bu
 
 void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
   if (!report.models.empty()) print_models(out, report.models, report.left_inline);
+  const auto shares = [](const DedupedModel& model) { return model.shared_bytes > 0; };
+  if (report.tensors > 0 && std::none_of(report.models.begin(), report.models.end(), shares))
+    out << "nothing is shared: the bundle had none of these tensors\n";
   if (!report.tasks.empty()) print_tasks(out, report.tasks);
   if (report.new_base) {
     out << fmt::format("the base {} gets more inputs\n", in_quotes(report.base));

@@ -43,6 +43,8 @@ void print_report(std::ostream& out, const RemoveReport& report, bool dry_run) {
     out << fmt::format("{} in blobs that stay {} used by no model any more; --compact frees them\n",
                        format_bytes(report.unused_bytes), dry_run ? "would be" : "are");
   }
+  if (rows.empty() && report.bytes_out == report.bytes_before)
+    out << "there is nothing to compact\n";
   out << fmt::format("{}{} -> {}\n", dry_run ? "would be " : "", format_bytes(report.bytes_before),
                      format_bytes(report.bytes_out));
 }

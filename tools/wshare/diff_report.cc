@@ -102,7 +102,7 @@ void print_classes(std::ostream& out, const DiffReport& report) {
           {std::to_string(count), format_bytes(bytes), text_of(static_cast<TensorClass>(c))});
     }
   }
-  print_table(out, rows, 2);
+  if (rows.size() > 1) print_table(out, rows, 2);
 }
 
 void print_values(std::ostream& out, const char* what, const std::vector<DiffValue>& values) {
@@ -179,6 +179,8 @@ void print_diff(std::ostream& out, const DiffReport& report, const DiffView& vie
   if (report.equal) {
     out << fmt::format("equal: {}, {}\n", count_of(report.tensors.size(), "tensor"),
                        count_of(report.nodes_a, "node"));
+  } else if (report.tensors.empty()) {
+    out << "different: neither model has tensors\n";
   } else {
     out << fmt::format("different: {} of {} {} the same\n", same,
                        count_of(report.tensors.size(), "tensor"), same == 1 ? "is" : "are");

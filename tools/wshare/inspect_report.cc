@@ -203,7 +203,13 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
   print_more(out, inspection.models.size(), std::max(view.top, kModels));
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
   print_bundle_parts(out, inspection, view);
-  if (inspection.compared) {
+  const bool any_tensor =
+      std::any_of(inspection.models.begin(), inspection.models.end(),
+                  [](const InspectedModel& model) { return model.tensors > 0; });
+  if (!any_tensor) {
+    out << (inspection.bundle.empty() ? "\nno tensors, so there is nothing to share\n"
+                                      : "\nno tensors in blobs\n");
+  } else if (inspection.compared) {
     print_duplicates(out, inspection, view);
     print_matrix(out, inspection, view);
     print_twins(out, inspection, view);
