@@ -98,9 +98,9 @@ FirstRun run_first(const NamedModel& model, const Runner& runner, InputOptions o
 }
 
 Runner open_at_level(const NamedModel& model, GraphOptimizationLevel level,
-                     const std::optional<Device>& device) {
+                     const std::optional<Device>& device, int threads = 1) {
   return translate_errors(model.path.string(), [&] {
-    Ort::SessionOptions options = default_ort_options();
+    Ort::SessionOptions options = default_ort_options(threads);
     if (device) {
       options.AppendExecutionProvider_V2(environment(), {device->ep_device()},
                                          Ort::KeyValuePairs{});
@@ -216,6 +216,7 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
   check_shapes_are_used(options.inputs.shapes, opened);
   const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options, result);
   result.memory = measure_memory();
+  result.threads = count_threads();
   result.memory.device = bytes_on_device(opened, options);
   for (size_t i = 0; i < opened.size(); ++i) {
     std::vector<double> times;
@@ -281,15 +282,17 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
 
 void silence_log() { environment().UpdateEnvWithCustomLogLevel(ORT_LOGGING_LEVEL_FATAL); }
 
-Opener plain_opener(const std::optional<Device>& device) {
-  return [device](const NamedModel& model) { return open_at_level(model, ORT_ENABLE_ALL, device); };
+Opener plain_opener(const std::optional<Device>& device, int threads) {
+  return [=](const NamedModel& model) {
+    return open_at_level(model, ORT_ENABLE_ALL, device, threads);
+  };
 }
 
 Runner open_plain(const NamedModel& model) { return plain_opener(std::nullopt)(model); }
 
-Ort::SessionOptions default_ort_options() {
+Ort::SessionOptions default_ort_options(int threads) {
   Ort::SessionOptions options;
-  options.SetIntraOpNumThreads(1);
+  options.SetIntraOpNumThreads(threads);
   options.SetInterOpNumThreads(1);
   return options;
 }

@@ -32,6 +32,7 @@ using Opener = std::function<Runner(const NamedModel&)>;
 struct MeasureOptions {
   unsigned sessions = 1;  // per model
   unsigned repeat = 5;    // runs that the median is of
+  int threads = 1;        // of each plain session, the calling one among them
   InputOptions inputs;
   std::optional<Device> device = std::nullopt;  // that the sessions run on
   // Returns the bytes that they share there; none: nothing.
@@ -57,6 +58,7 @@ struct Measurement {
   std::vector<ModelReport> models;       // of shared sessions, what they share; else empty
   MemoryFigures memory;                  // of the process, after one run of each session
   size_t session_count = 0;              // tasks over one base share theirs
+  size_t threads = 0;                    // of the process, after one run of each session
 };
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.
@@ -83,11 +85,11 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
 Runner open_plain(const NamedModel& model);
 
 // Returns what makes such sessions on `device`; none: on the CPU.
-Opener plain_opener(const std::optional<Device>& device);
+Opener plain_opener(const std::optional<Device>& device, int threads = 1);
 
 // Returns the options that `wshare run` gives all its sessions: one thread, so that figures
-// compare.
-Ort::SessionOptions default_ort_options();
+// compare, or as many as shared sessions share.
+Ort::SessionOptions default_ort_options(int threads = 1);
 
 // Makes ONNX Runtime write nothing to stderr: what it reports as an error is thrown as well.
 void silence_log();

@@ -7,6 +7,7 @@
 #include "format/manifest.h"
 #include "runtime/bundle_state.h"
 #include "runtime/device_session.h"
+#include "runtime/environment.h"
 #include "runtime/handover.h"
 #include "runtime/ort_errors.h"
 #include "runtime/packed_session.h"
@@ -59,7 +60,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   auto keep_alive = std::make_shared<KeepAlive>();
   keep_alive->owners.push_back(bundle);
-  Ort::SessionOptions ort = options.ort.Clone();
+  Ort::SessionOptions ort = join_environment(record.name, options);
   std::vector<bool> used(bundle->blobs.size(), false);
   for (const TensorRecord* tensor : handover.shared) {
     const MappedFile& blob = bundle->blobs.at(tensor->extent.blob).value();
@@ -73,6 +74,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   report = make_report(record, handover);
   report.packed_shared =
       create_session(bundle->folder / record.file, ort, options.tier, bundle->packed, session);
+  check_providers(record.name, options, session);
   for (size_t i = 0; i < used.size(); ++i) {
     if (used[i]) bundle->blobs[i]->drop_pages();
   }
@@ -129,11 +131,6 @@ MappedFile open_checked(const std::filesystem::path& path, uint64_t size, const 
                 "'wshare verify' lists what has changed");
   }
   return file;
-}
-
-Ort::Env& environment() {
-  static Ort::Env* const env = new Ort::Env(ORT_LOGGING_LEVEL_ERROR, "wshare");
-  return *env;
 }
 
 uint64_t ModelReport::left_bytes() const {

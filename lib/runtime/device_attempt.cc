@@ -8,6 +8,7 @@
 #include "format/dtype.h"
 #include "format/onnx_wire.h"
 #include "runtime/device_weights.h"
+#include "runtime/environment.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -93,7 +94,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   BundleState& bundle = *request.bundle;
   DeviceAttempt made;
   made.keep_alive->owners = {request.bundle, made.log};
-  Ort::SessionOptions ort = request.options.ort.Clone();
+  Ort::SessionOptions ort = join_environment(request.record.name, request.options);
   ort.AppendExecutionProvider_V2(environment(), {device.ep_device()}, Ort::KeyValuePairs{});
   made.log->attach(ort);
   // Past the arena, which would give out more than is asked for and so blur the proof.
@@ -105,6 +106,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   made.used_container = create_session(bundle.folder / request.record.file, ort,
                                        request.options.tier, bundle.packed, made.session);
   made.log->close();
+  check_providers(request.record.name, request.options, made.session);
   made.report.provider = device.provider();
   made.report.may_pack = may_pack;
   made.report.own_bytes = own_bytes(request, made.session);

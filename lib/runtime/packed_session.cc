@@ -10,6 +10,7 @@
 
 #include "format/manifest_extents.h"
 #include "runtime/cpu_features.h"
+#include "runtime/environment.h"
 #include "runtime/session_parts.h"
 #include "util/mapped_file.h"
 #include "util/memory.h"
@@ -168,7 +169,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
     known = is_known();
   }
   if (!known && bundle->check_packs) check_bytes(*bundle, pack);
-  Ort::SessionOptions ort = options.ort.Clone();
+  Ort::SessionOptions ort = join_environment(record.name, options);
   ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
   const auto make = [&] { return Ort::Session(environment(), path.c_str(), ort); };
   Ort::Session session(nullptr);
@@ -185,6 +186,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
     }
     bundle->proven_packs.insert(record.name);
   }
+  check_providers(record.name, options, session);
   report.tier = Tier::kPacked;
   report.model = record.name;
   for (const TensorRecord& tensor : pack.model.tensors) {

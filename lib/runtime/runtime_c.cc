@@ -5,7 +5,8 @@
 
 #include "runtime/runtime_c_guard.h"
 
-// The C API, but for sessions (runtime_c_session.cc): versions, errors, bundles, options, memory.
+// The C API, but for sessions (runtime_c_session.cc): versions, errors, the environment, bundles,
+// options, memory.
 
 namespace wshare {
 namespace {
@@ -112,6 +113,17 @@ wshare_error* wshare_onnxruntime(const OrtApiBase** base) {
   return guard([&] {
     require_result(base, "base");
     *base = host_runtime();
+  });
+}
+
+wshare_error* wshare_set_up_environment(int intra_op_threads, int inter_op_threads, int arena) {
+  return guard([&] {
+    host_runtime();
+    EnvironmentOptions options;
+    options.arena = arena != 0;
+    if (intra_op_threads != WSHARE_OWN_THREADS)
+      options.threads = SharedThreads{intra_op_threads, inter_op_threads};
+    set_up_environment(options);
   });
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/session_parts.h"
 
+#include <onnxruntime_session_options_config_keys.h>
+
 #include "format/dtype.h"
 
 namespace wshare {
@@ -12,11 +14,14 @@ Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const s
                                   tensor.shape.size(), type);
 }
 
-// Some kernels cannot export what they pack and fail with a container; with Tier::kAuto such a
+// Where nothing is packed, there is nothing for a container to share. Some kernels cannot export
+// what they pack and fail with a container; with Tier::kAuto such a
 // model opens without one.
 bool create_session(const std::filesystem::path& path, const Ort::SessionOptions& options,
                     Tier tier, Ort::PrepackedWeightsContainer& packed, Ort::Session& session) {
-  if (tier != Tier::kCompact) {
+  const bool packs =
+      options.GetConfigEntryOrDefault(kOrtSessionOptionsConfigDisablePrepacking, "0") != "1";
+  if (packs) {
     try {
       session = Ort::Session(environment(), path.c_str(), options, packed);
       return true;

@@ -24,8 +24,8 @@ struct KeepAlive {
 // it and have the size of its extent.
 Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);
 
-// Makes a session of the model at `path`, over `packed` if the tier and ONNX Runtime allow it;
-// returns whether they did.
+// Makes a session of the model at `path`, over `packed` if the options let it pack and ONNX Runtime
+// allows it; returns whether they did.
 bool create_session(const std::filesystem::path& path, const Ort::SessionOptions& options,
                     Tier tier, Ort::PrepackedWeightsContainer& packed, Ort::Session& session);
 

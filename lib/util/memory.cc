@@ -1,6 +1,8 @@
 #include "util/memory.h"
 
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "wshare/error.h"
@@ -28,6 +30,11 @@ MemoryFigures parse_rollup(const std::string& text) {
                 "'/proc/self/smaps_rollup': has no figures; this needs Linux 4.14 or newer");
   }
   return figures;
+}
+
+size_t count_threads() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
 }
 
 MemoryFigures measure_memory() {

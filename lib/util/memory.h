@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -17,7 +18,10 @@ struct MemoryFigures {
 // them. Source: proc(5), /proc/pid/smaps_rollup.
 MemoryFigures measure_memory();
 
-// Returns the same from the text of smaps_rollup.
+// Returns the threads of this process. Source: proc(5), /proc/pid/task.
+size_t count_threads();
+
+// Returns the figures of measure_memory() from the text of smaps_rollup.
 MemoryFigures parse_rollup(const std::string& text);
 
 }  // namespace wshare

@@ -1,5 +1,6 @@
 // `wshare run` as users meet it: exit code, stdout and stderr.
 
+#include "run/child.h"
 #include "run/run_command.h"
 
 #ifndef WSHARE_TESTDATA
@@ -12,9 +13,9 @@ namespace {
 TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   const json report = run_json({"--sessions=2"});
   EXPECT_EQ(err_, "");
-  EXPECT_EQ(keys(report),
-            (Names{"anonymous_bytes", "baseline", "device_bytes", "ep", "exceeded", "models", "ok",
-                   "parity", "pss_bytes", "schema", "session_count", "sessions", "tier"}));
+  EXPECT_EQ(keys(report), (Names{"anonymous_bytes", "baseline", "device_bytes", "ep", "exceeded",
+                                 "models", "ok", "parity", "pss_bytes", "schema", "session_count",
+                                 "sessions", "threads", "tier"}));
   EXPECT_EQ(report.at("schema"), "wshare.run/1");
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
@@ -232,6 +233,24 @@ TEST_F(RunCommand, TakesTheTestDataOfAFamily) {
   for (const json& row : report.at("parity")) EXPECT_EQ(row.at("bit_equal"), true) << row;
 }
 
+// In child processes, and with --against in the program itself: each has one environment.
+TEST_F(RunCommand, SharesThreadsAndMemory) {
+  const json own = run_json({"--sessions=4", "--baseline"});
+  const json shared =
+      run_json({"--sessions=4", "--baseline", "--shared-threads=3", "--shared-arena"});
+  // Two models: eight plain sessions with two threads each beside the one that runs them.
+  const auto threads = [](const json& side) { return side.at("threads").get<int>(); };
+  EXPECT_EQ(threads(own), threads(own.at("baseline")));
+  EXPECT_EQ(threads(shared), threads(own) + 2);
+  EXPECT_EQ(threads(shared.at("baseline")), threads(own) + 8 * 2);
+  const ChildResult child = run_child(
+      WSHARE_PROGRAM, {"run", path("bundle"), "--repeat=1", "--json", "--shared-threads=3",
+                       "--shared-arena", "--max-abs-diff=0", "--against", a_is("in/a.onnx")});
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_EQ(json::parse(child.out).at("parity").at(0).at("bit_equal"), true);
+  EXPECT_EQ(run({"--shared-threads=0"}), 2);
+}
+
 TEST(RunHelp, ShowsOptionsAndNoHiddenCommand) {
   const auto help = [](const Arguments& arguments) {
     std::ostringstream out, err;
@@ -241,7 +260,8 @@ TEST(RunHelp, ShowsOptionsAndNoHiddenCommand) {
   };
   for (const char* option :
        {"--model", "--sessions", "--ep", "--tier", "--inputs", "--shape", "--repeat", "--against",
-        "--baseline", "--max-pss", "--max-anonymous", "--max-create-ms", "--max-abs-diff"})
+        "--baseline", "--shared-threads", "--shared-arena", "--max-pss", "--max-anonymous",
+        "--max-create-ms", "--max-abs-diff"})
     EXPECT_NE(help({"run", "--help"}).find(option), std::string::npos) << option;
   EXPECT_EQ(help({"--help"}).find("run-side"), std::string::npos);
   std::ostringstream out, err;

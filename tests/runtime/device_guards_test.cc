@@ -189,6 +189,18 @@ TEST_F(DeviceGuards, RefusesAllocatorsThatCannotTellSessionsApart) {
   EXPECT_NE(refusal(bundle, "a", options).find("session.use_env_allocators=1"), std::string::npos);
 }
 
+// A provider in `ort` would run nodes over copies of its own of what the bundle shares.
+TEST_F(DeviceGuards, RefusesAProviderThatIsNotTheDevice) {
+  SessionOptions options;
+  options.ort.AppendExecutionProvider_V2(environment(), {test_device().ep_device()},
+                                         Ort::KeyValuePairs{});
+  Bundle bundle = Bundle::open(folder());
+  EXPECT_NE(refusal(bundle, "a", options).find("name provider 'TestDeviceExecutionProvider'"),
+            std::string::npos);
+  options.device = test_device();  // twice
+  EXPECT_NE(refusal(bundle, "a", options, 6).find("TestDevice"), std::string::npos);
+}
+
 TEST_F(DeviceGuards, RefusesAManifestThatContradictsTheModel) {
   Manifest manifest = load_manifest(folder());
   for (TensorRecord& tensor : manifest.models.at(0).tensors) {

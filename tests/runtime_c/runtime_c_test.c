@@ -1,6 +1,7 @@
 /* The C API as a C program meets it: runtime_c_test CLAIM ARGUMENT... (tests/CMakeLists.txt has
  * them). Ends with 0 if the claim is true; else says where not. */
 
+#include <dirent.h>
 #include <pthread.h>
 #include <wshare/runtime_c.h>
 
@@ -158,6 +159,35 @@ static void an_old_onnxruntime_is_refused(char** arguments) {
   wshare_bundle_close(bundle);
 }
 
+static int count_threads(void) {
+  int count = 0;
+  DIR* tasks = opendir("/proc/self/task");
+  CHECK(tasks != NULL);
+  while (readdir(tasks) != NULL) ++count;
+  closedir(tasks);
+  return count - 2; /* "." and ".." */
+}
+
+/* BUNDLE MODEL: sessions bring no threads of their own, where the process has some for all. */
+static void sessions_share_threads(char** arguments) {
+  wshare_bundle* bundle = NULL;
+  CHECK(take_code(wshare_set_up_environment(-2, 1, 0), "-2") == WSHARE_INVALID);
+  OK(wshare_set_up_environment(3, 1, 1));
+  OK(wshare_set_up_environment(3, 1, 1)); /* the same once more */
+  CHECK(take_code(wshare_set_up_environment(WSHARE_OWN_THREADS, 1, 1), "other options") ==
+        WSHARE_INVALID);
+  OK(wshare_bundle_open(arguments[0], &bundle));
+  const int before = count_threads();
+  wshare_session* first = open_session(bundle, arguments[1]);
+  wshare_session* second = open_session(bundle, arguments[1]);
+  CHECK(take_equal(run_by_hand(wshare_session_ort(first), NULL),
+                   run_by_hand(wshare_session_ort(second), NULL)));
+  CHECK(before >= 3 && count_threads() == before);
+  wshare_session_close(first);
+  wshare_session_close(second);
+  wshare_bundle_close(bundle);
+}
+
 static void null_is_nothing(char** arguments) {
   (void)arguments;
   wshare_error_free(NULL);
@@ -242,6 +272,7 @@ int main(int argc, char** argv) {
       {"TasksChangeTheOutputs", tasks_change_the_outputs, 3, 0},
       {"RefusalsHaveCodes", refusals_have_codes, 2, 0},
       {"AnOldOnnxRuntimeIsRefused", an_old_onnxruntime_is_refused, 1, 1},
+      {"SessionsShareThreads", sessions_share_threads, 2, 0},
       {"NullIsNothing", null_is_nothing, 0, 1},
       {"ThreadsMayShareHandles", threads_may_share_handles, 2, 0},
       {"ADeviceHoldsTheWeightsOnce", a_device_holds_the_weights_once, 4, 0},

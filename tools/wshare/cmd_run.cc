@@ -46,7 +46,7 @@ int run(const Arguments& arguments, Context& context) {
   // Last: sessions in this process would share pages with the children and so lower their PSS.
   report.parity =
       compare_with_originals(arguments.bundle, tier, arguments.device, models, originals,
-                             measure_options(arguments.inputs).inputs, context.progress);
+                             arguments.inputs, context.progress);
   report.exceeded = find_exceeded(read_limits(arguments.limits), report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
   if (!context.json) print_report(context.out, report);

@@ -28,11 +28,12 @@ int run_side(const Arguments& arguments, Context& context) {
       context.err << kProgressMark << what << std::endl;
     };
   }
+  if (!side.bundle.empty()) set_up_environment(environment_options(arguments.inputs));
   silence_log();
   options.device = open_device(side.device);
   Measurement measurement;
   if (side.bundle.empty()) {
-    measurement = measure(models, plain_opener(options.device), options);
+    measurement = measure(models, plain_opener(options.device, options.threads), options);
   } else {
     Bundle bundle = Bundle::open(side.bundle);
     options.shared_on_device = [&bundle] { return bundle.report().device_bytes(); };

@@ -60,6 +60,7 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
   json["pss_bytes"] = measurement.memory.pss;
   json["anonymous_bytes"] = measurement.memory.anonymous;
   json["device_bytes"] = measurement.memory.device;
+  json["threads"] = measurement.threads;
   return json;
 }
 
@@ -94,6 +95,7 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
     measurement.models.push_back(std::move(report));
   }
   measurement.memory = {json.at("pss_bytes"), json.at("anonymous_bytes"), json.at("device_bytes")};
+  measurement.threads = json.at("threads");
   return measurement;
 }
 

@@ -1,5 +1,6 @@
 #include "run_options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "util/text.h"
@@ -41,12 +42,26 @@ void add_input_options(CLI::App& app, InputArguments& arguments) {
   app.add_option("--repeat", arguments.repeat, "Timed runs per session, after the first")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  app.add_option("--shared-threads", arguments.shared_threads,
+                 "One pool of so many threads for all sessions; else each has one thread")
+      ->check(CLI::Range(1, 1024));
+  app.add_flag("--shared-arena", arguments.shared_arena,
+               "One arena for what all sessions on the CPU compute with; else each has its own");
+}
+
+EnvironmentOptions environment_options(const InputArguments& arguments) {
+  EnvironmentOptions options;
+  if (arguments.shared_threads > 0)
+    options.threads = SharedThreads{static_cast<int>(arguments.shared_threads)};
+  options.arena = arguments.shared_arena;
+  return options;
 }
 
 MeasureOptions measure_options(const InputArguments& arguments) {
   MeasureOptions options;
   options.sessions = arguments.sessions;
   options.repeat = arguments.repeat;
+  options.threads = static_cast<int>(std::max(arguments.shared_threads, 1U));
   options.inputs.folder = arguments.folder;
   for (const std::string& text : arguments.shapes) {
     const auto [name, shape] = split_assignment(text, "--shape", "input=1x32");

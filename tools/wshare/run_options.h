@@ -17,11 +17,16 @@ struct InputArguments {
   std::string folder;
   unsigned sessions = 1;
   unsigned repeat = 5;
+  unsigned shared_threads = 0;  // for all sessions; 0: one of its own for each
+  bool shared_arena = false;
 };
 void add_input_options(CLI::App& app, InputArguments& arguments);
 
 // Throws Error(kInvalid) if a shape cannot be read.
 MeasureOptions measure_options(const InputArguments& arguments);
+
+// Returns what shared sessions have in common.
+EnvironmentOptions environment_options(const InputArguments& arguments);
 
 // Where sessions run, as the user wrote it.
 struct DeviceArguments {

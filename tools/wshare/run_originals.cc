@@ -80,21 +80,24 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
                                               const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
-                                              const InputOptions& inputs,
+                                              const InputArguments& inputs,
                                               const ProgressFn& progress) {
   std::vector<ParityRow> all;
   if (originals.empty()) return all;
+  const EnvironmentOptions shared = environment_options(inputs);
+  if (shared != EnvironmentOptions{}) set_up_environment(shared);
   silence_log();
+  const MeasureOptions options = measure_options(inputs);
   Bundle opened = Bundle::open(bundle);
   const std::optional<Device> on = open_device(device);
   const Opener open_shared = shared_opener(opened, tier, on, copies_of(device));
-  const Opener open_original = plain_opener(on);
+  const Opener open_original = plain_opener(on, options.threads);
   for (const NamedModel& model : models) {
     const auto original = originals.find(model.name);
     if (original == originals.end()) continue;
     if (progress) progress(("comparing outputs of " + in_quotes(model.name)).c_str(), 0, 0);
     const auto rows = compare_models(model, open_shared, {model.name, original->second},
-                                     open_original, inputs, on);
+                                     open_original, options.inputs, on);
     all.insert(all.end(), rows.begin(), rows.end());
   }
   return all;

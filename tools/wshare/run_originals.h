@@ -31,12 +31,13 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
                                    const std::filesystem::path& folder, const Context& context);
 
 // Returns how the outputs of each model in `originals` compare, in the order of `models`; both
-// sides run where `device` says.
+// sides run where `device` says, with as many threads. Sets up the environment as `inputs` say, if
+// that is not the default.
 std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundle, Tier tier,
                                               const DeviceArguments& device,
                                               const std::vector<NamedModel>& models,
                                               const Originals& originals,
-                                              const InputOptions& inputs,
+                                              const InputArguments& inputs,
                                               const ProgressFn& progress);
 
 }  // namespace wshare

@@ -132,17 +132,18 @@ void print_models(std::ostream& out, const RunReport& report) {
 }
 
 void print_memory(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"PSS", "anonymous", "memory of"}};
+  Rows rows = {{"PSS", "anonymous", "threads", "memory of"}};
   const bool on_device = report.ep != "cpu";
   if (on_device) rows[0].insert(rows[0].begin(), "device");
   const auto add = [&](const Measurement& measurement, const std::string& kind) {
     rows.push_back({format_bytes(measurement.memory.pss),
-                    format_bytes(measurement.memory.anonymous), describe(measurement, kind)});
+                    format_bytes(measurement.memory.anonymous), std::to_string(measurement.threads),
+                    describe(measurement, kind)});
     if (on_device) rows.back().insert(rows.back().begin(), format_bytes(measurement.memory.device));
   };
   add(report.shared, report.tier);
   if (report.baseline) add(*report.baseline, "plain");
-  print_table(out, rows, on_device ? 3 : 2);
+  print_table(out, rows, on_device ? 4 : 3);
 }
 
 void print_parity(std::ostream& out, const RunReport& report) {

@@ -27,6 +27,8 @@ std::vector<std::string> command_line(const SideArguments& side, const InputArgu
   for (const std::string& model : side.tasks_of) add("--task-of", model);
   add("--sessions", std::to_string(inputs.sessions));
   add("--repeat", std::to_string(inputs.repeat));
+  if (inputs.shared_threads > 0) add("--shared-threads", std::to_string(inputs.shared_threads));
+  if (inputs.shared_arena) command.emplace_back("--shared-arena");
   for (const std::string& shape : inputs.shapes) add("--shape", shape);
   if (!inputs.folder.empty()) add("--inputs", inputs.folder);
   return command;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "wshare/device.h"
+#include "wshare/environment.h"
 
 namespace wshare {
 
@@ -213,9 +214,5 @@ class Bundle {
   explicit Bundle(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };
-
-// Returns the process-wide environment of all sessions, log level ERROR; made at the first call,
-// never destroyed, since sessions may live until the end of the process.
-Ort::Env& environment();
 
 }  // namespace wshare

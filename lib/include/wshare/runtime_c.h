@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Functions are added with a new number here, so that bindings can ask for them. */
-#define WSHARE_C_API_VERSION 1
+#define WSHARE_C_API_VERSION 2
 
 /* ONNX Runtime's own, from onnxruntime_c_api.h, which need not be included. */
 struct OrtApiBase;
@@ -99,6 +99,25 @@ wshare_error* wshare_use_onnxruntime(const struct OrtApiBase* base);
  * Fails with WSHARE_UNSUPPORTED if there is none, or it is too old. So do all functions that need
  * one. */
 wshare_error* wshare_onnxruntime(const struct OrtApiBase** base);
+
+/* ---- What all sessions of the process share beside weights -------------------------------- */
+
+#define WSHARE_OWN_THREADS -1 /* each session has threads of its own, as its options say */
+
+/* Makes ONNX Runtime's environment, of which a process has one; to be called before the first
+ * bundle, options or device, and once. (Since version 2.)
+ *
+ * `intra_op_threads`: one pool of so many threads for all sessions, the one that runs a session
+ * among them; 0: one per core; or WSHARE_OWN_THREADS. `inter_op_threads`: the same for operators
+ * side by side, where sessions ask for that; else 1. `arena`: 1: sessions on the CPU have one arena
+ * for what they compute with, and one after the other need the memory of one; 0: each has its own.
+ *
+ * Sessions take part by themselves: what their options say of numbers of threads and of an arena is
+ * of no effect then. One with the config entry session.use_env_allocators=0 has memory of its own.
+ *
+ * Fails with WSHARE_INVALID if the environment was made before with other options, also by the
+ * program itself without shared threads, or a number is no number of threads. */
+wshare_error* wshare_set_up_environment(int intra_op_threads, int inter_op_threads, int arena);
 
 /* ---- Bundles ----------------------------------------------------------------------------- */
 
