@@ -9,6 +9,7 @@
 #include "runtime/device_session.h"
 #include "runtime/environment.h"
 #include "runtime/handover.h"
+#include "runtime/map_room.h"
 #include "runtime/ort_errors.h"
 #include "runtime/packed_session.h"
 #include "runtime/session_parts.h"
@@ -57,6 +58,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
                      std::span<const std::byte> model, const SessionOptions& options,
                      ModelReport& report) {
   const Handover handover = plan_handover(bundle->manifest, record, model);
+  require_map_room(record.name, count_left(handover.left));
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   auto keep_alive = std::make_shared<KeepAlive>();
   keep_alive->owners.push_back(bundle);

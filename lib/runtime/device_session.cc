@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runtime/device_attempt.h"
+#include "runtime/map_room.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -36,6 +37,7 @@ class Opening {
 
   Session open(ModelReport& report) {
     check_options();
+    require_map_room(request_.record.name, count_left(request_.handover.left));
     may_pack_ =
         options().tier != Tier::kCompact && !is_set(kOrtSessionOptionsConfigDisablePrepacking);
     if (options().tier == Tier::kAuto && !request_.keeps_copies() && plan_.packs_copies)

@@ -139,6 +139,12 @@ void add_left(std::vector<LeftTensors>& left, LeftReason reason, uint64_t bytes)
   group->bytes += bytes;
 }
 
+uint64_t count_left(const std::vector<LeftTensors>& left) {
+  uint64_t tensors = 0;
+  for (const LeftTensors& group : left) tensors += group.tensors;
+  return tensors;
+}
+
 Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
                        std::span<const std::byte> model) {
   const std::map<std::string_view, Mention> mentions = collect_mentions(model);

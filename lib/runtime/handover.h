@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct Handover {
 
 // Counts one more tensor of `bytes` that is left for `reason`.
 void add_left(std::vector<LeftTensors>& left, LeftReason reason, uint64_t bytes);
+
+// Returns how many tensors those are.
+uint64_t count_left(const std::vector<LeftTensors>& left);
 
 // Returns what a session of `record` takes from the bundle's maps; `model` holds the bytes of its
 // .onnx. The pointers lead into `record`.

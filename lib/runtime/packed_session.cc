@@ -11,6 +11,7 @@
 #include "format/manifest_extents.h"
 #include "runtime/cpu_features.h"
 #include "runtime/environment.h"
+#include "runtime/map_room.h"
 #include "runtime/session_parts.h"
 #include "util/mapped_file.h"
 #include "util/memory.h"
@@ -145,6 +146,9 @@ std::string why_not_packed(const BundleState& bundle, const ModelRecord& record,
     return "its pack is for another CPU:" + difference(pack->cpu, cpu_features());
   const std::string missing = find_missing(bundle, *pack);
   if (!missing.empty()) return missing;
+  // It maps weights and packed forms, each for itself.
+  const std::string full = why_no_room(pack->model.tensors.size() + pack->buffers.size());
+  if (!full.empty()) return full;
   const std::lock_guard lock(bundle.mutex);
   const auto refused = bundle.refused_packs.find(record.name);
   return refused == bundle.refused_packs.end() ? "" : refused->second;
