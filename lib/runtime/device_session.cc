@@ -132,8 +132,10 @@ class Opening {
       names += (names.empty() ? "" : ", ") + in_quotes(tensor->name);
     }
     if (!names.empty()) {
-      refuse_on_device(request_, bytes + ": used on the CPU and on the device: " + names,
-                       "where a weight is used on both, it needs two names in the model");
+      refuse_on_device(
+          request_, bytes + ": used on the CPU and on the device: " + names,
+          "'wshare dedupe --split-device-uses nodes' (or operators) gives it a name for "
+          "each side");
     }
     refuse_on_device(request_, bytes + ": made by optimisers out of constants, or kept by kernels",
                      "a lower optimisation level may avoid it");

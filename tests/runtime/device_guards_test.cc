@@ -125,6 +125,36 @@ TEST_F(DeviceGuards, RefusesWhatCpuAndDeviceBothUse) {
   EXPECT_EQ(bundle.report().models.at(0).device->own_bytes, kMatrix + kOwn);
 }
 
+// The remedy for that: a name of its own for each node, or for each operator.
+TEST_F(DeviceGuards, TakesWhatCpuAndDeviceUseByTwoNames) {
+  struct Case {
+    const char* name;
+    SplitUses kinds;
+    const char* host_operator;
+  };
+  for (const Case& c : {Case{"by node", SplitUses::kByNode, "MatMul"},
+                        Case{"by operator", SplitUses::kByOperator, "Gemm"}}) {
+    SCOPED_TRACE(c.name);
+    fs::remove_all(temp_ / "in");
+    fs::remove_all(temp_ / "split");
+    onnx::ModelProto model = model_with_host_node(true);
+    model.mutable_graph()->mutable_node(3)->set_op_type(c.host_operator);
+    add("m.onnx", model);
+    DedupeOptions options;
+    options.split_uses = c.kinds;
+    dedupe(resolve_inputs({(temp_ / "in").string()}), temp_ / "split", options);
+    Bundle bundle = Bundle::open(temp_ / "split");
+    std::vector<Session> sessions;
+    for (int i = 0; i < 3; ++i) sessions.push_back(bundle.session("m", with_cpu()));
+    EXPECT_EQ(device_counts().in_use, kShared + sessions.size() * kOwn);
+    const ModelReport report = bundle.report().models.at(0);
+    EXPECT_EQ(report.device->own_bytes, kOwn);
+    EXPECT_EQ(report.device->host_bytes, kMatrix);  // "second", in the map
+    EXPECT_TRUE(report.packed_shared);
+    EXPECT_TRUE(equals_plain("m", *sessions[2], Ort::SessionOptions()));
+  }
+}
+
 // "second" goes through a Transpose before it is used; the manifest says so, unless `hidden`.
 class FoldedOnDevice : public DeviceGuards {
  protected:

@@ -11,12 +11,21 @@
 
 namespace wshare {
 
+// Whether nodes of different kinds read a weight by names of their own, all for the same bytes.
+enum class SplitUses {
+  kNever,
+  kByOperator,  // one name for the nodes of an operator
+  kByNode,      // one name for each node
+};
+
 struct DedupeOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay inline
-  bool dry_run = false;       // find out everything, write nothing
-  bool explain = false;       // fill DedupeReport::placed
-  bool replace = false;       // an existing bundle is replaced as a whole
-  unsigned threads = 0;       // 0: all cores
+  // For sessions on a device: a weight that is used there and on the CPU needs a name for each.
+  SplitUses split_uses = SplitUses::kNever;
+  bool dry_run = false;  // find out everything, write nothing
+  bool explain = false;  // fill DedupeReport::placed
+  bool replace = false;  // an existing bundle is replaced as a whole
+  unsigned threads = 0;  // 0: all cores
   ProgressFn progress;
 };
 
@@ -34,9 +43,9 @@ struct DedupeReport {
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
 //
 // The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on
-// inputs, names and min_bytes only. Throws Error(kIo) if `bundle` exists (and is not to be
-// replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be read
-// or written or changed meanwhile; Error(kInvalid) if an input is malformed.
+// inputs, names, min_bytes and split_uses only. Throws Error(kIo) if `bundle` exists (and is not to
+// be replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be
+// read or written or changed meanwhile; Error(kInvalid) if an input is malformed.
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,
                     const DedupeOptions& options);
 

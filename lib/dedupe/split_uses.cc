@@ -1,0 +1,180 @@
+#include "dedupe/split_uses.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "format/layout.h"
+#include "model/externalize.h"
+#include "model/uses.h"
+
+// Problem: ONNX Runtime plans an initializer for one device. Where nodes on the CPU and on a GPU
+// read it, the name belongs to the CPU and each session makes a copy for the GPU, under a name that
+// nobody can hand a value to.
+//
+//   before   W --> Gather (CPU)          after   W        --> Gather (CPU)
+//            W --> MatMul (GPU)                  W/MatMul --> MatMul (GPU)     the same bytes
+//
+// Which node will run where is not known here. So a weight gets a name for each operator that reads
+// it, or for each node; both names may then end up anywhere. It costs nothing but names: bytes are
+// stored, mapped and uploaded once per place, not per name. Only where kernels pack weights, each
+// name is packed anew (and the packed form shared by content), so nodes of one operator share a
+// name unless asked for.
+
+namespace wshare {
+namespace {
+
+constexpr int64_t kFreeInitializers = 4;  // IR version: they need not be inputs of the graph
+
+using Kind = std::string;
+using NewNames = std::map<std::pair<std::string, Kind>, std::string>;  // of a weight and a kind
+
+// Calls visit(node, number) for the nodes of `graph` and its subgraphs, always in the same order.
+template <typename Visit>
+void visit_nodes(onnx::GraphProto& graph, size_t& number, const Visit& visit) {
+  for (int n = 0; n < graph.node_size(); ++n) {
+    onnx::NodeProto& node = *graph.mutable_node(n);
+    visit(node, number++);
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_g()) visit_nodes(*attribute.mutable_g(), number, visit);
+      for (onnx::GraphProto& each : *attribute.mutable_graphs()) visit_nodes(each, number, visit);
+    }
+  }
+}
+
+Kind kind_of(const onnx::NodeProto& node, size_t number, SplitUses kinds) {
+  if (kinds == SplitUses::kByNode) return std::to_string(number);
+  return node.domain() + ":" + node.op_type();
+}
+
+// All names of values, and how often each is defined: twice may mean two things in two scopes.
+struct Names {
+  std::map<std::string, int> definitions;
+  std::set<std::string> all;
+
+  void define(const std::string& name) {
+    ++definitions[name];
+    all.insert(name);
+  }
+  void add(const onnx::GraphProto& graph) {
+    for (const onnx::ValueInfoProto& input : graph.input()) define(input.name());
+    for (const onnx::TensorProto& tensor : graph.initializer()) define(tensor.name());
+    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer())
+      define(tensor.values().name());
+    for (const onnx::NodeProto& node : graph.node()) {
+      for (const std::string& output : node.output()) define(output);
+      all.insert(node.input().begin(), node.input().end());
+      for (const onnx::AttributeProto& attribute : node.attribute()) {
+        if (attribute.has_g()) add(attribute.g());
+        for (const onnx::GraphProto& each : attribute.graphs()) add(each);
+      }
+    }
+  }
+  std::string make_new(std::string name) {
+    while (!all.insert(name).second) name += "_";
+    return name;
+  }
+};
+
+bool can_be_split(const TensorRef& tensor, const Names& names, uint64_t min_bytes) {
+  const bool has_graph = tensor.home == Home::kInitializer || tensor.home == Home::kConstant;
+  if (!has_graph || !tensor.scope.empty() || tensor.bytes.size() < kLargeBytes) return false;
+  const auto found = names.definitions.find(tensor.name);
+  return found != names.definitions.end() && found->second == 1 &&
+         !reason_to_stay(tensor, min_bytes);
+}
+
+void rewire(onnx::ModelProto& model, const NewNames& renamed, SplitUses kinds) {
+  size_t number = 0;
+  visit_nodes(*model.mutable_graph(), number, [&](onnx::NodeProto& node, size_t at) {
+    for (std::string& input : *node.mutable_input()) {
+      const auto found = renamed.find({input, kind_of(node, at, kinds)});
+      if (found != renamed.end()) input = found->second;
+    }
+  });
+}
+
+onnx::TensorProto& add_initializer(onnx::ModelProto& model, const TensorRef& tensor) {
+  onnx::TensorProto& added = *model.mutable_graph()->add_initializer();
+  added.set_name(tensor.name);
+  added.set_data_type(tensor.dtype);
+  for (const int64_t dim : tensor.shape) added.add_dims(dim);
+  return added;
+}
+
+class Splitter {
+ public:
+  Splitter(ScannedModel& model, SplitUses kinds, uint64_t min_bytes)
+      : model_(model), kinds_(kinds), skeleton_(model.file.skeleton()) {
+    names_.add(skeleton_.model().graph());
+    for (size_t t = 0; t < model.tensors.size(); ++t) {
+      if (can_be_split(model.tensors[t], names_, min_bytes)) weights_[model.tensors[t].name] = t;
+    }
+  }
+
+  std::optional<ModelEdit> run() {
+    size_t number = 0;
+    visit_nodes(*skeleton_.model().mutable_graph(), number,
+                [&](const onnx::NodeProto& node, size_t at) { read(node, at); });
+    if (added_.empty()) return std::nullopt;
+    update_folded();
+    ModelEdit edit;
+    edit.added = added_;
+    edit.apply = [renamed = std::move(renamed_), added = std::move(added_), kinds = kinds_](
+                     onnx::ModelProto& proto, std::span<const ExternalPlace> places) {
+      rewire(proto, renamed, kinds);
+      for (size_t i = 0; i < added.size(); ++i)
+        set_external(add_initializer(proto, added[i]), places[i]);
+    };
+    return edit;
+  }
+
+ private:
+  void read(const onnx::NodeProto& node, size_t at) {
+    const Kind kind = kind_of(node, at, kinds_);
+    for (const std::string& input : node.input()) {
+      const auto weight = weights_.find(input);
+      if (weight == weights_.end()) continue;
+      const Kind& first = first_kind_.try_emplace(input, kind).first->second;
+      if (kind == first || renamed_.contains({input, kind})) continue;
+      TensorRef& added = added_.emplace_back(model_.tensors[weight->second]);
+      added.name = names_.make_new(input + "/" + node.op_type());
+      added.home = Home::kInitializer;
+      added.external_file = -1;
+      added.is_span = false;
+      renamed_[{input, kind}] = added.name;
+    }
+  }
+
+  void update_folded() {
+    onnx::ModelProto& proto = skeleton_.model();
+    rewire(proto, renamed_, kinds_);
+    for (const TensorRef& tensor : added_) add_initializer(proto, tensor);
+    const GraphUses uses = find_uses(proto);
+    for (TensorRef& tensor : added_) tensor.folded = uses.folded.count(tensor.name) != 0;
+    for (const auto& [name, index] : weights_)
+      model_.tensors[index].folded = uses.folded.count(name) != 0;
+  }
+
+  ScannedModel& model_;
+  SplitUses kinds_;
+  Skeleton skeleton_;
+  Names names_;
+  std::map<std::string, size_t> weights_;   // that may be split, in model_.tensors
+  std::map<std::string, Kind> first_kind_;  // of a weight
+  NewNames renamed_;
+  std::vector<TensorRef> added_;
+};
+
+}  // namespace
+
+std::optional<ModelEdit> split_uses(ScannedModel& model, SplitUses kinds, uint64_t min_bytes) {
+  if (kinds == SplitUses::kNever || model.ir_version < kFreeInitializers) return std::nullopt;
+  return Splitter(model, kinds, min_bytes).run();
+}
+
+}  // namespace wshare
