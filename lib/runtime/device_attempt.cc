@@ -3,6 +3,8 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <iterator>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "format/dtype.h"
@@ -36,6 +38,7 @@ void offer_on_device(const DeviceRequest& request, const DevicePlan& plan, Ort::
   const auto memory = device.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
   for (size_t i = 0; i < tensors.size(); ++i) {
     offer(*tensors[i], memory, placed.addresses[i], ort, made);
+    made.offered_bytes += tensors[i]->extent.size;
   }
 }
 
@@ -49,16 +52,36 @@ void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::Se
   }
 }
 
-uint64_t own_bytes(const DeviceRequest& request, const Ort::Session& session) {
-  const Device& device = *request.options.device;
-  const std::optional<DeviceUse> use = device.use_of(session);
-  if (!use && !request.keeps_copies()) {
-    refuse_on_device(request,
-                     "the allocator of " + in_quotes(device.provider()) +
-                         " counts no bytes, so it cannot be proven that weights are shared");
-  }
-  return use ? use->in_use : 0;
+[[noreturn]] void refuse_uncounted(const DeviceRequest& request) {
+  refuse_on_device(request, "the allocator of " + in_quotes(request.options.device->provider()) +
+                                " counts no bytes, and no driver tells how many are free, so it "
+                                "cannot be proven that weights are shared");
 }
+
+// What free memory loses while a session is made, taken for the session's own. It is true only
+// while nothing else takes or gives back memory there, so sessions are measured one at a time, and
+// not the first one, which also loads the provider's libraries.
+class FreeMemory {
+ public:
+  explicit FreeMemory(const DeviceRequest& request) : device_(request.options.device->ep_device()) {
+    if (!request.weights->is_uncounted()) return;
+    static std::mutex mutex;
+    alone_ = std::unique_lock(mutex);
+    before_ = free_memory(device_);
+  }
+
+  bool measures() const { return before_.has_value(); }
+
+  uint64_t lost() const {
+    const uint64_t now = free_memory(device_).value_or(0);
+    return *before_ > now ? *before_ - now : 0;
+  }
+
+ private:
+  Ort::ConstEpDevice device_;
+  std::unique_lock<std::mutex> alone_;
+  std::optional<uint64_t> before_;
+};
 
 uint64_t unshared_bytes(const DeviceRequest& request, const DeviceAttempt& made) {
   uint64_t bytes = 0;
@@ -103,13 +126,21 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   if (!may_pack) ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
   offer_on_device(request, plan, ort, made);
   offer_on_host(request, plan, ort, made);
+  const FreeMemory meter(request);
   made.used_container = create_session(bundle.folder / request.record.file, ort,
                                        request.options.tier, bundle.packed, made.session);
   made.log->close();
   check_providers(request.record.name, request.options, made.session);
   made.report.provider = device.provider();
   made.report.may_pack = may_pack;
-  made.report.own_bytes = own_bytes(request, made.session);
+  const std::optional<DeviceUse> use = device.use_of(made.session);
+  made.report.by_free_memory = !use && meter.measures();
+  made.report.own_bytes = use ? use->in_use : made.report.by_free_memory ? meter.lost() : 0;
+  if (!use && !meter.measures() && !request.keeps_copies()) {
+    if (!free_memory(device.ep_device())) refuse_uncounted(request);
+    request.weights->set_uncounted();
+    made.needs_measuring = true;
+  }
   made.report.unshared_bytes = unshared_bytes(request, made);
   for (const std::optional<MappedFile>& blob : bundle.blobs) {
     if (blob) blob->drop_pages();

@@ -9,6 +9,7 @@
 
 #include "format/layout.h"
 #include "runtime/bundle_state.h"
+#include "runtime/free_memory.h"
 #include "runtime/handover.h"
 #include "runtime/session_log.h"
 #include "runtime/session_parts.h"
@@ -42,20 +43,27 @@ struct DeviceAttempt {
   Ort::Session session{nullptr};
   std::set<std::string_view> offered;  // tensors
   bool used_container = false;
+  bool needs_measuring = false;  // by free memory: to be made once more
   DeviceReport report;
+
+  uint64_t offered_bytes = 0;  // on the device
 
   // Returns by how much the session's own bytes exceed what its unshared tensors may take.
   uint64_t excess() const {
     return report.own_bytes > report.unshared_bytes ? report.own_bytes - report.unshared_bytes : 0;
   }
-  bool is_proven() const { return excess() < kLargeBytes; }  // nothing smaller is shared
+  // True if what is in excess is no copy of a shared weight: nothing smaller is shared. Free memory
+  // moves in blocks, and by what kernels and libraries take beside weights.
+  bool is_proven() const {
+    return excess() < (report.by_free_memory ? 2 * kDriverBlock + offered_bytes / 20 : kLargeBytes);
+  }
 };
 
 // Makes a session that is offered what `plan` says; with `may_pack` unset, its kernels pack
 // nothing.
 //
 // Throws Ort::Exception; Error(kRuntime) if there is no room on the device, Error(kUnsupported) if
-// the provider counts no bytes and copies are not kept.
+// neither provider nor driver count bytes and copies are not kept.
 DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan,
                                 bool may_pack);
 

@@ -69,9 +69,17 @@ class Opening {
   // Makes sessions until one takes all that it is offered.
   DeviceAttempt make() {
     for (int round = 1;; ++round) {
-      DeviceAttempt made = attempt_on_device(request_, plan_, may_pack_);
+      DeviceAttempt made = attempt();
       if (round == kMaxRounds || !correct_plan(made)) return made;
     }
+  }
+
+  DeviceAttempt attempt() {
+    {
+      DeviceAttempt made = attempt_on_device(request_, plan_, may_pack_);
+      if (!made.needs_measuring) return made;
+    }  // its memory goes before it is made anew
+    return attempt_on_device(request_, plan_, may_pack_);
   }
 
   // Returns whether `made` was offered anything in the wrong place.

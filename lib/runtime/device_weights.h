@@ -63,6 +63,10 @@ class DeviceWeights {
 
   const Device& device() const { return device_; }
 
+  // Whether sessions there have allocators that count no bytes; false until one is known to.
+  bool is_uncounted() const { return uncounted_; }
+  void set_uncounted() { uncounted_ = true; }
+
  private:
   struct Home {
     std::weak_ptr<const DeviceBuffer> buffer;
@@ -76,6 +80,7 @@ class DeviceWeights {
 
   Device device_;
   std::shared_ptr<std::atomic<uint64_t>> total_ = std::make_shared<std::atomic<uint64_t>>(0);
+  std::atomic<bool> uncounted_{false};
   mutable std::mutex mutex_;
   std::map<Start, Home> homes_;  // guarded by mutex_
 };

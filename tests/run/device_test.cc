@@ -30,7 +30,7 @@ TEST_F(RunOnDevice, CountsWhatSharedAndPlainSessionsHold) {
   EXPECT_EQ(report.at("models")[1].at("shared_bytes"), kWeight);
   EXPECT_EQ(report.at("models")[1].at("device"),
             json::parse(R"({"provider": "TestDeviceExecutionProvider", "own_bytes": 2048,
-                            "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true})"));
+                            "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true, "by_free_memory": false})"));
 }
 
 TEST_F(RunOnDevice, EndsWithOneWhereALimitIsPassed) {

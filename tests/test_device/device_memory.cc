@@ -132,3 +132,5 @@ void get_test_device_counts(wshare::test::DeviceCounts* counts) {
 void reset_test_device_peak() { wshare::test::DeviceMemory::instance().reset_peak(); }
 
 void set_test_device_prepacking(bool on) { wshare::test::DeviceMemory::instance().prepacking = on; }
+
+void set_test_device_statistics(bool on) { wshare::test::DeviceMemory::instance().statistics = on; }

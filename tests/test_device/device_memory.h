@@ -33,7 +33,7 @@ class DeviceMemory {
   std::byte* view(const void* device_address, size_t size);
 
   std::atomic<uint64_t> uploaded{0}, downloaded{0}, prepacked{0};
-  std::atomic<bool> prepacking{false};
+  std::atomic<bool> prepacking{false}, statistics{true};
 
   DeviceCounts counts() const;
   void reset_peak();

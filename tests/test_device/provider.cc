@@ -34,6 +34,10 @@ class Allocator : public OrtAllocator {
     GetStats = [](const OrtAllocator* self, OrtKeyValuePairs** result) noexcept {
       return guarded([&] {
         Ort::KeyValuePairs figures;
+        if (!DeviceMemory::instance().statistics) {
+          *result = figures.release();
+          return;
+        }
         figures.Add("Limit", "-1");  // none; with 0, ONNX Runtime takes it that nothing is counted
         figures.Add("InUse", std::to_string(static_cast<const Allocator*>(self)->in_use_).c_str());
         *result = figures.release();

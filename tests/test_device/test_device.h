@@ -39,3 +39,7 @@ WSHARE_TEST_DEVICE_EXPORT void reset_test_device_peak();
 // Whether MatMul makes a packed copy of constant weights, as some kernels of GPUs do; off at first.
 // Sessions made from then on follow it. In the environment: WSHARE_TEST_DEVICE_PREPACK=1.
 WSHARE_TEST_DEVICE_EXPORT void set_test_device_prepacking(bool on);
+
+// Whether its allocators tell what they have given out, as they do at first. The counts above go
+// on.
+WSHARE_TEST_DEVICE_EXPORT void set_test_device_statistics(bool on);

@@ -29,13 +29,14 @@ nlohmann::ordered_json to_json(const ModelReport& model) {
                     {"own_bytes", model.device->own_bytes},
                     {"unshared_bytes", model.device->unshared_bytes},
                     {"host_bytes", model.device->host_bytes},
-                    {"may_pack", model.device->may_pack}};
+                    {"may_pack", model.device->may_pack},
+                    {"by_free_memory", model.device->by_free_memory}};
   return json;
 }
 
 DeviceReport device_from(const nlohmann::ordered_json& json) {
-  return {json.at("provider"), json.at("own_bytes"), json.at("unshared_bytes"),
-          json.at("host_bytes"), json.at("may_pack")};
+  return {json.at("provider"),   json.at("own_bytes"), json.at("unshared_bytes"),
+          json.at("host_bytes"), json.at("may_pack"),  json.at("by_free_memory")};
 }
 
 }  // namespace

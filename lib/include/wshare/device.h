@@ -65,6 +65,8 @@ struct DeviceReport {
   uint64_t unshared_bytes = 0;  // what its tensors that are not shared may take of them
   uint64_t host_bytes = 0;      // shared, but used by nodes on the CPU: in the bundle's maps
   bool may_pack = true;  // false: kernels were kept from packing, so that they make no copies
+  // own_bytes is what the device's free memory lost meanwhile: the provider counts no bytes.
+  bool by_free_memory = false;
 };
 
 }  // namespace wshare
