@@ -55,6 +55,10 @@ pool_shares_weights() {
   out=$("$work/pool/pool" "$work/bundle" decoder 8)
   [[ $out =~ ^8\ sessions,\ [1-9][0-9]*\ bytes$ ]] || fail "pool printed: $out"
   [[ $("$work/pool/pool_c" "$work/bundle" decoder 8) == "$out" ]] || fail "pool_c does not print: $out"
+  # The tokens that the decoder without past gives, when it sees all that came before (plain sessions, by hand).
+  out=$("$work/pool/seq2seq" "$work/bundle" 8 1 2 3 4 5 6)
+  [[ ${out%%$'\n'*} == "135 113 229 113 13 59 16 59" ]] || fail "seq2seq printed: $out"
+  (($(grep -cE '^[a-z_]+: [1-9][0-9]* bytes of one copy$' <<<"$out") == 3)) || fail "seq2seq printed: $out"
   out=$("$work/pool/workers" "$work/bundle" decoder 3)
   (($(grep -cE '^worker [0-9]+: [1-9][0-9]* bytes$' <<<"$out") == 3)) || fail "workers printed: $out"
 }
