@@ -93,7 +93,14 @@ BundleLock::BundleLock(const fs::path& folder, const std::string& command,
     : path_(folder / kLockName),
       holder_("wshare " + command + ", process " + std::to_string(::getpid())) {
   const auto end = std::chrono::steady_clock::now() + wait;
-  while ((descriptor_.number = try_lock(path_)) < 0) {
+  for (;;) {
+    {
+      const Unstoppable making;
+      if ((descriptor_.number = try_lock(path_)) >= 0) {
+        clean_up_.emplace([this] { return remove(); });
+        break;
+      }
+    }
     if (std::chrono::steady_clock::now() >= end) {
       const std::string holder = read_journal(path_).holder;
       throw Error(ErrorCode::kIo,
@@ -109,7 +116,6 @@ BundleLock::BundleLock(const fs::path& folder, const std::string& command,
   }
   left_over_ = std::move(journal.files);
   write_end(std::string(kBy) + holder_ + '\n');
-  clean_up_.emplace([this] { return remove(); });
 }
 
 BundleLock::Descriptor::~Descriptor() {

@@ -4,6 +4,8 @@
 
 #include <sys/wait.h>
 
+#include <csignal>
+
 #include "support/bundle_test.h"
 #include "wshare/append.h"
 #include "wshare/verify.h"
@@ -60,26 +62,50 @@ TEST_F(Edit, IsForOneWriterAtATime) {
 }
 
 TEST_F(Edit, WaitsForAnotherWriter) {
-  int pipe_ends[2];
-  ASSERT_EQ(pipe(pipe_ends), 0);
+  int from_child[2], to_child[2];
+  ASSERT_EQ(pipe(from_child), 0);
+  ASSERT_EQ(pipe(to_child), 0);
+  char byte = 1;
   const pid_t child = fork();
   if (child == 0) {
     BundleLock lock(bundle(), "append", kNoWait);
-    char ready = 1;
-    if (write(pipe_ends[1], &ready, 1) != 1) _exit(1);
+    if (write(from_child[1], &byte, 1) != 1 || read(to_child[0], &byte, 1) != 1) _exit(1);
     usleep(100000);
     _exit(0);  // without the destructor: as if killed
   }
-  char ready = 0;
-  ASSERT_EQ(read(pipe_ends[0], &ready, 1), 1);
+  ASSERT_EQ(read(from_child[0], &byte, 1), 1);
   EXPECT_EQ(code_of([&] { append_b(); }), 3);
+  ASSERT_EQ(write(to_child[1], &byte, 1), 1);
   AppendOptions options;  // which waits
   append(bundle(), resolve_inputs({(temp_ / "b.onnx").string()}), options);
   EXPECT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_TRUE(is_whole());
   EXPECT_FALSE(fs::exists(bundle() / kLockName));
-  close(pipe_ends[0]);
-  close(pipe_ends[1]);
+  for (const int end : {from_child[0], from_child[1], to_child[0], to_child[1]}) close(end);
+}
+
+TEST_F(Edit, LeavesNoLockWhenItIsInterruptedWhileItTakesIt) {
+  for (int try_number = 0; try_number < 50; ++try_number) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      stop_cleanly_on_signals([](bool) {});
+      for (char byte = 1;; byte = 0) {
+        { const BundleLock lock(bundle(), "append", kNoWait); }
+        if (byte == 1 && write(ends[1], &byte, 1) != 1) _exit(1);
+      }
+    }
+    char byte = 0;
+    ASSERT_EQ(read(ends[0], &byte, 1), 1);
+    for (const int end : ends) close(end);
+    usleep(static_cast<useconds_t>(try_number * 20));
+    kill(child, SIGTERM);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << status;
+    ASSERT_FALSE(fs::exists(bundle() / kLockName)) << try_number;
+  }
 }
 
 TEST_F(Edit, LeavesTheOldBundleWhenItIsKilledBeforeTheCommit) {
