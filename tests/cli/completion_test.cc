@@ -100,7 +100,7 @@ TEST_F(Completion, OfZshKnowsCommandsOptionsAndNames) {
   const auto listed = [&](const std::string& line, const std::string& text) {
     return print("zsh -f",
                  front + "zpty -w -n z '" + line + "'$'\\x04'\n" +
-                     "for i in {1..80}; do while zpty -r -t z part; do all+=$part; done\n"
+                     "for i in {1..600}; do while zpty -r -t z part; do all+=$part; done\n"
                      "[[ $all == *" +
                      text +
                      "* ]] && break; sleep 0.1; ((i % 10)) || zpty -w -n z $'\\x04'; done\n"

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <csignal>
+#include <ctime>
 #include <thread>
 
 #include "support/cli_test.h"
@@ -13,6 +16,28 @@ extern char** environ;
 
 namespace wshare::test {
 namespace {
+
+using std::chrono::microseconds;
+using std::chrono::seconds;
+
+struct Ended {
+  int status = 0;            // as of waitpid()
+  microseconds cpu_time{0};  // that the process took
+};
+
+// The CPU time that `child` took until now; `most` if it has ended.
+microseconds cpu_time(pid_t child, microseconds most) {
+  siginfo_t info{};
+  if (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+      info.si_pid == child) {
+    return most;
+  }
+  clockid_t clock{};
+  timespec time{};
+  EXPECT_EQ(clock_getcpuclockid(child, &clock), 0);
+  EXPECT_EQ(clock_gettime(clock, &time), 0);
+  return seconds(time.tv_sec) + microseconds(time.tv_nsec / 1000);
+}
 
 class Interrupted : public CliTest {
  protected:
@@ -23,8 +48,9 @@ class Interrupted : public CliTest {
     }
   }
 
-  // Runs wshare and sends it `signal` after `wait`; returns the status of waitpid().
-  int interrupt(std::vector<std::string> arguments, std::chrono::microseconds wait, int signal) {
+  // Runs wshare and sends it `signal` when it has taken `moment` of CPU time: unlike the time of
+  // the clock, this says how far it is, however busy the machine.
+  Ended interrupt(std::vector<std::string> arguments, microseconds moment, int signal) {
     arguments.insert(arguments.begin(), "wshare");
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -39,19 +65,15 @@ class Interrupted : public CliTest {
     pid_t child = 0;
     EXPECT_EQ(posix_spawn(&child, WSHARE_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
     posix_spawn_file_actions_destroy(&actions);
-    std::this_thread::sleep_for(wait);
+    while (cpu_time(child, moment) < moment) std::this_thread::sleep_for(microseconds(100));
     kill(child, signal);
-    int status = 0;
-    EXPECT_EQ(waitpid(child, &status, 0), child);
-    return status;
-  }
-
-  // How long `arguments` take without a signal.
-  std::chrono::microseconds measure(const std::vector<std::string>& arguments) {
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(interrupt(arguments, std::chrono::microseconds(0), 0), 0);
-    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
-                                                                 start);
+    Ended ended;
+    rusage usage{};
+    EXPECT_EQ(wait4(child, &ended.status, 0, &usage), child);
+    for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+      ended.cpu_time += seconds(time.tv_sec) + microseconds(time.tv_usec);
+    }
+    return ended;
   }
 
   // Interrupts `arguments` at many moments, `reset` before each; after each, `expect_whole`.
@@ -60,15 +82,18 @@ class Interrupted : public CliTest {
                        const std::function<void()>& expect_whole) {
     constexpr int kMoments = 12, kMost = 120;
     reset();
-    const std::chrono::microseconds whole = measure(arguments);
-    // On a busy machine the moments move, so it goes on until enough of them were inside.
+    const Ended undisturbed = interrupt(arguments, microseconds(0), 0);
+    ASSERT_EQ(undisturbed.status, 0);
+    // On a busy machine a signal may come late, so it goes on until enough of them were inside.
     int spoken = 0;
     for (int try_number = 0; try_number < kMost && (try_number < kMoments || spoken < 3);
          ++try_number) {
       SCOPED_TRACE(try_number);
       reset();
-      const int status = interrupt(arguments, whole * (try_number % kMoments) / kMoments,
-                                   try_number % 2 == 0 ? SIGINT : SIGTERM);
+      const int status =
+          interrupt(arguments, undisturbed.cpu_time * (try_number % kMoments) / kMoments,
+                    try_number % 2 == 0 ? SIGINT : SIGTERM)
+              .status;
       ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << status;
       if (WIFSIGNALED(status)) {
         const std::string said = read_file(temp_ / "err");

@@ -37,28 +37,62 @@ TEST(ProgressLine, HasNoShareAboveAHundred) {
   EXPECT_NE(line.find("0 s left"), std::string::npos) << line;
 }
 
+using Clock = std::chrono::steady_clock;
+
+// What is drawn, for a thread that looks on.
+class Screen : public std::streambuf {
+ public:
+  std::string text() {
+    const std::lock_guard lock(mutex_);
+    return text_;
+  }
+
+ protected:
+  int_type overflow(int_type c) override {
+    const char text = traits_type::to_char_type(c);
+    return xsputn(&text, 1) == 1 ? c : traits_type::eof();
+  }
+  std::streamsize xsputn(const char* text, std::streamsize size) override {
+    const std::lock_guard lock(mutex_);
+    text_.append(text, static_cast<size_t>(size));
+    return size;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string text_;
+};
+
 TEST(ProgressBar, IsSeenAfterASecondAndGoesBeforeAResult) {
-  std::ostringstream screen;
+  Screen screen;
+  std::ostream err(&screen);
+  const Clock::time_point begin = Clock::now();
   {
-    ProgressBar bar(screen, {true, false, 100});
-    HidingBuffer buffer(screen.rdbuf(), bar);
+    ProgressBar bar(err, {true, false, 100});
+    HidingBuffer buffer(&screen, bar);
     std::ostream out(&buffer);
     bar.update("comparing", kGiB, 4 * kGiB);
-    std::this_thread::sleep_for(std::chrono::milliseconds(1400));
+    while (screen.text().empty() && Clock::now() < begin + std::chrono::minutes(1)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_GE(Clock::now(), begin + std::chrono::seconds(1));
     out << "result\n";
   }
-  const std::string text = screen.str();
+  const std::string text = screen.text();
   EXPECT_TRUE(text.starts_with("\rcomparing  [#####")) << text;
   EXPECT_TRUE(text.ends_with("\r\x1b[Kresult\n")) << text;
 }
 
 TEST(ProgressBar, IsNotSeenInTheFirstSecond) {
   std::ostringstream screen;
-  {
+  Clock::time_point begin;
+  do {  // again where the machine took longer over it
+    screen.str("");
+    begin = Clock::now();
     ProgressBar bar(screen, {true, true, 100});
     bar.update("comparing", 1, 2);
     std::this_thread::sleep_for(std::chrono::milliseconds(250));
-  }
+  } while (Clock::now() >= begin + std::chrono::seconds(1));
   EXPECT_EQ(screen.str(), "");
 }
 

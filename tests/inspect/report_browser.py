@@ -97,7 +97,7 @@ class Browser:
 
     def open(self, path):
         self.call("/url", {"url": path.resolve().as_uri()})
-        for _ in range(200):
+        for _ in range(1200):
             if self.run("return document.documentElement.dataset.ready") == "yes":
                 return
             time.sleep(0.05)

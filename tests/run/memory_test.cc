@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <algorithm>
 #include <vector>
 
 #include "support/bundle_test.h"
@@ -32,14 +32,15 @@ TEST(ParseRollup, RefusesATextWithoutFigures) {
   }
 }
 
+// Touched pages are this process's alone and count in full. Nothing is said of the rest, which
+// changes meanwhile: the share in pages of libraries shrinks as other processes map them.
 TEST(MeasureMemory, CountsWhatIsTouched) {
-  constexpr size_t kSize = size_t{64} << 20;
   const MemoryFigures before = measure_memory();
-  const std::vector<char> touched(kSize, 1);
+  const std::vector<char> touched(2 * std::max(before.pss, before.anonymous) + (64 << 20), 1);
   const MemoryFigures after = measure_memory();
   EXPECT_EQ(touched.back(), 1);
-  EXPECT_GE(after.anonymous, before.anonymous + kSize * 9 / 10);
-  EXPECT_GE(after.pss, before.pss + kSize * 9 / 10);
+  EXPECT_GE(after.anonymous, touched.size());
+  EXPECT_GE(after.pss, touched.size());
 }
 
 }  // namespace
