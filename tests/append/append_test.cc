@@ -2,6 +2,8 @@
 
 #include "wshare/append.h"
 
+#include <nlohmann/json.hpp>
+
 #include "bundle/lock.h"
 #include "format/manifest.h"
 #include "support/cli_test.h"

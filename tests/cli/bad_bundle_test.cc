@@ -1,6 +1,7 @@
 // Damaged and hostile bundles: what verify, restore and dedupe --force say of them.
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "format/manifest.h"
 #include "format/restore_record.h"

@@ -1,6 +1,7 @@
 #include "support/cli_test.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace wshare {
 namespace {

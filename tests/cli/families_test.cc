@@ -1,5 +1,7 @@
 // The committed models of testdata/: each family goes through dedupe, verify and restore.
 
+#include <nlohmann/json.hpp>
+
 #include "cli.h"
 #include "support/bundle_test.h"
 

@@ -1,5 +1,7 @@
 // Help, docs/cli.md and manual pages say the same: each option of each command stands in all three.
 
+#include <CLI/CLI.hpp>
+
 #include "command_table.h"
 #include "man_page.h"
 #include "support/cli_test.h"

@@ -1,5 +1,7 @@
 // `wshare diff` as users and pipelines see it.
 
+#include <nlohmann/json.hpp>
+
 #include "cli.h"
 #include "compare/transformer.h"
 #include "support/bundle_test.h"

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "extract_lora/extract_test.h"
 #include "format/manifest.h"
 #include "support/json_schema.h"

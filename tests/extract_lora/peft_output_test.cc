@@ -1,5 +1,7 @@
 // extract-lora --emit peft: adapters that PEFT loads, beside the bundle.
 
+#include <nlohmann/json.hpp>
+
 #include "format/adapter_file.h"
 #include "import_adapter/fixture.h"
 #include "lora/peft.h"

@@ -1,5 +1,7 @@
 // import-adapter: what becomes of an adapter and of the bundle.
 
+#include <nlohmann/json.hpp>
+
 #include "format/manifest.h"
 #include "import_adapter/fixture.h"
 

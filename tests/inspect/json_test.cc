@@ -1,6 +1,7 @@
 // The JSON of `wshare inspect`, against docs/inspect.schema.json.
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "inspect/output_fixture.h"
 #include "support/json_schema.h"

@@ -1,6 +1,7 @@
 // The text of `wshare inspect` and its exit codes.
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "inspect/output_fixture.h"
 

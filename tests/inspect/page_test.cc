@@ -1,5 +1,7 @@
 // The page of `wshare inspect --html`, but for what a browser makes of it (report_browser.py).
 
+#include <nlohmann/json.hpp>
+
 #include "inspect/output_fixture.h"
 #include "inspect_page.h"
 #include "page_tensors.h"

@@ -1,5 +1,7 @@
 // `wshare run` as users meet it: exit code, stdout and stderr.
 
+#include <nlohmann/json.hpp>
+
 #include "run/child.h"
 #include "run/run_command.h"
 

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <nlohmann/json.hpp>
+
 #include "run/run_command.h"
 
 #ifndef WSHARE_TEST_DEVICE

@@ -1,16 +1,19 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "console.h"
 #include "wshare/progress.h"
+
+namespace CLI {
+class App;
+}
 
 namespace wshare {
 

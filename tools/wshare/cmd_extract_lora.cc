@@ -1,5 +1,7 @@
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cli.h"
 #include "extract_report.h"

@@ -1,5 +1,6 @@
 #include "command_table.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <memory>

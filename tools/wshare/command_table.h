@@ -1,9 +1,12 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <span>
 
 #include "cli.h"
+
+namespace CLI {
+class Option;
+}  // namespace CLI
 
 namespace wshare {
 

@@ -1,5 +1,6 @@
 #include "completion.h"
 
+#include <CLI/CLI.hpp>
 #include <vector>
 
 #include "command_table.h"

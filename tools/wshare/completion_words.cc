@@ -1,5 +1,6 @@
 #include "completion_words.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <initializer_list>
 

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "diff_report.h"
 
 namespace wshare {

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "inspect_report.h"
 
 // The form is docs/inspect.schema.json.

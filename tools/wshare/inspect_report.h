@@ -2,7 +2,7 @@
 
 #include <cstddef>
 #include <iosfwd>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "wshare/inspect.h"

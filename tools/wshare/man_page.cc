@@ -1,5 +1,6 @@
 #include "man_page.h"
 
+#include <CLI/CLI.hpp>
 #include <sstream>
 #include <vector>
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 // Problem: 50 models of 2,000 tensors are 100,000 rows, and a page should stay under 2 MiB.
 //

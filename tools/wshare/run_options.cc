@@ -1,5 +1,6 @@
 #include "run_options.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,6 +7,10 @@
 
 #include "run/limits.h"
 #include "run/measure.h"
+
+namespace CLI {
+class App;
+}
 
 namespace wshare {
 

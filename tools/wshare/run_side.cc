@@ -1,5 +1,7 @@
 #include "run_side.h"
 
+#include <nlohmann/json.hpp>
+
 #include "run/child.h"
 #include "run_report.h"
 #include "wshare/error.h"
