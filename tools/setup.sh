@@ -15,7 +15,7 @@ packages=(
   build-essential:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config protobuf-compiler:protoc
   libonnx-dev libprotobuf-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libfmt-dev
   libopenblas0 libflatbuffers-dev
-  libgtest-dev libgmock-dev libonnx-testdata
+  libgtest-dev libgmock-dev libonnx-testdata ccache:ccache
 )
 
 # Debian has no ONNX Runtime. This npm package carries Microsoft's build of it; the headers of the

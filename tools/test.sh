@@ -44,7 +44,7 @@ tools/setup.sh "${setup[@]}"
 flags="-O2 -g1" build=build/test
 configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 if ((sanitize)); then
-  flags="-O1 -g1 -fno-omit-frame-pointer" build=build/sanitize
+  flags="-Og -g1 -fno-omit-frame-pointer" build=build/sanitize
   configure+=("-DWSHARE_SANITIZE=address,undefined")
 fi
 if ((onnxruntime)); then
@@ -55,6 +55,8 @@ else
   configure+=(-DWSHARE_ONNXRUNTIME=OFF)
 fi
 configure+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=$flags")
+# One build folder's objects serve another: most are compiled alike with ONNX Runtime and without.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR-1}
 if command -v ccache >/dev/null; then
   configure+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 fi

@@ -1,6 +1,7 @@
 // What `wshare run` prints as JSON, and what its sides tell it.
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "run_report.h"
 
