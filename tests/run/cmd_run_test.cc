@@ -45,8 +45,9 @@ TEST_F(RunCommand, PrintsTables) {
         "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
     EXPECT_NE(out_.find(text), std::string::npos) << text << " in\n" << out_;
   }
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 15)
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 16)
       << out_;  // a row per model, not session
+  EXPECT_NE(out_.find("\nnot packed: the bundle has no pack of it\n"), std::string::npos) << out_;
   const size_t last = out_.rfind('\n', out_.size() - 2) + 1;
   EXPECT_TRUE(out_.substr(last).starts_with("PSS ")) << out_;
   EXPECT_NE(out_.find(" instead of ", last), std::string::npos) << out_;

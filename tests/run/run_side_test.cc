@@ -16,8 +16,8 @@ namespace {
 
 TEST_F(RunCommand, MeasuresPlainSessionsBeside) {
   const json report = run_json({"--baseline", "--sessions=2", "--model=b"});
-  EXPECT_EQ(keys(report.at("baseline")),
-            (Names{"anonymous_bytes", "device_bytes", "pss_bytes", "session_count", "sessions", "threads"}));
+  EXPECT_EQ(keys(report.at("baseline")), (Names{"anonymous_bytes", "device_bytes", "pss_bytes",
+                                                "session_count", "sessions", "threads"}));
   EXPECT_EQ(names(report.at("baseline").at("sessions"), "model"), (Names{"b", "b"}));
   EXPECT_EQ(err_, "");
   // Originals that are given are not restored: damage that only restore reads does no harm.

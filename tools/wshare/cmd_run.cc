@@ -46,9 +46,8 @@ int run(const Arguments& arguments, Context& context) {
     report.baseline = std::move(plain.measurement);
   }
   // Last: sessions in this process would share pages with the children and so lower their PSS.
-  report.parity =
-      compare_with_originals(arguments.bundle, tier, arguments.device, models, originals,
-                             arguments.inputs, context.progress);
+  report.parity = compare_with_originals(arguments.bundle, tier, arguments.device, models,
+                                         originals, arguments.inputs, context.progress);
   report.exceeded = find_exceeded(read_limits(arguments.limits), report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
   if (!context.json) print_report(context.out, report);

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
 
 #include "cli.h"
+#include "util/name_list.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -132,6 +134,18 @@ void print_models(std::ostream& out, const RunReport& report) {
   print_table(out, rows, report.ep == "cpu" ? 1 : 2);
 }
 
+// Says once for all models that have the same reason why they are not packed.
+void print_why(std::ostream& out, const RunReport& report) {
+  std::map<std::string, std::vector<std::string>> models;
+  for (const ModelReport& model : report.shared.models) {
+    if (!model.why.empty()) models[model.why].push_back(model.model);
+  }
+  for (const auto& [why, names] : models) {
+    const bool all = names.size() == report.shared.models.size();
+    out << "not packed: " << why << (all ? "" : " (" + list_in_quotes(names) + ")") << '\n';
+  }
+}
+
 void print_memory(std::ostream& out, const RunReport& report) {
   Rows rows = {{"PSS", "anonymous", "threads", "memory of"}};
   const bool on_device = report.ep != "cpu";
@@ -205,6 +219,7 @@ void print_report(std::ostream& out, const RunReport& report) {
   print_sessions(out, report);
   out << '\n';
   print_models(out, report);
+  print_why(out, report);
   out << '\n';
   if (!report.parity.empty()) {
     print_parity(out, report);
