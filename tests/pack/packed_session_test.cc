@@ -3,6 +3,7 @@
 
 #include "pack/packed.h"
 #include "runtime/cpu_features.h"
+#include "runtime/used_up_maps.h"
 
 namespace wshare::test {
 namespace {
@@ -81,6 +82,21 @@ TEST_F(PackedSession, RefusesAChangedModelOrATruncatedBlob) {
   write_file(bundle() / "a.packed.onnx", read_file(bundle() / "b.packed.onnx"));
   EXPECT_EQ(code_of([&] { open(opened, "a", Tier::kPacked); }, &message), 4);
   EXPECT_NE(message.find("a.packed.onnx"), std::string::npos) << message;
+}
+
+TEST_F(PackedSession, NeedsRoomForItsMaps) {
+  if (!UsedUpMaps::can_be()) GTEST_SKIP() << "VM.MAX_MAP_COUNT IS TOO LARGE TO BE USED UP";
+  Bundle opened = Bundle::open(bundle());
+  std::string message;
+  int code = 0;
+  {
+    const UsedUpMaps none_left;
+    code = code_of([&] { open(opened, "a", Tier::kPacked); }, &message);
+  }
+  EXPECT_EQ(code, 5);
+  EXPECT_NE(message.find("a session has 2 tensors that ONNX Runtime maps"), std::string::npos)
+      << message;
+  open(opened, "a", Tier::kPacked);  // there is room again
 }
 
 TEST_F(PackedSession, HonoursOptionsThatSwitchPackingOff) {
