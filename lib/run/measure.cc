@@ -225,7 +225,10 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
       run_once(opened[i].model->name, opened[i].runner, inputs.at(opened[i].model));
       times.push_back(milliseconds_since(start));
     }
-    result.sessions[i].run_ms_median = median(std::move(times));
+    SessionFigures& figures = result.sessions[i];
+    const auto [least, most] = std::minmax_element(times.begin(), times.end());
+    if (!times.empty()) figures.run_ms_min = *least, figures.run_ms_max = *most;
+    figures.run_ms_median = median(std::move(times));
   }
   return result;
 }

@@ -49,6 +49,7 @@ struct SessionFigures {
   std::string task = {};        // empty: the model itself
   bool shares_session = false;  // NamedModel::shares_session
   uint64_t own_bytes = 0;       // by which anonymous memory grew while the session was made
+  double run_ms_min = 0, run_ms_max = 0;  // of the runs that run_ms_median is of
 
   const std::string& name() const { return task.empty() ? model : task; }
 };

@@ -23,8 +23,8 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(report.at("tier"), "shared");
   EXPECT_EQ(names(report.at("sessions"), "model"), (Names{"a", "a", "b", "b"}));
   EXPECT_EQ(keys(report.at("sessions")[0]),
-            (Names{"create_ms", "first_run_ms", "model", "own_bytes", "run_ms_median",
-                   "shares_session", "task"}));
+            (Names{"create_ms", "first_run_ms", "model", "own_bytes", "run_ms_max", "run_ms_median",
+                   "run_ms_min", "shares_session", "task"}));
   EXPECT_GT(report.at("pss_bytes"), 1 << 20);
   EXPECT_GT(report.at("anonymous_bytes"), 1 << 20);
   EXPECT_EQ(report.at("device_bytes"), 0);

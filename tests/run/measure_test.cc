@@ -68,6 +68,8 @@ TEST_F(Measure, MakesAndRunsEachSession) {
     EXPECT_GT(result.sessions[i].create_ms, 0);
     EXPECT_GT(result.sessions[i].first_run_ms, 0);
     EXPECT_GT(result.sessions[i].run_ms_median, 0);
+    EXPECT_LE(result.sessions[i].run_ms_min, result.sessions[i].run_ms_median);
+    EXPECT_GE(result.sessions[i].run_ms_max, result.sessions[i].run_ms_median);
   }
   EXPECT_GT(result.memory.pss, 0u);
   EXPECT_GT(result.memory.anonymous, 0u);

@@ -67,7 +67,7 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
 TEST(MeasurementFrom, GivesBackWhatWasWritten) {
   Measurement measurement;
   measurement.sessions = {
-      {"a", 1, 2, 3, "", true, 4096}, {"a", 4, 5, 6, "task", true, 0}, {"b", 7, 8, 9}};
+      {"a", 1, 2, 3, "", true, 4096, 2.5, 3.5}, {"a", 4, 5, 6, "task", true, 0}, {"b", 7, 8, 9}};
   ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, true};
   for (const LeftReason reason :
        {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,

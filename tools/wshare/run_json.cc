@@ -54,6 +54,8 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
          {"create_ms", session.create_ms},
          {"first_run_ms", session.first_run_ms},
          {"run_ms_median", session.run_ms_median},
+         {"run_ms_min", session.run_ms_min},
+         {"run_ms_max", session.run_ms_max},
          {"own_bytes", session.own_bytes}});
   }
   json["session_count"] = measurement.session_count;
@@ -73,7 +75,8 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
     measurement.sessions.push_back({session.at("model"), session.at("create_ms"),
                                     session.at("first_run_ms"), session.at("run_ms_median"),
                                     task.is_null() ? "" : task.get<std::string>(),
-                                    session.at("shares_session"), session.at("own_bytes")});
+                                    session.at("shares_session"), session.at("own_bytes"),
+                                    session.at("run_ms_min"), session.at("run_ms_max")});
   }
   measurement.session_count = json.at("session_count");
   for (const auto& model : json.at("models")) {

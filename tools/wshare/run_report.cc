@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -71,22 +72,26 @@ Figures find_plain(Figures figures, const std::string& name) {
   return first_group(figures);
 }
 
-// The medians over the sessions of one model.
+// The medians over the sessions of one model, and the least and most that a run took.
 std::vector<std::string> describe_times(Figures figures) {
-  if (figures.empty()) return {"-", "-", "-"};
+  if (figures.empty()) return {"-", "-", "-", "-"};
   std::vector<double> create, first, run;
+  double least = figures[0].run_ms_min, most = 0;
   for (const SessionFigures& session : figures) {
     create.push_back(session.create_ms);
     first.push_back(session.first_run_ms);
     run.push_back(session.run_ms_median);
+    least = std::min(least, session.run_ms_min);
+    most = std::max(most, session.run_ms_max);
   }
-  return {in_ms(median(create)), in_ms(median(first)), in_ms(median(run))};
+  return {in_ms(median(create)), in_ms(median(first)), in_ms(median(run)),
+          in_ms(least) + "-" + in_ms(most)};
 }
 
 void print_sessions(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"sessions", "create ms", "first ms", "run ms"}};
+  Rows rows = {{"sessions", "create ms", "first", "run", "spread"}};
   if (report.baseline) {
-    rows[0].insert(rows[0].end(), {"plain create", "plain first", "plain run"});
+    rows[0].insert(rows[0].end(), {"plain create", "first", "run", "spread"});
   }
   const size_t numbers = rows[0].size();
   rows[0].push_back("model");
