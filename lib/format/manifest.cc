@@ -183,6 +183,15 @@ const PackRecord* find_pack(const Manifest& manifest, std::string_view name) {
   return nullptr;
 }
 
+uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers) {
+  std::set<std::pair<uint32_t, uint64_t>> seen;
+  uint64_t bytes = 0;
+  for (const BufferRecord& buffer : buffers) {
+    if (seen.insert({buffer.extent.blob, buffer.extent.offset}).second) bytes += buffer.extent.size;
+  }
+  return bytes;
+}
+
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name) {
   for (const TaskRecord& task : manifest.tasks) {
     if (task.name == name) return &task;

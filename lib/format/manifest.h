@@ -185,4 +185,7 @@ const TaskRecord* find_task(const Manifest& manifest, std::string_view name);
 // Returns the pack of the model called `name`, or nothing.
 const PackRecord* find_pack(const Manifest& manifest, std::string_view name);
 
+// Returns the bytes that `buffers` lie in, each range once.
+uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers);
+
 }  // namespace wshare

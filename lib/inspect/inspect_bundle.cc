@@ -80,11 +80,7 @@ InspectedPack look_at(const Manifest& manifest, const PackRecord& pack) {
   InspectedPack out;
   out.model = pack.model.name;
   out.file = pack.model.file;
-  std::set<std::pair<uint32_t, uint64_t>> seen;
-  for (const BufferRecord& buffer : pack.buffers) {
-    if (seen.insert({buffer.extent.blob, buffer.extent.offset}).second)
-      out.packed_bytes += buffer.extent.size;
-  }
+  out.packed_bytes = distinct_bytes(pack.buffers);
   out.onnxruntime = pack.onnxruntime;
   out.cpu = pack.cpu;
   out.optimization = pack.optimization;

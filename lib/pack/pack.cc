@@ -215,13 +215,10 @@ class Packer {
     std::erase_if(manifest_.packs,
                   [&](const PackRecord& pack) { return failed_.contains(pack.model.name); });
     drop_unneeded(with_failed, manifest_);
-    std::set<std::pair<uint32_t, uint64_t>> counted;
-    for (const PackRecord& pack : manifest_.packs) {
-      for (const BufferRecord& buffer : pack.buffers) {
-        if (counted.insert({buffer.extent.blob, buffer.extent.offset}).second)
-          report_.distinct_packed_bytes += buffer.extent.size;
-      }
-    }
+    std::vector<BufferRecord> buffers;
+    for (const PackRecord& pack : manifest_.packs)
+      buffers.insert(buffers.end(), pack.buffers.begin(), pack.buffers.end());
+    report_.distinct_packed_bytes = distinct_bytes(buffers);
     const std::map<std::string, size_t> order = [&] {
       std::map<std::string, size_t> numbers;
       for (const ModelRecord& model : manifest_.models) numbers.emplace(model.name, numbers.size());

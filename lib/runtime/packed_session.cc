@@ -56,27 +56,12 @@ std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
   visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
   for (const uint32_t number : blobs) {
     const BlobRecord& blob = bundle.manifest.blobs[number];
-    std::error_code error;
-    const uint64_t size = fs::file_size(bundle.folder / blob.file, error);
-    if (error) return in_quotes(blob.file) + " is missing";
-    if (size != blob.size) {
-      throw Error(ErrorCode::kInvalid, in_quotes((bundle.folder / blob.file).string()) + ": has " +
-                                           std::to_string(size) + " bytes, the manifest says " +
-                                           std::to_string(blob.size));
-    }
+    if (!fs::exists(bundle.folder / blob.file)) return in_quotes(blob.file) + " is missing";
+    open_checked(bundle.folder / blob.file, blob.size);
   }
   if (!fs::exists(bundle.folder / pack.model.file))
     return in_quotes(pack.model.file) + " is missing";
   return "";
-}
-
-uint64_t packed_bytes(const PackRecord& pack) {
-  std::set<std::pair<uint32_t, uint64_t>> seen;
-  uint64_t bytes = 0;
-  for (const BufferRecord& buffer : pack.buffers) {
-    if (seen.insert({buffer.extent.blob, buffer.extent.offset}).second) bytes += buffer.extent.size;
-  }
-  return bytes;
 }
 
 // Corrupt packed bytes give wrong outputs without an error.
@@ -84,8 +69,10 @@ void check_bytes(const BundleState& bundle, const PackRecord& pack) {
   std::map<uint32_t, MappedFile> blobs;
   const auto check = [&](const Extent& extent, const ContentHash& hash, const std::string& what) {
     const BlobRecord& blob = bundle.manifest.blobs[extent.blob];
-    const auto [at, is_new] =
-        blobs.try_emplace(extent.blob, open_checked(bundle.folder / blob.file, blob.size));
+    auto at = blobs.find(extent.blob);
+    if (at == blobs.end()) {
+      at = blobs.emplace(extent.blob, open_checked(bundle.folder / blob.file, blob.size)).first;
+    }
     if (content_hash(slice(at->second.bytes(), extent)) == hash) return;
     throw Error(ErrorCode::kInvalid,
                 in_quotes((bundle.folder / blob.file).string()) + ": " + what + " at " +
@@ -160,7 +147,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   const PackRecord& pack = *find_pack(bundle->manifest, record.name);
   const fs::path path = bundle->folder / pack.model.file;
   open_checked(path, pack.model.size, pack.model.hash);
-  const uint64_t bytes = packed_bytes(pack);
+  const uint64_t bytes = distinct_bytes(pack.buffers);
   // One first session at a time: what others take meanwhile would count as this one's.
   std::unique_lock first(bundle->first_packed, std::defer_lock);
   const auto is_known = [&] {
