@@ -17,7 +17,7 @@
 #include "pack/contents.h"
 #include "pack/optimise.h"
 #include "pack/packed_tensors.h"
-#include "run/measure.h"
+#include "run/compare_sessions.h"
 #include "runtime/cpu_features.h"
 #include "runtime/ort_errors.h"
 #include "util/parallel.h"
@@ -150,8 +150,8 @@ class Packer {
                PackedModel& row) {
     translate_errors(name, [&] { open_optimised({name, optimised}); });
     try {
-      for (const ParityRow& output : compare_models({name, optimised}, open_optimised, {name, path},
-                                                    open_plain, InputOptions())) {
+      for (const ParityRow& output : compare_sessions(
+               {name, optimised}, open_optimised, {name, path}, plain_opener(), InputOptions())) {
         if (output.bit_equal) continue;
         row.why_not = "output " + in_quotes(output.output) + " differs from a plain session's";
       }

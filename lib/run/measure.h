@@ -1,33 +1,17 @@
 #pragma once
 
-#include <onnxruntime_cxx_api.h>
-
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "run/inputs.h"
 #include "run/named_model.h"
-#include "run/parity.h"
+#include "run/openers.h"
 #include "util/memory.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
-
-// What runs a model: a session, and the run options that choose its task.
-struct Runner {
-  std::shared_ptr<Ort::Session> session;
-  std::shared_ptr<Ort::RunOptions> options;
-  // Of a task on a device, which runs through TaskSession::run() instead; else null.
-  std::shared_ptr<TaskSession> tasks = nullptr;
-  std::string task = {};
-};
-
-// Makes what runs a model; called once per session. Tasks over one base share their sessions: the
-// n-th call for each gives the n-th one.
-using Opener = std::function<Runner(const NamedModel&)>;
 
 struct MeasureOptions {
   unsigned sessions = 1;  // per model
@@ -69,31 +53,6 @@ struct Measurement {
 // of the models, and the errors of make_inputs().
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options);
-
-// Returns how the outputs of a session of `ours` compare with those of `theirs`, on the same
-// inputs; where bits differ, also how much `theirs` differs from itself without optimisations (if
-// it runs without, on `device`).
-std::vector<ParityRow> compare_models(const NamedModel& ours, const Opener& open_ours,
-                                      const NamedModel& theirs, const Opener& open_theirs,
-                                      const InputOptions& inputs,
-                                      const std::optional<Device>& device = std::nullopt);
-
-// Returns what makes sessions over the shared weights of `bundle`, which must outlive it.
-Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& device = std::nullopt,
-                     DeviceCopies copies = DeviceCopies::kRefuse);
-
-// Returns a stock session of the model, without any sharing.
-Runner open_plain(const NamedModel& model);
-
-// Returns what makes such sessions on `device`; none: on the CPU.
-Opener plain_opener(const std::optional<Device>& device, int threads = 1);
-
-// Returns the options that `wshare run` gives all its sessions: one thread, so that figures
-// compare, or as many as shared sessions share.
-Ort::SessionOptions default_ort_options(int threads = 1);
-
-// Makes ONNX Runtime write nothing to stderr: what it reports as an error is thrown as well.
-void silence_log();
 
 // Returns the middle value, or the mean of the two in the middle; 0 if there is none.
 double median(std::vector<double> values);

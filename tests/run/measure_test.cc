@@ -4,7 +4,7 @@
 
 #include "format/manifest.h"
 #include "run/graphs.h"
-#include "support/bundle_test.h"
+#include "run/two_models.h"
 
 namespace wshare::test {
 namespace {
@@ -17,17 +17,7 @@ TEST(Median, IsTheMiddleOrTheMeanOfTheTwoInTheMiddle) {
   EXPECT_EQ(median({9, 1, 2, 4}), 3);
 }
 
-class Measure : public BundleTest {
- protected:
-  Measure() {
-    add("a.onnx", matmul_model(64, 512, floats(512, 2)));
-    add("b.onnx", matmul_model(64, 512, floats(512, 3)));
-    make();
-  }
-  fs::path folder() const { return temp_ / "bundle"; }
-};
-
-TEST_F(Measure, FindsModelsByName) {
+TEST_F(TwoModels, FindsModelsByName) {
   const auto names = [&](const std::vector<std::string>& wanted) {
     std::vector<std::string> result;
     for (const NamedModel& model : find_models(folder(), wanted)) {
@@ -47,7 +37,7 @@ TEST_F(Measure, FindsModelsByName) {
   EXPECT_EQ(code_of([&] { names({}); }), 4);
 }
 
-TEST_F(Measure, MakesAndRunsEachSession) {
+TEST_F(TwoModels, MakesAndRunsEachSession) {
   Bundle bundle = Bundle::open(folder());
   unsigned opened = 0;
   const Opener open = shared_opener(bundle, Tier::kAuto);
@@ -75,40 +65,7 @@ TEST_F(Measure, MakesAndRunsEachSession) {
   EXPECT_GT(result.memory.anonymous, 0u);
 }
 
-TEST_F(Measure, ComparesASessionWithItsOriginal) {
-  Bundle bundle = Bundle::open(folder());
-  const NamedModel a = find_models(folder(), {"a"}).at(0);
-  const auto compare_with = [&](const std::string& file) {
-    return compare_models(a, shared_opener(bundle, Tier::kAuto), {"a", temp_ / file}, open_plain,
-                          {});
-  };
-  EXPECT_TRUE(compare_with("in/a.onnx").at(0).bit_equal);
-  const ParityRow other = compare_with("in/b.onnx").at(0);
-  EXPECT_FALSE(other.bit_equal);
-  EXPECT_GT(other.max_abs_diff, 0);
-  EXPECT_LT(other.max_abs_diff, 1.01);  // the biases are in [-0.5, 0.5)
-  EXPECT_EQ(other.noise_abs_diff, 0);   // nothing is fused in one MatMul and Add
-  onnx::ModelProto renamed = matmul_model(64, 512, floats(512, 2));
-  renamed.mutable_graph()->mutable_output(0)->set_name("z");
-  renamed.mutable_graph()->mutable_node(1)->set_output(0, "z");
-  add("renamed.onnx", renamed);
-  EXPECT_EQ(code_of([&] { compare_with("in/renamed.onnx"); }), 4);
-}
-
-TEST_F(Measure, ComparesWithAnOriginalThatDoesNotRunUnoptimised) {
-  Bundle bundle = Bundle::open(folder());
-  const NamedModel a = find_models(folder(), {"a"}).at(0);
-  const Opener open_b = [&](const NamedModel&) {
-    return open_plain({"b", temp_ / "in/b.onnx"});  // whose file is not found a second time
-  };
-  const ParityRow row =
-      compare_models(a, shared_opener(bundle, Tier::kAuto), {"b", temp_ / "none"}, open_b, {})
-          .at(0);
-  EXPECT_GT(row.max_abs_diff, 0);
-  EXPECT_EQ(row.noise_abs_diff, std::nullopt);
-}
-
-TEST_F(Measure, SaysThatMadeUpInputsMayBeTheReason) {
+TEST_F(TwoModels, SaysThatMadeUpInputsMayBeTheReason) {
   std::string hint;
   add("deep.onnx", [] {  // 8 columns are made up, 3 are needed
     onnx::ModelProto model = empty_model();
@@ -120,11 +77,11 @@ TEST_F(Measure, SaysThatMadeUpInputsMayBeTheReason) {
     return model;
   }());
   const NamedModel model{"deep", temp_ / "in/deep.onnx"};
-  EXPECT_EQ(code_of([&] { measure({model}, open_plain, {}); }, nullptr, &hint), 6);
+  EXPECT_EQ(code_of([&] { measure({model}, plain_opener(), {}); }, nullptr, &hint), 6);
   EXPECT_NE(hint.find("--shape"), std::string::npos) << hint;
   MeasureOptions options;
   options.inputs.shapes["x"] = {4, 3};
-  EXPECT_EQ(measure({model}, open_plain, options).sessions.size(), 1u);
+  EXPECT_EQ(measure({model}, plain_opener(), options).sessions.size(), 1u);
 }
 
 }  // namespace

@@ -7,27 +7,23 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "run/arguments.h"
 #include "run/inputs.h"
 #include "run/measure.h"
 #include "util/memory.h"
+#include "util/stopwatch.h"
 #include "wshare/runtime.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using wshare::Bundle;
 using wshare::Tier;
-
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 struct Side {
   std::string bundle;  // or a model file, for plain sessions
@@ -39,7 +35,7 @@ struct Side {
 class Worker {
  public:
   Worker(const Side& side, const wshare::Shapes& shapes) {
-    const auto start = Clock::now();
+    const wshare::Stopwatch watch;
     std::string path = side.bundle;
     if (side.model.empty()) {
       session_.emplace(nullptr, Ort::Session(wshare::environment(), path.c_str(),
@@ -51,7 +47,7 @@ class Worker {
       tier_ = text_of(bundle.report().models.at(0).tier);
       path = side.bundle + "/" + side.model + ".onnx";
     }
-    create_ms_ = milliseconds_since(start);
+    create_ms_ = watch.milliseconds();
     inputs_ = wshare::make_inputs(side.model, **session_, path, {{}, shapes});
     output_names_ = (*session_)->GetOutputNames();
     for (const std::string& name : inputs_.names) inputs_c_.push_back(name.c_str());
@@ -59,10 +55,10 @@ class Worker {
   }
 
   double run() {
-    const auto start = Clock::now();
+    const wshare::Stopwatch watch;
     (*session_)->Run(Ort::RunOptions{nullptr}, inputs_c_.data(), inputs_.values.data(),
                      inputs_.values.size(), outputs_c_.data(), outputs_c_.size());
-    return milliseconds_since(start);
+    return watch.milliseconds();
   }
 
   double create_ms() const { return create_ms_; }
@@ -154,28 +150,6 @@ void run_pair(const Side& ours, const Side& plain, const wshare::Shapes& shapes,
               wshare::median(ratios), runs);
 }
 
-wshare::Shapes parse_shapes(const std::vector<std::string>& texts) {
-  wshare::Shapes shapes;
-  for (const std::string& text : texts) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos) fail("--shape: NAME=1x32");
-    std::vector<int64_t>& shape = shapes[text.substr(0, equals)];
-    for (size_t at = equals + 1; at < text.size();) {
-      const size_t end = std::min(text.find('x', at), text.size());
-      shape.push_back(std::stoll(text.substr(at, end - at)));
-      at = end + 1;
-    }
-  }
-  return shapes;
-}
-
-Tier parse_tier(const std::string& name) {
-  for (const Tier tier : {Tier::kPacked, Tier::kShared, Tier::kCompact}) {
-    if (name == text_of(tier)) return tier;
-  }
-  return Tier::kAuto;
-}
-
 struct Arguments {
   std::string bundle, model, original, tier = "auto";
   std::vector<std::string> shapes;
@@ -198,8 +172,8 @@ void add_session_commands(CLI::App& app) {
   processes->add_option("--processes", arguments->processes, "How many")->capture_default_str();
   add_common(*processes);
   processes->callback([=] {
-    run_processes({arguments->bundle, arguments->model, parse_tier(arguments->tier)},
-                  parse_shapes(arguments->shapes), arguments->processes);
+    run_processes({arguments->bundle, arguments->model, wshare::parse_tier(arguments->tier)},
+                  wshare::parse_shapes(arguments->shapes), arguments->processes);
   });
   CLI::App* pair = app.add_subcommand("pair", "Runs of a shared and a plain session in turn");
   pair->add_option("BUNDLE", arguments->bundle, "The bundle")->required();
@@ -209,8 +183,8 @@ void add_session_commands(CLI::App& app) {
   pair->add_option("--runs", arguments->runs, "Pairs of runs")->capture_default_str();
   add_common(*pair);
   pair->callback([=] {
-    run_pair({arguments->bundle, arguments->model, parse_tier(arguments->tier)},
-             {arguments->original, "", Tier::kAuto}, parse_shapes(arguments->shapes),
+    run_pair({arguments->bundle, arguments->model, wshare::parse_tier(arguments->tier)},
+             {arguments->original, "", Tier::kAuto}, wshare::parse_shapes(arguments->shapes),
              arguments->runs);
   });
 }

@@ -7,7 +7,7 @@
 #include <ostream>
 
 #include "cli.h"
-#include "run/measure.h"
+#include "run/openers.h"
 #include "util/text.h"
 #include "wshare/pack.h"
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "run/arguments.h"
 #include "run_options.h"
 #include "run_originals.h"
 #include "run_report.h"

@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "run/arguments.h"
 #include "run_options.h"
 #include "run_report.h"
 #include "run_side.h"

@@ -4,25 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "run/arguments.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
-
-std::vector<int64_t> parse_shape(const std::string& text) {
-  std::vector<int64_t> shape;
-  if (text.empty()) return shape;  // a scalar
-  size_t at = 0;
-  while (at <= text.size()) {
-    const size_t end = std::min(text.find('x', at), text.size());
-    shape.push_back(parse_decimal(text.substr(at, end - at)));
-    if (shape.back() < 0)
-      throw Error(ErrorCode::kInvalid, "--shape: " + in_quotes(text) + " is no shape such as 1x32");
-    at = end + 1;
-  }
-  return shape;
-}
 
 void check_number(const std::optional<double>& limit, const char* option) {
   if (!limit || (std::isfinite(*limit) && *limit >= 0)) return;
@@ -64,10 +51,7 @@ MeasureOptions measure_options(const InputArguments& arguments) {
   options.repeat = arguments.repeat;
   options.threads = static_cast<int>(std::max(arguments.shared_threads, 1U));
   options.inputs.folder = arguments.folder;
-  for (const std::string& text : arguments.shapes) {
-    const auto [name, shape] = split_assignment(text, "--shape", "input=1x32");
-    options.inputs.shapes[name] = parse_shape(shape);
-  }
+  options.inputs.shapes = parse_shapes(arguments.shapes);
   return options;
 }
 
@@ -125,16 +109,6 @@ Limits read_limits(const LimitArguments& arguments) {
   limits.create_ms = arguments.create_ms;
   limits.abs_diff = arguments.abs_diff;
   return limits;
-}
-
-std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
-                                                     const char* example) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    throw Error(ErrorCode::kInvalid,
-                std::string(option) + ": " + in_quotes(text) + " is not of the form " + example);
-  }
-  return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
 }  // namespace wshare

@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "run/limits.h"
@@ -55,9 +54,5 @@ void add_limit_options(CLI::App& app, LimitArguments& arguments);
 
 // Throws Error(kInvalid) if a limit is no size or no finite number from 0 on.
 Limits read_limits(const LimitArguments& arguments);
-
-// Splits "NAME=value". Throws Error(kInvalid) that shows `example` if there is no "=" or no name.
-std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
-                                                     const char* example);
 
 }  // namespace wshare

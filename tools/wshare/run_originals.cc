@@ -5,6 +5,8 @@
 
 #include "format/manifest.h"
 #include "restore/original.h"
+#include "run/arguments.h"
+#include "run/compare_sessions.h"
 #include "run_options.h"
 #include "util/suggest.h"
 #include "util/text.h"
@@ -96,8 +98,8 @@ std::vector<ParityRow> compare_with_originals(const std::filesystem::path& bundl
     const auto original = originals.find(model.name);
     if (original == originals.end()) continue;
     if (progress) progress(("comparing outputs of " + in_quotes(model.name)).c_str(), 0, 0);
-    const auto rows = compare_models(model, open_shared, {model.name, original->second},
-                                     open_original, options.inputs, on);
+    const auto rows = compare_sessions(model, open_shared, {model.name, original->second},
+                                       open_original, options.inputs, on);
     all.insert(all.end(), rows.begin(), rows.end());
   }
   return all;

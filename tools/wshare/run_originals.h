@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "cli.h"
-#include "run/measure.h"
+#include "run/named_model.h"
+#include "run/parity.h"
 #include "run_options.h"
 
 namespace wshare {

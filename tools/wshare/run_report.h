@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "run/measure.h"
+#include "run/parity.h"
 
 namespace wshare {
 

@@ -90,11 +90,4 @@ SideResult measure_plain(const DeviceArguments& device, const std::vector<NamedM
   return measure_side(side_of(device, models), inputs, context);
 }
 
-Tier parse_tier(const std::string& name) {
-  for (const Tier tier : {Tier::kPacked, Tier::kShared, Tier::kCompact}) {
-    if (name == text_of(tier)) return tier;
-  }
-  return Tier::kAuto;
-}
-
 }  // namespace wshare

@@ -44,7 +44,4 @@ SideResult measure_shared(const std::string& bundle, const std::string& tier,
 SideResult measure_plain(const DeviceArguments& device, const std::vector<NamedModel>& models,
                          const InputArguments& inputs, Context& context);
 
-// Returns the tier that --tier names. Throws Error(kUnsupported) for "packed".
-Tier parse_tier(const std::string& name);
-
 }  // namespace wshare

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "run/inputs.h"
+#include "wshare/runtime.h"
+
+namespace wshare {
+
+// Splits "NAME=value". Throws Error(kInvalid) that shows `example` if there is no "=" or no name.
+std::pair<std::string, std::string> split_assignment(const std::string& text, const char* option,
+                                                     const char* example);
+
+// Returns the shapes that --shape names, as in "input=1x32". Throws Error(kInvalid) for others.
+Shapes parse_shapes(const std::vector<std::string>& texts);
+
+// Returns the tier that --tier names; Tier::kAuto for any other name.
+Tier parse_tier(const std::string& name);
+
+}  // namespace wshare

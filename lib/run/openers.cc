@@ -1,0 +1,63 @@
+#include "run/openers.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "runtime/ort_errors.h"
+
+namespace wshare {
+
+Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& device,
+                     DeviceCopies copies) {
+  // Of each base, its sessions; of each base and task, how many it has taken.
+  struct State {
+    std::map<std::string, std::vector<TaskSession>> sessions;
+    std::map<std::pair<std::string, std::string>, size_t> taken;
+  };
+  const auto state = std::make_shared<State>();
+  return [&bundle, tier, device, copies, state](const NamedModel& model) {
+    const SessionOptions options{tier, default_ort_options(), device, copies};
+    const std::string& of = model.session_model();
+    if (!model.shares_session) {
+      const auto session = std::make_shared<Session>(bundle.session(of, options));
+      return Runner{std::shared_ptr<Ort::Session>(session, &**session),
+                    std::make_shared<Ort::RunOptions>()};
+    }
+    std::vector<TaskSession>& sessions = state->sessions[of];
+    const std::string task = model.is_task() ? model.name : "";
+    const size_t number = state->taken[{of, task}]++;
+    if (number == sessions.size()) sessions.push_back(bundle.task_session(of, options));
+    const auto session = std::make_shared<TaskSession>(sessions[number]);
+    return Runner{std::shared_ptr<Ort::Session>(session, &session->session()),
+                  std::make_shared<Ort::RunOptions>(session->options(task)),
+                  device ? session : nullptr, task};
+  };
+}
+
+Opener plain_opener(const std::optional<Device>& device, int threads,
+                    GraphOptimizationLevel level) {
+  return [=](const NamedModel& model) {
+    return translate_errors(model.path.string(), [&] {
+      Ort::SessionOptions options = default_ort_options(threads);
+      if (device) {
+        options.AppendExecutionProvider_V2(environment(), {device->ep_device()},
+                                           Ort::KeyValuePairs{});
+      }
+      options.SetGraphOptimizationLevel(level);
+      return Runner{std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
+                    std::make_shared<Ort::RunOptions>()};
+    });
+  };
+}
+
+Ort::SessionOptions default_ort_options(int threads) {
+  Ort::SessionOptions options;
+  options.SetIntraOpNumThreads(threads);
+  options.SetInterOpNumThreads(1);
+  return options;
+}
+
+void silence_log() { environment().UpdateEnvWithCustomLogLevel(ORT_LOGGING_LEVEL_FATAL); }
+
+}  // namespace wshare
