@@ -52,6 +52,8 @@ std::vector<Opened> open_all(const std::vector<NamedModel>& models, const Opener
       result.sessions.push_back({model.session_model(), created, 0, 0,
                                  model.is_task() ? model.name : "", model.shares_session,
                                  after > before ? after - before : 0});
+      const auto& clock = opened.back().runner.clock;
+      if (clock != nullptr) result.sessions.back().stages = clock->stages(created);
       distinct.insert(opened.back().runner.session.get());
     }
   }

@@ -34,6 +34,8 @@ struct SessionFigures {
   bool shares_session = false;  // NamedModel::shares_session
   uint64_t own_bytes = 0;       // by which anonymous memory grew while the session was made
   double run_ms_min = 0, run_ms_max = 0;  // of the runs that run_ms_median is of
+  // What create_ms is the sum of; none where the session was there already.
+  std::optional<CreationStages> stages = std::nullopt;
 
   const std::string& name() const { return task.empty() ? model : task; }
 };

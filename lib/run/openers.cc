@@ -1,12 +1,33 @@
 #include "run/openers.h"
 
 #include <map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "runtime/ort_errors.h"
 
 namespace wshare {
+namespace {
+
+void ORT_API_CALL tell_clock(void* clock, OrtLoggingLevel, const char*, const char*, const char*,
+                             const char* message) {
+  static_cast<StageClock*>(clock)->add(message);
+}
+
+// A stock session, and what it logs to.
+struct PlainSession {
+  std::shared_ptr<StageClock> clock = std::make_shared<StageClock>();
+  Ort::Session session{nullptr};
+};
+
+// Runs are not to be logged: only creation is.
+std::shared_ptr<Ort::RunOptions> quiet(Ort::RunOptions options) {
+  options.SetRunLogSeverityLevel(ORT_LOGGING_LEVEL_FATAL);
+  return std::make_shared<Ort::RunOptions>(std::move(options));
+}
+
+}  // namespace
 
 Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& device,
                      DeviceCopies copies) {
@@ -17,12 +38,15 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
   };
   const auto state = std::make_shared<State>();
   return [&bundle, tier, device, copies, state](const NamedModel& model) {
-    const SessionOptions options{tier, default_ort_options(), device, copies};
+    const auto clock = std::make_shared<StageClock>();
+    const SessionOptions options{
+        tier, default_ort_options(), device, copies,
+        [clock](OrtLoggingLevel, std::string_view message) { clock->add(message); }};
     const std::string& of = model.session_model();
     if (!model.shares_session) {
       const auto session = std::make_shared<Session>(bundle.session(of, options));
-      return Runner{std::shared_ptr<Ort::Session>(session, &**session),
-                    std::make_shared<Ort::RunOptions>()};
+      return Runner{std::shared_ptr<Ort::Session>(session, &**session), quiet({}), nullptr, "",
+                    clock};
     }
     std::vector<TaskSession>& sessions = state->sessions[of];
     const std::string task = model.is_task() ? model.name : "";
@@ -30,8 +54,7 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
     if (number == sessions.size()) sessions.push_back(bundle.task_session(of, options));
     const auto session = std::make_shared<TaskSession>(sessions[number]);
     return Runner{std::shared_ptr<Ort::Session>(session, &session->session()),
-                  std::make_shared<Ort::RunOptions>(session->options(task)),
-                  device ? session : nullptr, task};
+                  quiet(session->options(task)), device ? session : nullptr, task, clock};
   };
 }
 
@@ -45,8 +68,13 @@ Opener plain_opener(const std::optional<Device>& device, int threads,
                                            Ort::KeyValuePairs{});
       }
       options.SetGraphOptimizationLevel(level);
-      return Runner{std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
-                    std::make_shared<Ort::RunOptions>()};
+      const auto made = std::make_shared<PlainSession>();
+      Ort::ThrowOnError(
+          Ort::GetApi().SetUserLoggingFunction(options, tell_clock, made->clock.get()));
+      options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_INFO);
+      made->session = Ort::Session(environment(), model.path.c_str(), options);
+      return Runner{std::shared_ptr<Ort::Session>(made, &made->session), quiet({}), nullptr, "",
+                    made->clock};
     });
   };
 }

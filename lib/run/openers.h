@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "run/creation_stages.h"
 #include "run/named_model.h"
 #include "wshare/runtime.h"
 
@@ -19,6 +20,7 @@ struct Runner {
   // Of a task on a device, which runs through TaskSession::run() instead; else null.
   std::shared_ptr<TaskSession> tasks = nullptr;
   std::string task = {};
+  std::shared_ptr<const StageClock> clock = nullptr;  // of the creation of `session`
 };
 
 // Makes what runs a model; called once per session. Tasks over one base share their sessions: the

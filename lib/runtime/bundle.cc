@@ -63,6 +63,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   auto keep_alive = std::make_shared<KeepAlive>();
   keep_alive->owners.push_back(bundle);
   Ort::SessionOptions ort = join_environment(record.name, options);
+  attach_log(options, ort, *keep_alive);
   std::vector<bool> used(bundle->blobs.size(), false);
   for (const TensorRecord* tensor : handover.shared) {
     const MappedFile& blob = bundle->blobs.at(tensor->extent.blob).value();

@@ -116,6 +116,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   const Device& device = *request.options.device;
   BundleState& bundle = *request.bundle;
   DeviceAttempt made;
+  made.log = std::make_shared<SessionLog>(request.options.log);
   made.keep_alive->owners = {request.bundle, made.log};
   Ort::SessionOptions ort = join_environment(request.record.name, request.options);
   ort.AppendExecutionProvider_V2(environment(), {device.ep_device()}, Ort::KeyValuePairs{});

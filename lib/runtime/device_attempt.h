@@ -39,7 +39,7 @@ std::vector<const TensorRecord*> tensors_at(const Handover& handover, const Devi
 // which would end after what it points into.
 struct DeviceAttempt {
   std::shared_ptr<KeepAlive> keep_alive = std::make_shared<KeepAlive>();
-  std::shared_ptr<SessionLog> log = std::make_shared<SessionLog>();
+  std::shared_ptr<SessionLog> log;
   Ort::Session session{nullptr};
   std::set<std::string_view> offered;  // tensors
   bool used_container = false;

@@ -160,7 +160,10 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
     known = is_known();
   }
   if (!known && bundle->check_packs) check_bytes(*bundle, pack);
+  auto keep_alive = std::make_shared<KeepAlive>();
+  keep_alive->owners.push_back(bundle);
   Ort::SessionOptions ort = join_environment(record.name, options);
+  attach_log(options, ort, *keep_alive);
   ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
   const auto make = [&] { return Ort::Session(environment(), path.c_str(), ort); };
   Ort::Session session(nullptr);
@@ -187,7 +190,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   }
   report.packed_bytes = bytes;
   report.packed_shared = true;
-  return Session(bundle, std::move(session));
+  return Session(std::move(keep_alive), std::move(session));
 }
 
 }  // namespace wshare

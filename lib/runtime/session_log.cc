@@ -12,9 +12,9 @@ constexpr std::string_view kRefused = "Cannot use user supplied initializer with
 constexpr std::string_view kReason = ") because the ORT planned memory location device Device:[";
 constexpr std::string_view kOnHost = "DeviceType:0 ";
 
-void ORT_API_CALL receive(void* log, OrtLoggingLevel, const char*, const char*, const char*,
+void ORT_API_CALL receive(void* log, OrtLoggingLevel level, const char*, const char*, const char*,
                           const char* message) {
-  static_cast<SessionLog*>(log)->add(message);
+  static_cast<SessionLog*>(log)->add(level, message);
 }
 
 }  // namespace
@@ -34,7 +34,12 @@ std::map<std::string, Taken, std::less<>> SessionLog::taken() const {
   return taken_;
 }
 
-void SessionLog::add(std::string_view message) {
+void SessionLog::add(OrtLoggingLevel level, std::string_view message) {
+  if (next_) next_(level, message);
+  read(message);
+}
+
+void SessionLog::read(std::string_view message) {
   const size_t used = message.find(kUsed), refused = message.find(kRefused);
   if (used == message.npos && refused == message.npos) return;
   const std::lock_guard lock(mutex_);

@@ -3,8 +3,16 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include "format/dtype.h"
+#include "runtime/session_log.h"
 
 namespace wshare {
+
+void attach_log(const SessionOptions& options, Ort::SessionOptions& ort, KeepAlive& keep_alive) {
+  if (!options.log) return;
+  const auto log = std::make_shared<SessionLog>(options.log);
+  log->attach(ort);
+  keep_alive.owners.push_back(log);
+}
 
 // ONNX Runtime never writes to an initializer; its API has no const form.
 Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes) {

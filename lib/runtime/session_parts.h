@@ -20,6 +20,9 @@ struct KeepAlive {
   std::vector<Ort::Value> values;
 };
 
+// Makes sessions with `ort` write to options.log, if there is one; kept alive by `keep_alive`.
+void attach_log(const SessionOptions& options, Ort::SessionOptions& ort, KeepAlive& keep_alive);
+
 // Returns a value of the type and shape of `tensor` over `bytes` of `memory`, which must outlive
 // it and have the size of its extent.
 Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);

@@ -1,6 +1,8 @@
 // Sessions over a pack: only where it fits this runtime and this CPU, never a silent copy, never
 // other outputs.
 
+#include <atomic>
+
 #include "pack/packed.h"
 #include "runtime/cpu_features.h"
 #include "runtime/used_up_maps.h"
@@ -45,6 +47,27 @@ TEST_F(PackedSession, OutlivesTheBundle) {
     session.emplace(open(opened, "a", Tier::kPacked));
   }
   EXPECT_TRUE(equals_plain("a", **session));
+}
+
+TEST_F(PackedSession, LogsToTheFunctionOfItsOptionsAsOthersDo) {
+  for (const Tier tier : {Tier::kPacked, Tier::kShared, Tier::kCompact}) {
+    SCOPED_TRACE(text_of(tier));
+    auto made = std::make_shared<std::atomic<int>>(0);
+    std::optional<Session> session;
+    {
+      SessionOptions options;
+      options.tier = tier;
+      options.log = [made](OrtLoggingLevel level, std::string_view message) {
+        EXPECT_GE(level, ORT_LOGGING_LEVEL_INFO);
+        *made += message == "Session successfully initialized." ? 1 : 0;
+      };
+      session.emplace(Bundle::open(bundle()).session("a", options));
+    }
+    EXPECT_EQ(*made, 1);
+    EXPECT_TRUE(tier == Tier::kCompact || equals_plain("a", **session));
+    session.reset();
+    EXPECT_EQ(made.use_count(), 1);  // the session kept the function, and no longer
+  }
 }
 
 TEST_F(PackedSession, NeedsTheRuntimeOfThePack) {

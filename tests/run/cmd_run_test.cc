@@ -22,9 +22,10 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
   EXPECT_EQ(names(report.at("sessions"), "model"), (Names{"a", "a", "b", "b"}));
-  EXPECT_EQ(keys(report.at("sessions")[0]),
-            (Names{"create_ms", "first_run_ms", "model", "own_bytes", "run_ms_max", "run_ms_median",
-                   "run_ms_min", "shares_session", "task"}));
+  EXPECT_EQ(
+      keys(report.at("sessions")[0]),
+      (Names{"create_ms", "first_run_ms", "load_ms", "model", "optimise_ms", "own_bytes", "pack_ms",
+             "run_ms_max", "run_ms_median", "run_ms_min", "shares_session", "task"}));
   EXPECT_GT(report.at("pss_bytes"), 1 << 20);
   EXPECT_GT(report.at("anonymous_bytes"), 1 << 20);
   EXPECT_EQ(report.at("device_bytes"), 0);
@@ -41,11 +42,11 @@ TEST_F(RunCommand, PrintsTables) {
   ASSERT_EQ(run({"--sessions=2", "--baseline", "--against", a_is("in/a.onnx")}), 0) << err_;
   EXPECT_EQ(err_, "");
   for (const char* text :
-       {"sessions  create ms", "plain create", "128.0 KiB  shared  a\n", "equal  a: y",
-        "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
+       {"sessions  create ms  load  optimise  pack", " a (plain)\n", "128.0 KiB  shared  a\n",
+        "equal  a: y", "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
     EXPECT_NE(out_.find(text), std::string::npos) << text << " in\n" << out_;
   }
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 16)
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 18)
       << out_;  // a row per model, not session
   EXPECT_NE(out_.find("\nnot packed: the bundle has no pack of it\n"), std::string::npos) << out_;
   const size_t last = out_.rfind('\n', out_.size() - 2) + 1;

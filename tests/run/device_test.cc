@@ -29,6 +29,9 @@ TEST_F(RunOnDevice, CountsWhatSharedAndPlainSessionsHold) {
   EXPECT_EQ(report.at("ep"), "TestDevice");
   EXPECT_EQ(report.at("device_bytes"), kWeight + 6 * kBias);
   EXPECT_EQ(report.at("baseline").at("device_bytes"), 6 * (kWeight + kBias));
+  for (const json& side : {report, report.at("baseline")}) {
+    for (const json& session : side.at("sessions")) EXPECT_TRUE(session.at("pack_ms").is_number());
+  }
   EXPECT_EQ(report.at("models")[1].at("shared_bytes"), kWeight);
   EXPECT_EQ(report.at("models")[1].at("device"),
             json::parse(R"({"provider": "TestDeviceExecutionProvider", "own_bytes": 2048,

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "format/manifest.h"
 #include "run/graphs.h"
 #include "run/two_models.h"
@@ -56,6 +58,10 @@ TEST_F(TwoModels, MakesAndRunsEachSession) {
   for (size_t i = 0; i < 6; ++i) {
     EXPECT_EQ(result.sessions[i].model, i < 3 ? "a" : "b");
     EXPECT_GT(result.sessions[i].create_ms, 0);
+    const auto stages = result.sessions[i].stages;
+    ASSERT_TRUE(stages) << "does ONNX Runtime log its stages in other words?";
+    EXPECT_GT(std::min({stages->load, stages->optimise, stages->pack}), 0);
+    EXPECT_NEAR(stages->load + stages->optimise + stages->pack, result.sessions[i].create_ms, 0.01);
     EXPECT_GT(result.sessions[i].first_run_ms, 0);
     EXPECT_GT(result.sessions[i].run_ms_median, 0);
     EXPECT_LE(result.sessions[i].run_ms_min, result.sessions[i].run_ms_median);

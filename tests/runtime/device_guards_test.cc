@@ -261,23 +261,28 @@ TEST_F(DeviceGuards, SaysThatThereIsNoRoom) {
 }
 
 TEST(SessionLog, ReadsWhatOnnxRuntimeSaysOfInitializers) {
-  SessionLog log;
-  log.add("Using user supplied initializer with name (a).");
-  log.add("Using user supplied initializer with name (odd (name).).");
+  size_t passed_on = 0;
+  SessionLog log([&](OrtLoggingLevel, std::string_view) { ++passed_on; });
+  log.add(ORT_LOGGING_LEVEL_INFO, "Using user supplied initializer with name (a).");
+  log.add(ORT_LOGGING_LEVEL_INFO, "Using user supplied initializer with name (odd (name).).");
   const std::string refused =
       ") because the ORT planned memory location device Device:[DeviceType:";
-  log.add("Cannot use user supplied initializer with name: (b" + refused + "0 MemoryType:0 ...");
-  log.add("Cannot use user supplied initializer with name: (c" + refused + "1 MemoryType:0 ...");
-  log.add("Cannot use user supplied initializer with name: (a" + refused + "0 MemoryType:0 ...");
-  log.add("Cannot use user supplied initializer with name: (cut");
-  log.add("something else");
+  log.add(ORT_LOGGING_LEVEL_INFO,
+          "Cannot use user supplied initializer with name: (b" + refused + "0 MemoryType:0 ...");
+  log.add(ORT_LOGGING_LEVEL_INFO,
+          "Cannot use user supplied initializer with name: (c" + refused + "1 MemoryType:0 ...");
+  log.add(ORT_LOGGING_LEVEL_INFO,
+          "Cannot use user supplied initializer with name: (a" + refused + "0 MemoryType:0 ...");
+  log.add(ORT_LOGGING_LEVEL_INFO, "Cannot use user supplied initializer with name: (cut");
+  log.add(ORT_LOGGING_LEVEL_INFO, "something else");
   log.close();
-  log.add("Using user supplied initializer with name (late).");
+  log.add(ORT_LOGGING_LEVEL_INFO, "Using user supplied initializer with name (late).");
   EXPECT_EQ(log.taken(),
             (std::map<std::string, Taken, std::less<>>{{"a", Taken::kPlannedOnHost},
                                                        {"b", Taken::kPlannedOnHost},
                                                        {"c", Taken::kPlannedElsewhere},
                                                        {"odd (name).", Taken::kInPlace}}));
+  EXPECT_EQ(passed_on, 8u);
 }
 
 }  // namespace

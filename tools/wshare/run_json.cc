@@ -46,12 +46,18 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
   nlohmann::ordered_json json;
   json["sessions"] = nlohmann::ordered_json::array();
   for (const SessionFigures& session : measurement.sessions) {
+    const auto of_stages = [&](double CreationStages::*stage) {
+      return session.stages ? nlohmann::ordered_json((*session.stages).*stage) : nullptr;
+    };
     json["sessions"].push_back(
         {{"model", session.model},
          {"task",
           session.task.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(session.task)},
          {"shares_session", session.shares_session},
          {"create_ms", session.create_ms},
+         {"load_ms", of_stages(&CreationStages::load)},
+         {"optimise_ms", of_stages(&CreationStages::optimise)},
+         {"pack_ms", of_stages(&CreationStages::pack)},
          {"first_run_ms", session.first_run_ms},
          {"run_ms_median", session.run_ms_median},
          {"run_ms_min", session.run_ms_min},
@@ -77,6 +83,10 @@ Measurement measurement_from(const nlohmann::ordered_json& json) {
                                     task.is_null() ? "" : task.get<std::string>(),
                                     session.at("shares_session"), session.at("own_bytes"),
                                     session.at("run_ms_min"), session.at("run_ms_max")});
+    if (!session.at("load_ms").is_null()) {
+      measurement.sessions.back().stages = {session.at("load_ms"), session.at("optimise_ms"),
+                                            session.at("pack_ms")};
+    }
   }
   measurement.session_count = json.at("session_count");
   for (const auto& model : json.at("models")) {

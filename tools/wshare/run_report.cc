@@ -72,9 +72,17 @@ Figures find_plain(Figures figures, const std::string& name) {
   return first_group(figures);
 }
 
+// The median over the sessions that were made; a session that was there already has no stages.
+std::string median_of(double CreationStages::*stage, Figures figures) {
+  std::vector<double> times;
+  for (const SessionFigures& session : figures) {
+    if (session.stages) times.push_back((*session.stages).*stage);
+  }
+  return times.empty() ? "-" : in_ms(median(times));
+}
+
 // The medians over the sessions of one model, and the least and most that a run took.
 std::vector<std::string> describe_times(Figures figures) {
-  if (figures.empty()) return {"-", "-", "-", "-"};
   std::vector<double> create, first, run;
   double least = figures[0].run_ms_min, most = 0;
   for (const SessionFigures& session : figures) {
@@ -84,30 +92,32 @@ std::vector<std::string> describe_times(Figures figures) {
     least = std::min(least, session.run_ms_min);
     most = std::max(most, session.run_ms_max);
   }
-  return {in_ms(median(create)), in_ms(median(first)), in_ms(median(run)),
+  return {std::to_string(figures.size()),
+          in_ms(median(create)),
+          median_of(&CreationStages::load, figures),
+          median_of(&CreationStages::optimise, figures),
+          median_of(&CreationStages::pack, figures),
+          in_ms(median(first)),
+          in_ms(median(run)),
           in_ms(least) + "-" + in_ms(most)};
 }
 
 void print_sessions(std::ostream& out, const RunReport& report) {
-  Rows rows = {{"sessions", "create ms", "first", "run", "spread"}};
-  if (report.baseline) {
-    rows[0].insert(rows[0].end(), {"plain create", "first", "run", "spread"});
-  }
-  const size_t numbers = rows[0].size();
-  rows[0].push_back("model");
+  Rows rows = {
+      {"sessions", "create ms", "load", "optimise", "pack", "first", "run", "spread", "model"}};
+  const size_t numbers = rows[0].size() - 1;
   Figures rest = report.shared.sessions;
   while (!rest.empty()) {
     const Figures group = first_group(rest);
     rest = rest.subspan(group.size());
-    std::vector<std::string> row = describe_times(group);
-    row.insert(row.begin(), std::to_string(group.size()));
-    if (report.baseline) {
-      const auto plain = describe_times(find_plain(report.baseline->sessions, group[0].name()));
-      row.insert(row.end(), plain.begin(), plain.end());
-    }
+    rows.push_back(describe_times(group));
     const bool is_over_base = !group[0].task.empty() && group[0].shares_session;
-    row.push_back(group[0].name() + (is_over_base ? " (over " + group[0].model + ")" : ""));
-    rows.push_back(std::move(row));
+    rows.back().push_back(group[0].name() + (is_over_base ? " (over " + group[0].model + ")" : ""));
+    if (!report.baseline) continue;
+    const Figures plain = find_plain(report.baseline->sessions, group[0].name());
+    if (plain.empty()) continue;
+    rows.push_back(describe_times(plain));
+    rows.back().push_back(group[0].name() + " (plain)");
   }
   print_table(out, rows, numbers);
 }

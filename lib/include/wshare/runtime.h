@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "wshare/device.h"
@@ -31,14 +33,21 @@ enum class Tier {
 // "auto", "shared", "compact", "packed".
 const char* text_of(Tier tier);
 
+// Takes what ONNX Runtime logs about a session, from level INFO on, from any thread. Must not
+// throw.
+using LogFunction = std::function<void(OrtLoggingLevel level, std::string_view message)>;
+
 struct SessionOptions {
   Tier tier = Tier::kAuto;
   Ort::SessionOptions
       ort;  // copied for the session; wshare adds the shared initializers to the copy
   // Where the session runs; none: on the CPU. wshare adds its provider to the copy of `ort`, which
-  // must name no other, and reads the session's log: what is written there goes nowhere else.
+  // must name no other, and reads the session's log, which then goes to `log` and nowhere else.
   std::optional<Device> device = std::nullopt;
   DeviceCopies device_copies = DeviceCopies::kRefuse;
+  // Gets the log of the session, in place of a logging function in `ort`; empty: that one does, or
+  // the environment's.
+  LogFunction log = nullptr;
 };
 
 // Why ONNX Runtime loads a tensor in a blob for itself, once per session.
