@@ -9,6 +9,7 @@
 #include "bundle/draft.h"
 #include "bundle/edit.h"
 #include "bundle/model_figures.h"
+#include "bundle/split_uses.h"
 #include "bundle/start.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
@@ -79,6 +80,7 @@ class NewModels : public Addition {
     draft_.inputs = inputs;
     draft_.models = scan_all(draft_.inputs, threads);
     for (const ScannedModel& model : draft_.models) check_external(bundle, model);
+    split_uses(draft_, options.split_uses, options.min_bytes);
     draft_.start.emplace(make_start(manifest, bundle, threads));
     place_tensors(draft_, {options.min_bytes, options.threads, options.progress});
   }
@@ -140,6 +142,12 @@ std::unique_ptr<Addition> read_addition(const fs::path& bundle, const Manifest& 
                                         const AppendOptions& options) {
   const std::string base = choose_base(manifest, options);
   if (base.empty()) return std::make_unique<NewModels>(bundle, manifest, inputs, options);
+  if (options.split_uses != SplitUses::kNever) {
+    throw Error(ErrorCode::kInvalid,
+                "names of weights cannot be split: what is appended becomes tasks over " +
+                    in_quotes(base) + ", which has names of its own",
+                "to append models instead: --as-models");
+  }
   return std::make_unique<NewTasks>(bundle, manifest, base, inputs, options);
 }
 

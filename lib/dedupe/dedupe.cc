@@ -5,9 +5,9 @@
 
 #include "bundle/draft.h"
 #include "bundle/model_figures.h"
+#include "bundle/split_uses.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
-#include "dedupe/split_uses.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 
@@ -58,10 +58,7 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   Draft draft;
   draft.inputs = inputs;
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
-  for (size_t m = 0; m < draft.models.size(); ++m) {
-    auto edit = split_uses(draft.models[m], options.split_uses, options.min_bytes);
-    if (edit) draft.edits[m] = std::move(*edit);
-  }
+  split_uses(draft, options.split_uses, options.min_bytes);
   place_tensors(draft, {options.min_bytes, options.threads, options.progress});
   if (!bundle.empty()) {
     for (const ScannedModel& model : draft.models) check_external(bundle, model);

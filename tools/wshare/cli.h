@@ -10,6 +10,7 @@
 
 #include "console.h"
 #include "wshare/progress.h"
+#include "wshare/split_uses.h"
 
 namespace CLI {
 class App;
@@ -57,6 +58,9 @@ void add_run_side(CLI::App& app, Context& context, Action& action);
 
 // Declares --wait: `wait`, which must outlive the parsing, gets the seconds given.
 void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait);
+
+// Declares --split-device-uses: `kinds`, which must outlive the parsing, gets what is given.
+void add_split_option(CLI::App& app, SplitUses& kinds);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
 // 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are

@@ -92,6 +92,7 @@ void add_append(CLI::App& app, Context& context, Action& action) {
                  "Tensors of fewer bytes stay in their model")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  add_split_option(app, arguments->options.split_uses);
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {

@@ -13,14 +13,8 @@ namespace {
 struct Arguments {
   std::vector<std::string> models;
   std::string bundle;
-  std::string split_uses;
   DedupeOptions options;
 };
-
-SplitUses parse_split_uses(const std::string& kinds) {
-  if (kinds.empty()) return SplitUses::kNever;
-  return kinds == "nodes" ? SplitUses::kByNode : SplitUses::kByOperator;
-}
 
 }  // namespace
 
@@ -37,14 +31,10 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--force", arguments->options.replace, "Replace a bundle that exists, as a whole");
   app.add_flag("--explain", arguments->options.explain,
                "Say of each large tensor who shares it, or why it stays");
-  app.add_option("--split-device-uses", arguments->split_uses,
-                 "For sessions on a device: give a weight a name for each of the operators, or of "
-                 "the nodes, that read it")
-      ->check(CLI::IsMember({"operators", "nodes"}));
+  add_split_option(app, arguments->options.split_uses);
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     action = [=, &context] {
-      arguments->options.split_uses = parse_split_uses(arguments->split_uses);
       arguments->options.threads = context.threads;
       arguments->options.progress = context.progress;
       const auto start = std::chrono::steady_clock::now();

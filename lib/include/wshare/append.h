@@ -10,6 +10,7 @@
 #include "wshare/extract_lora.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
+#include "wshare/split_uses.h"
 
 namespace wshare {
 
@@ -17,10 +18,11 @@ struct AppendOptions {
   // A model of the bundle: what is appended becomes tasks over it, as extract_lora() makes them.
   // Empty: the one base of the bundle's tasks, if there are any.
   std::string base;
-  bool as_models = false;     // make no tasks
-  uint64_t min_bytes = 1024;  // smaller tensors stay in their models
-  bool dry_run = false;       // find out everything, write nothing
-  unsigned threads = 0;       // 0: all cores
+  bool as_models = false;                    // make no tasks
+  uint64_t min_bytes = 1024;                 // smaller tensors stay in their models
+  SplitUses split_uses = SplitUses::kNever;  // of models; tasks have the names of their base
+  bool dry_run = false;                      // find out everything, write nothing
+  unsigned threads = 0;                      // 0: all cores
   // How long to wait for another command that changes the bundle.
   std::chrono::milliseconds wait{10000};
   ProgressFn progress;
@@ -46,10 +48,10 @@ struct AppendReport {
 // Tensors that the bundle has stay where they are; others go to new blobs; no file that is there is
 // changed but manifest.json, which is replaced in one step. Sessions over the bundle go on. A
 // bundle with tasks gets tasks, of all inputs that are variants of their base. Throws
-// Error(kInvalid) if the bundle has a model or task of that name, its tasks have several bases, an
-// input is malformed or the bundle is damaged; Error(kIo) if the bundle is none, holds an input,
-// cannot be written to or is being changed by another process for longer than `wait`. The bundle is
-// then as it was.
+// Error(kInvalid) if the bundle has a model or task of that name, its tasks have several bases,
+// names of tasks are to be split, an input is malformed or the bundle is damaged; Error(kIo) if the
+// bundle is none, holds an input, cannot be written to or is being changed by another process for
+// longer than `wait`. The bundle is then as it was.
 AppendReport append(const std::filesystem::path& bundle, const std::vector<ModelInput>& inputs,
                     const AppendOptions& options);
 

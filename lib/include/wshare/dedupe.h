@@ -8,19 +8,12 @@
 #include "wshare/bundled_model.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
+#include "wshare/split_uses.h"
 
 namespace wshare {
 
-// Whether nodes of different kinds read a weight by names of their own, all for the same bytes.
-enum class SplitUses {
-  kNever,
-  kByOperator,  // one name for the nodes of an operator
-  kByNode,      // one name for each node
-};
-
 struct DedupeOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay inline
-  // For sessions on a device: a weight that is used there and on the CPU needs a name for each.
   SplitUses split_uses = SplitUses::kNever;
   bool dry_run = false;  // find out everything, write nothing
   bool explain = false;  // fill DedupeReport::placed

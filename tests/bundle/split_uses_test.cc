@@ -192,6 +192,41 @@ TEST_F(SplitUsesOf, IsAnOptionOfTheCommand) {
   EXPECT_EQ(run("both"), 2);
 }
 
+TEST_F(SplitUsesOf, AnAppendedModelIsSplitAlikeOverTheBytesThatAreThere) {
+  add("m.onnx", make_model());
+  const std::string bundle = (temp_ / "bundle").string();
+  std::ostringstream out, err;
+  ASSERT_EQ(run_cli({"dedupe", (temp_ / "in").string(), "-o", bundle}, out, err), 0) << err.str();
+  fs::create_directory(temp_ / "later");
+  fs::copy_file(temp_ / "in/m.onnx", temp_ / "later/n.onnx");
+  const auto append = [&](const std::string& kinds, const std::string& model) {
+    return run_cli({"append", bundle, model, "--split-device-uses", kinds}, out, err);
+  };
+  ASSERT_EQ(append("operators", (temp_ / "later/n.onnx").string()), 0) << err.str();
+  const Manifest manifest = load_manifest(bundle);
+  Names names;
+  for (const TensorRecord& tensor : manifest.models.at(1).tensors) {
+    names.push_back(tensor.name);
+    EXPECT_EQ(tensor.extent, manifest.models.at(0).tensors.at(0).extent);
+  }
+  EXPECT_EQ(names, (Names{"w", "w/Gather"}));
+  EXPECT_TRUE(verify(bundle, 1).empty());
+  restore(bundle, {"n"}, temp_ / "out", {});
+  EXPECT_EQ(read_file(temp_ / "out/n.onnx"), read_file(temp_ / "in/m.onnx"));
+}
+
+TEST_F(SplitUsesOf, ATaskHasTheNamesOfItsBase) {
+  add("m.onnx", make_model());
+  const std::string bundle = (temp_ / "bundle").string(), model = (temp_ / "in/m.onnx").string();
+  std::ostringstream out, err;
+  ASSERT_EQ(run_cli({"dedupe", model, "-o", bundle}, out, err), 0) << err.str();
+  EXPECT_EQ(
+      run_cli({"append", bundle, "n=" + model, "--base=m", "--split-device-uses=nodes"}, out, err),
+      4);
+  EXPECT_NE(err.str().find("tasks over 'm', which has names of its own"), std::string::npos)
+      << err.str();
+}
+
 TEST_F(SplitUsesOf, BytesDependOnTheModelOnly) {
   split(make_model(), SplitUses::kByNode);
   split(make_model(), SplitUses::kByNode, "again");

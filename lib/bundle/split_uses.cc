@@ -1,8 +1,9 @@
-#include "dedupe/split_uses.h"
+#include "bundle/split_uses.h"
 
 #include <onnx/onnx_pb.h>
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -172,9 +173,13 @@ class Splitter {
 
 }  // namespace
 
-std::optional<ModelEdit> split_uses(ScannedModel& model, SplitUses kinds, uint64_t min_bytes) {
-  if (kinds == SplitUses::kNever || model.ir_version < kFreeInitializers) return std::nullopt;
-  return Splitter(model, kinds, min_bytes).run();
+void split_uses(Draft& draft, SplitUses kinds, uint64_t min_bytes) {
+  if (kinds == SplitUses::kNever) return;
+  for (size_t m = 0; m < draft.models.size(); ++m) {
+    if (draft.models[m].ir_version < kFreeInitializers) continue;
+    auto edit = Splitter(draft.models[m], kinds, min_bytes).run();
+    if (edit) draft.edits[m] = *std::move(edit);
+  }
 }
 
 }  // namespace wshare
