@@ -4,6 +4,7 @@
 #include <string>
 
 #include "format/layout.h"
+#include "runtime/copy_to_device.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -12,12 +13,6 @@ namespace wshare {
 namespace {
 
 constexpr uint64_t kDeviceAlignment = 256;  // what cudaMalloc gives and kernels may count on
-
-Ort::Value wrap_bytes(const OrtMemoryInfo* memory, const std::byte* bytes, size_t size) {
-  const int64_t shape = static_cast<int64_t>(size);
-  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), size, &shape, 1,
-                                  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
-}
 
 }  // namespace
 
@@ -55,21 +50,13 @@ PlacedBytes DeviceWeights::upload(std::span<const std::span<const std::byte>> pi
   }
   const auto buffer =
       std::make_shared<DeviceBuffer>(device_, std::max(size, kDeviceAlignment), total_);
-  const auto host = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
-  const auto device = device_.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
   PlacedBytes placed;
-  std::vector<Ort::Value> from, to;
+  std::vector<Upload> uploads;
   for (size_t i = 0; i < pieces.size(); ++i) {
     placed.addresses.push_back(buffer->bytes() + offsets[i]);
-    if (pieces[i].empty()) continue;
-    // Neither ONNX Runtime nor every provider compares the sizes; here both are the piece's.
-    from.push_back(wrap_bytes(host, pieces[i].data(), pieces[i].size()));
-    to.push_back(wrap_bytes(device, placed.addresses.back(), pieces[i].size()));
+    uploads.push_back({pieces[i].data(), buffer->bytes() + offsets[i], pieces[i].size()});
   }
-  if (!from.empty()) {
-    const Ort::Status status = environment().CopyTensors(from, to, nullptr);
-    if (!status.IsOK()) throw Ort::Exception(status.GetErrorMessage(), status.GetErrorCode());
-  }
+  copy_to_device(device_, uploads);
   placed.buffers.push_back(buffer);
   return placed;
 }

@@ -49,7 +49,7 @@ class DeviceWeights {
   explicit DeviceWeights(Device device) : device_(std::move(device)) {}
 
   // Returns the addresses of `extents`, in their order. What is not on the device yet is copied
-  // there from `blobs`, into one new buffer and without a copy on the host.
+  // there from `blobs`, into one new buffer; see copy_to_device().
   //
   // Throws Error(kRuntime) if there is no room on the device.
   PlacedBytes place(std::span<const Extent> extents,

@@ -14,24 +14,6 @@ class DeviceBytes : public testing::Test {
   }
   ~DeviceBytes() override { EXPECT_EQ(device_counts().in_use, before_); }
 
-  // The bytes at `address`, copied back to the host.
-  static std::string read(const std::byte* address, size_t size) {
-    std::string bytes(size, '\0');
-    const int64_t shape = static_cast<int64_t>(size);
-    const auto value = [&](const OrtMemoryInfo* memory, void* data) {
-      return Ort::Value::CreateTensor(memory, data, size, &shape, 1,
-                                      ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
-    };
-    std::vector<Ort::Value> from, to;
-    from.push_back(value(test_device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT),
-                         const_cast<std::byte*>(address)));
-    to.push_back(
-        value(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault), bytes.data()));
-    Ort::Status status = environment().CopyTensors(from, to, nullptr);
-    EXPECT_TRUE(status.IsOK());
-    return bytes;
-  }
-
   TempFolder temp_;
   std::string bytes_ = std::string(10000, '\0');
   std::vector<std::optional<MappedFile>> blobs_;
@@ -43,7 +25,7 @@ TEST_F(DeviceBytes, AreThoseOfTheBlobOnBoundaries) {
   const std::vector<Extent> extents = {{0, 4096, 100}, {0, 0, 1000}, {0, 9999, 1}};
   const PlacedBytes placed = weights_.place(extents, blobs_);
   for (size_t i = 0; i < extents.size(); ++i) {
-    EXPECT_EQ(read(placed.addresses[i], extents[i].size),
+    EXPECT_EQ(read_back(placed.addresses[i], extents[i].size),
               bytes_.substr(extents[i].offset, extents[i].size));
     EXPECT_EQ((placed.addresses[i] - placed.addresses[1]) % 256, 0);
   }
@@ -66,8 +48,8 @@ TEST_F(DeviceBytes, OfALongerTensorComeAnew) {
   const PlacedBytes first = weights_.place(smaller, blobs_);
   const PlacedBytes second = weights_.place(longer, blobs_);
   EXPECT_EQ(weights_.bytes(), 512u + 2048);
-  EXPECT_EQ(read(first.addresses[0], 512), bytes_.substr(0, 512));
-  EXPECT_EQ(read(second.addresses[0], 2048), bytes_.substr(0, 2048));
+  EXPECT_EQ(read_back(first.addresses[0], 512), bytes_.substr(0, 512));
+  EXPECT_EQ(read_back(second.addresses[0], 2048), bytes_.substr(0, 2048));
 }
 
 TEST_F(DeviceBytes, GoWithTheLastWhoKeepsThem) {
@@ -79,7 +61,7 @@ TEST_F(DeviceBytes, GoWithTheLastWhoKeepsThem) {
   second.reset();
   EXPECT_EQ(weights_.bytes(), 0u);
   first = weights_.place(extents, blobs_);
-  EXPECT_EQ(read(first->addresses[0], 1024), bytes_.substr(0, 1024));
+  EXPECT_EQ(read_back(first->addresses[0], 1024), bytes_.substr(0, 1024));
 }
 
 TEST_F(DeviceBytes, MayBeNone) {

@@ -27,6 +27,24 @@ inline DeviceCounts device_counts() {
   return counts;
 }
 
+// The bytes at `address`, copied back to the host.
+inline std::string read_back(const std::byte* address, size_t size) {
+  std::string bytes(size, '\0');
+  const int64_t shape = static_cast<int64_t>(size);
+  const auto value = [&](const OrtMemoryInfo* memory, void* data) {
+    return Ort::Value::CreateTensor(memory, data, size, &shape, 1,
+                                    ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+  };
+  std::vector<Ort::Value> from, to;
+  from.push_back(value(test_device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT),
+                       const_cast<std::byte*>(address)));
+  to.push_back(
+      value(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault), bytes.data()));
+  Ort::Status status = environment().CopyTensors(from, to, nullptr);
+  EXPECT_TRUE(status.IsOK());
+  return bytes;
+}
+
 // Sessions of it fail to be made when a node lands on the CPU.
 inline Ort::SessionOptions only_on_device() {
   Ort::SessionOptions options;
@@ -51,7 +69,7 @@ class OnDevice : public BundleTest {
   }
   ~OnDevice() override {
     EXPECT_EQ(device_counts().in_use, 0u);
-    EXPECT_EQ(device_counts().access_errors, 0u);
+    EXPECT_EQ(device_counts().access_errors, before_.access_errors);
   }
 
   fs::path folder() const { return temp_ / "bundle"; }

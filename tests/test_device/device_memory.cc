@@ -95,6 +95,20 @@ size_t DeviceMemory::free(const void* block) {
   return sizes.size;
 }
 
+void* DeviceMemory::allocate_pinned(size_t size) {
+  void* block = std::malloc(size);
+  const std::lock_guard lock(mutex_);
+  pinned_ += block == nullptr ? 0 : size;
+  pinned_peak_ = std::max(pinned_peak_, pinned_);
+  return block;
+}
+
+void DeviceMemory::free_pinned(void* block, size_t size) {
+  std::free(block);
+  const std::lock_guard lock(mutex_);
+  pinned_ -= size;
+}
+
 std::byte* DeviceMemory::view(const void* device_address, size_t size) {
   const std::lock_guard lock(mutex_);
   const auto* address = static_cast<const std::byte*>(device_address);
@@ -115,12 +129,14 @@ std::byte* DeviceMemory::view(const void* device_address, size_t size) {
 
 DeviceCounts DeviceMemory::counts() const {
   const std::lock_guard lock(mutex_);
-  return {in_use_, peak_, allocations_, uploaded, downloaded, prepacked, access_errors_};
+  return {in_use_,   peak_,   allocations_, uploaded,    downloaded,
+          prepacked, pinned_, pinned_peak_, from_pinned, access_errors_};
 }
 
 void DeviceMemory::reset_peak() {
   const std::lock_guard lock(mutex_);
   peak_ = in_use_;
+  pinned_peak_ = pinned_;
 }
 
 }  // namespace wshare::test

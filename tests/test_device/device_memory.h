@@ -27,12 +27,16 @@ class DeviceMemory {
   // behind the block were written to.
   size_t free(const void* block);
 
+  // The same of memory of the host. `size` is what allocate_pinned() was given.
+  void* allocate_pinned(size_t size);
+  void free_pinned(void* block, size_t size);
+
   // Returns the address by which kernels reach the `size` bytes at `device_address`.
   //
   // Throws unless they lie in one block.
   std::byte* view(const void* device_address, size_t size);
 
-  std::atomic<uint64_t> uploaded{0}, downloaded{0}, prepacked{0};
+  std::atomic<uint64_t> uploaded{0}, from_pinned{0}, downloaded{0}, prepacked{0};
   std::atomic<bool> prepacking{false}, statistics{true};
 
   DeviceCounts counts() const;
@@ -52,6 +56,7 @@ class DeviceMemory {
   std::map<size_t, Block> used_;     // by offset
   std::map<size_t, size_t> unused_;  // sizes by offset; no two of them touch
   uint64_t in_use_ = 0, peak_ = 0, allocations_ = 0, access_errors_ = 0;
+  uint64_t pinned_ = 0, pinned_peak_ = 0;
 };
 
 }  // namespace wshare::test

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -17,6 +19,36 @@ namespace wshare::test {
 namespace {
 
 constexpr uint32_t kVendor = 0x10DE;  // so that values of "Cuda" memory are taken for ours, too
+
+// Of the host; the sizes of its blocks stand in front of them, since Free() is not told.
+class PinnedAllocator : public OrtAllocator {
+ public:
+  explicit PinnedAllocator(const OrtMemoryInfo* memory) : OrtAllocator{}, memory_(memory) {
+    version = ORT_API_VERSION;
+    Alloc = [](OrtAllocator*, size_t size) -> void* {
+      auto* block = static_cast<std::byte*>(DeviceMemory::instance().allocate_pinned(size + kHead));
+      if (block == nullptr) return nullptr;
+      std::memcpy(block, &size, sizeof size);
+      return block + kHead;
+    };
+    Reserve = Alloc;
+    Free = [](OrtAllocator*, void* block) {
+      if (block == nullptr) return;
+      std::byte* start = static_cast<std::byte*>(block) - kHead;
+      size_t size = 0;
+      std::memcpy(&size, start, sizeof size);
+      DeviceMemory::instance().free_pinned(start, size + kHead);
+    };
+    Info = [](const OrtAllocator* self) {
+      return static_cast<const PinnedAllocator*>(self)->memory_;
+    };
+  }
+
+ private:
+  static constexpr size_t kHead = 256;
+
+  const OrtMemoryInfo* memory_;
+};
 
 // One per session, and one that ONNX Runtime shares between its users. Each counts for itself.
 class Allocator : public OrtAllocator {
@@ -147,10 +179,20 @@ class Factory : public OrtEpFactory {
     };
     CreateAllocator = [](OrtEpFactory*, const OrtMemoryInfo* memory, const OrtKeyValuePairs*,
                          OrtAllocator** allocator) noexcept {
-      return guarded([&] { *allocator = new Allocator(memory); });
+      return guarded([&] {
+        if (is_pinned(memory)) {
+          *allocator = new PinnedAllocator(memory);
+        } else {
+          *allocator = new Allocator(memory);
+        }
+      });
     };
     ReleaseAllocator = [](OrtEpFactory*, OrtAllocator* allocator) noexcept {
-      delete static_cast<Allocator*>(allocator);
+      if (is_pinned(allocator->Info(allocator))) {
+        delete static_cast<PinnedAllocator*>(allocator);
+      } else {
+        delete static_cast<Allocator*>(allocator);
+      }
     };
     CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept {
       return guarded([&] { *transfer = new Transfer; });
@@ -162,6 +204,7 @@ class Factory : public OrtEpFactory {
     OrtEpDevice* device = nullptr;
     Ort::ThrowOnError(api.CreateEpDevice(this, hardware, nullptr, nullptr, &device));
     Ort::ThrowOnError(api.EpDevice_AddAllocatorInfo(device, memory_));
+    Ort::ThrowOnError(api.EpDevice_AddAllocatorInfo(device, pinned_));
     return device;
   }
 
@@ -172,9 +215,21 @@ class Factory : public OrtEpFactory {
     return kernels_;
   }
 
+  static bool is_pinned(const OrtMemoryInfo* memory) {
+    return Ort::ConstMemoryInfo(memory).GetDeviceMemoryType() ==
+           OrtDeviceMemoryType_HOST_ACCESSIBLE;
+  }
+
   const Ort::MemoryInfo memory_{
       "TestDevice",      OrtMemoryInfoDeviceType_GPU, kVendor, 0, OrtDeviceMemoryType_DEFAULT, 0,
       OrtDeviceAllocator};
+  const Ort::MemoryInfo pinned_{"TestDevicePinned",
+                                OrtMemoryInfoDeviceType_GPU,
+                                kVendor,
+                                0,
+                                OrtDeviceMemoryType_HOST_ACCESSIBLE,
+                                0,
+                                OrtDeviceAllocator};
   std::mutex mutex_;
   Ort::KernelRegistry kernels_{nullptr};
 };

@@ -35,10 +35,14 @@ float* output(Ort::KernelContext& context, const Shape& shape) {
 }
 
 void copy(const OrtValue* from, OrtValue* to) {
-  const auto is_on_device = [](const OrtValue* value) {
-    const OrtEpApi& api = Ort::GetEpApi();
-    return api.MemoryDevice_GetDeviceType(api.Value_GetMemoryDevice(value)) ==
-           OrtMemoryInfoDeviceType_GPU;
+  const OrtEpApi& api = Ort::GetEpApi();
+  const auto is_ours = [&](const OrtValue* value, OrtDeviceMemoryType type) {
+    const OrtMemoryDevice* device = api.Value_GetMemoryDevice(value);
+    return api.MemoryDevice_GetDeviceType(device) == OrtMemoryInfoDeviceType_GPU &&
+           api.MemoryDevice_GetMemoryType(device) == type;
+  };
+  const auto is_on_device = [&](const OrtValue* value) {
+    return is_ours(value, OrtDeviceMemoryType_DEFAULT);
   };
   DeviceMemory& memory = DeviceMemory::instance();
   const Ort::ConstValue source{from};
@@ -52,7 +56,10 @@ void copy(const OrtValue* from, OrtValue* to) {
   if (from_device) read = memory.view(read, size);
   if (to_device) write = memory.view(write, size);
   std::memcpy(write, read, size);
-  if (to_device && !from_device) memory.uploaded += size;
+  if (to_device && !from_device) {
+    memory.uploaded += size;
+    if (is_ours(from, OrtDeviceMemoryType_HOST_ACCESSIBLE)) memory.from_pinned += size;
+  }
   if (from_device && !to_device) memory.downloaded += size;
 }
 

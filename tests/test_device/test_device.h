@@ -10,6 +10,8 @@
 // Kernels (float32): Add Mul MatMul Gemm Relu Softmax Transpose Gather, and Identity and Reshape of
 // any type. A node whose name starts with "host_" is left to the CPU.
 //
+// It also offers memory of the host that it reads by itself (pinned), as GPUs do.
+//
 // A test that links the library sees the same counts as ONNX Runtime, which opens it by path.
 
 #include <cstdint>
@@ -28,6 +30,9 @@ struct DeviceCounts {
   uint64_t uploaded = 0;       // host to device
   uint64_t downloaded = 0;     // device to host
   uint64_t prepacked = 0;      // weights that MatMul was offered for packing
+  uint64_t pinned = 0;         // of the host, in use
+  uint64_t pinned_peak = 0;    // largest since reset_test_device_peak()
+  uint64_t from_pinned = 0;    // of `uploaded`
   uint64_t access_errors = 0;  // pointers that are not, or no longer, device memory
 };
 
