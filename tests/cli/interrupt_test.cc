@@ -1,7 +1,5 @@
 // A command that is interrupted leaves what was there, or all that it was to make.
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -11,8 +9,7 @@
 #include <thread>
 
 #include "support/cli_test.h"
-
-extern char** environ;
+#include "support/spawn.h"
 
 namespace wshare::test {
 namespace {
@@ -51,20 +48,7 @@ class Interrupted : public CliTest {
   // Runs wshare and sends it `signal` when it has taken `moment` of CPU time: unlike the time of
   // the clock, this says how far it is, however busy the machine.
   Ended interrupt(std::vector<std::string> arguments, microseconds moment, int signal) {
-    arguments.insert(arguments.begin(), "wshare");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    for (const int descriptor : {1, 2}) {
-      posix_spawn_file_actions_addopen(&actions, descriptor,
-                                       path(descriptor == 1 ? "out" : "err").c_str(),
-                                       O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    }
-    pid_t child = 0;
-    EXPECT_EQ(posix_spawn(&child, WSHARE_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
+    const pid_t child = spawn_wshare(std::move(arguments), temp_.path());
     while (cpu_time(child, moment) < moment) std::this_thread::sleep_for(microseconds(100));
     kill(child, signal);
     Ended ended;
