@@ -100,7 +100,8 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelReco
   if (options.tier == Tier::kShared || options.tier == Tier::kCompact)
     return open_unpacked(bundle, record, options, report);
   std::string why = why_not_packed(*bundle, record, options);
-  if (why.empty()) {
+  const bool tried = why.empty();
+  if (tried) {
     if (std::optional<Session> session = open_packed(bundle, record, options, report))
       return *std::move(session);
     why = report.why;
@@ -110,6 +111,10 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelReco
                 "'wshare pack' makes packs for the ONNX Runtime and the CPU at hand");
   }
   Session session = open_unpacked(bundle, record, options, report);
+  if (tried) {  // and the options were not the reason
+    const std::lock_guard lock(bundle->mutex);
+    bundle->refused_packs[record.name] = why;
+  }
   report.why = std::move(why);
   return session;
 }

@@ -21,8 +21,9 @@
 // Sessions over a pack ("i" in docs/design.md): ONNX Runtime maps the weights and their packed
 // forms itself, as the optimised model says, so nothing is handed over. While it makes a session it
 // packs each weight once more, hashes that, and takes the mapped form where the hash is the one in
-// the model. Another runtime or CPU packs other bytes; then it keeps its own, without a word. So
-// what the pack is for is compared first, and the memory of the first session afterwards.
+// the model. Another runtime or CPU packs other bytes; then it keeps its own, without a word
+// (1.29), or refuses the model (1.32, which also compares the bytes). So what the pack is for is
+// compared first, and the memory of the first session afterwards.
 
 namespace fs = std::filesystem;
 
@@ -108,6 +109,26 @@ uint64_t measure_growth(uint64_t limit, const std::function<Ort::Session()>& mak
   return std::min(first, growth(another));
 }
 
+// Makes the session, or returns why the pack is of no use.
+std::string create_packed(const fs::path& path, const Ort::SessionOptions& ort, uint64_t bytes,
+                          bool known, Ort::Session& session) {
+  const auto make = [&] { return Ort::Session(environment(), path.c_str(), ort); };
+  try {
+    if (known) {
+      session = make();
+      // What it packed to compare, which glibc may keep: measured, 90 MiB a session.
+      malloc_trim(0);
+      return "";
+    }
+    const uint64_t own = measure_growth(bytes / 2, make, session);
+    if (bytes < kTellingBytes || own <= bytes / 2) return "";
+    return "ONNX Runtime does not use its pack: a session holds " + format_bytes(own) +
+           " for itself, " + format_bytes(bytes) + " are packed";
+  } catch (const Ort::Exception& exception) {
+    return std::string("ONNX Runtime refuses its pack: ") + exception.what();
+  }
+}
+
 bool packing_is_off(const Ort::SessionOptions& options) {
   return options.HasConfigEntry(kOrtSessionOptionsConfigDisablePrepacking) &&
          options.GetConfigEntry(kOrtSessionOptionsConfigDisablePrepacking) == "1";
@@ -165,20 +186,11 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   Ort::SessionOptions ort = join_environment(record.name, options);
   attach_log(options, ort, *keep_alive);
   ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
-  const auto make = [&] { return Ort::Session(environment(), path.c_str(), ort); };
   Ort::Session session(nullptr);
-  if (known) {
-    session = make();
-    malloc_trim(0);  // what it packed to compare, which glibc may keep: measured, 90 MiB a session
-  } else {
-    const uint64_t own = measure_growth(bytes / 2, make, session);
+  report.why = create_packed(path, ort, bytes, known, session);
+  if (!report.why.empty()) return std::nullopt;
+  if (!known) {
     const std::lock_guard lock(bundle->mutex);
-    if (bytes >= kTellingBytes && own > bytes / 2) {
-      report.why = "ONNX Runtime does not use its pack: a session holds " + format_bytes(own) +
-                   " for itself, " + format_bytes(bytes) + " are packed";
-      bundle->refused_packs[record.name] = report.why;
-      return std::nullopt;
-    }
     bundle->proven_packs.insert(record.name);
   }
   check_providers(record.name, options, session);
