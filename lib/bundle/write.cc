@@ -7,12 +7,11 @@
 #include <optional>
 #include <utility>
 
+#include "bundle/model_record.h"
 #include "bundle/originals.h"
 #include "bundle/source_folders.h"
 #include "bundle/task_record.h"
-#include "format/dtype.h"
 #include "format/layout.h"
-#include "model/externalize.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "wshare/error.h"
@@ -30,8 +29,6 @@ struct Source {
   std::string packed;  // restore record
 };
 
-// Over 300 lines, since blobs, originals and tasks are numbered together and each step needs all.
-//
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
 class Writer {
  public:
@@ -152,58 +149,12 @@ class Writer {
     file.close();
   }
 
-  ExternalPlace external_place(const Extent& extent) const {
-    return {manifest_.blobs[extent.blob].file, extent.offset, extent.size};
-  }
-
-  // The bytes of model `m` as it stands in the bundle.
-  std::string make_model(size_t m) const {
-    const ScannedModel& model = draft_.models[m];
-    const Places& places = draft_.plan.extents[m];
-    const auto edit = draft_.edits.find(m);
-    std::function<void(onnx::ModelProto&)> apply;
-    if (edit != draft_.edits.end() && edit->second.apply) {
-      apply = [&](onnx::ModelProto& proto) {
-        std::vector<ExternalPlace> added;
-        for (size_t i = model.tensors.size(); i < places.size(); ++i)
-          added.push_back(external_place(*places[i]));
-        edit->second.apply(proto, added);
-      };
-    }
-    return externalize(
-        model,
-        [&](size_t t) -> std::optional<ExternalPlace> {
-          if (!places[t]) return std::nullopt;
-          return external_place(*places[t]);
-        },
-        apply);
-  }
-
   void write_model(size_t m) {
-    std::string bytes = make_model(m);
-    ModelRecord& record = models_[m];
-    record.name = draft_.inputs[m].name;
-    record.file = draft_.plan.model_files[m];
-    record.size = bytes.size();
-    record.hash = content_hash(std::as_bytes(std::span(bytes)));
-    const ScannedModel& model = draft_.models[m];
-    for (size_t t = 0; t < model.tensors.size(); ++t) add_tensor(record, m, t, model.tensors[t]);
-    if (const auto edit = draft_.edits.find(m); edit != draft_.edits.end()) {
-      const std::vector<TensorRef>& added = edit->second.added;
-      for (size_t i = 0; i < added.size(); ++i)
-        add_tensor(record, m, model.tensors.size() + i, added[i]);
-    }
+    std::string bytes = make_model_file(draft_, m, manifest_.blobs);
+    models_[m] = make_model_record(draft_, m, bytes);
     if (source_of_model_[m]) describe(sources_[*source_of_model_[m]], bytes);
-    write_file(record.file, bytes);
+    write_file(models_[m].file, bytes);
     if (!draft_.tasks.empty()) model_files_[m] = std::move(bytes);
-  }
-
-  void add_tensor(ModelRecord& record, size_t m, size_t t, const TensorRef& tensor) const {
-    const std::optional<Extent>& place = draft_.plan.extents[m][t];
-    if (!place) return;
-    const Content& content = draft_.contents.contents[draft_.planned[m].tensors[t].content];
-    record.tensors.push_back({tensor.scope, tensor.name, dtype_name(tensor.dtype), tensor.shape,
-                              *place, content.hash, tensor.folded});
   }
 
   // Fills in all of `source` but where its record will lie.

@@ -8,6 +8,7 @@
 
 #include "format/dtype.h"
 #include "format/layout.h"
+#include "format/safetensors_header.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -18,7 +19,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kSizeBytes = 8;
 constexpr uint64_t kLargestHeader = 100'000'000;
-constexpr char kMetadata[] = "__metadata__";
 
 struct ElementType {
   std::string_view name;
@@ -58,113 +58,6 @@ void check_whole_bytes(const NamedTensor& tensor) {
   }
 }
 
-struct Entry {
-  NamedTensor tensor;
-  std::string type;
-  uint64_t begin = 0, end = 0;  // relative to the end of the header
-};
-
-// Takes the header's JSON as it is parsed, so that nothing but the entries is ever held: a key that
-// comes twice is seen, and nesting costs nothing.
-class HeaderReader : public nlohmann::json::json_sax_t {
- public:
-  std::vector<Entry> entries;
-  std::map<std::string, std::string> metadata;
-
-  bool start_object(size_t) override {
-    if (place_ == Place::kStart) {
-      place_ = Place::kRoot;
-    } else if (place_ == Place::kRoot) {
-      place_ = key_ == kMetadata ? Place::kInMetadata : Place::kTensor;
-      fields_.clear();
-      if (place_ == Place::kTensor) entries.emplace_back().tensor.name = key_;
-    } else {
-      refuse("an object");
-    }
-    return true;
-  }
-  bool key(string_t& name) override {
-    std::set<std::string>& keys = place_ == Place::kRoot ? names_ : fields_;
-    key_ = name;
-    if (!keys.insert(name).second) fail("stands twice in one object");
-    if (place_ == Place::kTensor && name != "dtype" && name != "shape" && name != "data_offsets") {
-      fail("is no field of a tensor");
-    }
-    return true;
-  }
-  bool end_object() override {
-    if (place_ == Place::kTensor && fields_.size() != 3) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(entries.back().tensor.name) + ": lacks dtype, shape or data_offsets");
-    }
-    place_ = place_ == Place::kRoot ? Place::kStart : Place::kRoot;
-    return true;
-  }
-  bool start_array(size_t) override {
-    if (place_ != Place::kTensor || key_ == "dtype") refuse("a list");
-    place_ = key_ == "shape" ? Place::kShape : Place::kOffsets;
-    offsets_ = 0;
-    return true;
-  }
-  bool end_array() override {
-    if (place_ == Place::kOffsets && offsets_ != 2) fail("are not two numbers");
-    place_ = Place::kTensor;
-    return true;
-  }
-  bool number_unsigned(number_unsigned_t value) override {
-    if (value > INT64_MAX) fail("has a number over 2^63-1");
-    if (place_ == Place::kShape) {
-      std::vector<int64_t>& shape = entries.back().tensor.shape;
-      if (shape.size() == kMaxDims) fail("has more than 1024 dimensions");
-      shape.push_back(static_cast<int64_t>(value));
-    } else if (place_ == Place::kOffsets && offsets_ < 2) {
-      (offsets_++ == 0 ? entries.back().begin : entries.back().end) = value;
-    } else {
-      refuse("a number");
-    }
-    return true;
-  }
-  bool string(string_t& value) override {
-    if (place_ == Place::kInMetadata) {
-      metadata[key_] = value;
-    } else if (place_ == Place::kTensor && key_ == "dtype") {
-      entries.back().type = value;
-    } else {
-      refuse("a text");
-    }
-    return true;
-  }
-  bool null() override { return refuse("null"); }
-  bool boolean(bool) override { return refuse("true or false"); }
-  bool number_integer(number_integer_t) override { return refuse("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override { return refuse("a fraction"); }
-  bool binary(binary_t&) override { return refuse("bytes"); }
-  bool parse_error(size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
-    throw Error(ErrorCode::kInvalid,
-                "the header is no JSON: wrong at byte " + std::to_string(position) + " of it");
-  }
-
- private:
-  enum class Place { kStart, kRoot, kInMetadata, kTensor, kShape, kOffsets };
-
-  [[noreturn]] void fail(const std::string& what) const {
-    const std::string tensor =
-        place_ == Place::kRoot || place_ == Place::kInMetadata || entries.empty()
-            ? ""
-            : in_quotes(entries.back().tensor.name) + ": ";
-    throw Error(ErrorCode::kInvalid, tensor + in_quotes(key_) + " " + what);
-  }
-  [[noreturn]] bool refuse(const std::string& what) const {
-    fail("has " + what + " where none belongs");
-  }
-
-  Place place_ = Place::kStart;
-  std::string key_;
-  std::set<std::string> names_, fields_;  // keys of the root, and of the object inside of it
-  int offsets_ = 0;                       // numbers of data_offsets seen
-};
-
 constexpr char kWholeHint[] = "is the file whole? a download that stopped looks like this, too";
 
 std::string_view header_of(std::span<const std::byte> file) {
@@ -191,12 +84,13 @@ std::string_view header_of(std::span<const std::byte> file) {
 }
 
 // Fills in type and bytes of every entry; `data` is what follows the header.
-void place(std::vector<Entry>& entries, std::span<const std::byte> data) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& x, const Entry& y) {
-    return std::tie(x.begin, x.end, x.tensor.name) < std::tie(y.begin, y.end, y.tensor.name);
-  });
+void place(std::vector<SafetensorsEntry>& entries, std::span<const std::byte> data) {
+  std::sort(
+      entries.begin(), entries.end(), [](const SafetensorsEntry& x, const SafetensorsEntry& y) {
+        return std::tie(x.begin, x.end, x.tensor.name) < std::tie(y.begin, y.end, y.tensor.name);
+      });
   uint64_t covered = 0;
-  for (Entry& entry : entries) {
+  for (SafetensorsEntry& entry : entries) {
     const auto* type =
         std::find_if(kElementTypes.begin(), kElementTypes.end(),
                      [&](const ElementType& each) { return each.name == entry.type; });
@@ -250,12 +144,11 @@ std::string dump(const Json& json) {
 
 SafetensorsFile read_safetensors(std::span<const std::byte> file) {
   const std::string_view header = header_of(file);
-  HeaderReader reader;
-  nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
-  place(reader.entries, file.subspan(kSizeBytes + header.size()));
+  SafetensorsHeader parsed = parse_safetensors_header(header);
+  place(parsed.entries, file.subspan(kSizeBytes + header.size()));
   SafetensorsFile result;
-  result.metadata = std::move(reader.metadata);
-  for (Entry& entry : reader.entries) result.tensors.push_back(std::move(entry.tensor));
+  result.metadata = std::move(parsed.metadata);
+  for (SafetensorsEntry& entry : parsed.entries) result.tensors.push_back(std::move(entry.tensor));
   return result;
 }
 
@@ -263,9 +156,9 @@ SafetensorsLayout lay_out_safetensors(std::span<const NamedTensor> tensors,
                                       const std::map<std::string, std::string>& metadata) {
   SafetensorsLayout layout;
   layout.order = order_of(tensors);
-  std::string header = metadata.empty() ? "" : dump(kMetadata) + ":" + dump(metadata);
+  std::string header = metadata.empty() ? "" : dump(kSafetensorsMetadata) + ":" + dump(metadata);
   uint64_t end = 0;
-  std::set<std::string_view> names = {kMetadata};
+  std::set<std::string_view> names = {kSafetensorsMetadata};
   for (const size_t index : layout.order) {
     const NamedTensor& tensor = tensors[index];
     if (!names.insert(tensor.name).second) {

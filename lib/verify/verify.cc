@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <tuple>
@@ -11,11 +10,10 @@
 #include "format/derived_tensor.h"
 #include "format/dtype.h"
 #include "format/manifest.h"
-#include "format/onnx_wire.h"
-#include "format/packed_buffers.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
-#include "util/text.h"
+#include "verify/claims.h"
+#include "verify/references.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -24,16 +22,6 @@ namespace wshare {
 namespace {
 
 using Bytes = std::span<const std::byte>;
-
-// Stands for the name of what kernels packed, in findings.
-constexpr char kPacked[] = "packed weight";
-
-// A range of a blob that the manifest gives a hash.
-struct Claim {
-  Extent extent;
-  ContentHash hash;
-  std::string tensor;
-};
 
 class Verifier {
  public:
@@ -84,50 +72,6 @@ class Verifier {
       add("missing", name, "", error.what());
     }
     return std::nullopt;
-  }
-
-  static void add_source(std::vector<std::vector<Claim>>& claims,
-                         const std::optional<SourceRecord>& source, const std::string& name) {
-    if (source) claims[source->record.blob].push_back({source->record, source->record_hash, name});
-  }
-
-  static std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
-    std::vector<std::vector<Claim>> claims(manifest.blobs.size());
-    const auto add_tensors = [&](const ModelRecord& model) {
-      for (const TensorRecord& tensor : model.tensors)
-        claims[tensor.extent.blob].push_back({tensor.extent, tensor.hash, tensor.name});
-    };
-    for (const ModelRecord& model : manifest.models) {
-      add_tensors(model);
-      add_source(claims, model.source, model.name);
-    }
-    for (const PackRecord& pack : manifest.packs) {
-      add_tensors(pack.model);
-      for (const BufferRecord& buffer : pack.buffers)
-        claims[buffer.extent.blob].push_back({buffer.extent, buffer.hash, kPacked});
-    }
-    for (const TaskRecord& task : manifest.tasks) {
-      add_source(claims, task.source, task.name);
-      for (const OriginalTensor& tensor : task.tensors) {
-        if (!tensor.extent) continue;
-        claims[tensor.extent->blob].push_back({*tensor.extent, tensor.hash, tensor.name});
-      }
-    }
-    for (const GapRecord& gap : manifest.gaps)
-      claims[gap.extent.blob].push_back({gap.extent, gap.hash, "gap"});
-    for (std::vector<Claim>& list : claims) {
-      // Longest first at one offset: a prefix lies inside its host.
-      std::sort(list.begin(), list.end(), [](const Claim& a, const Claim& b) {
-        return std::tie(a.extent.offset, b.extent.size, a.hash) <
-               std::tie(b.extent.offset, a.extent.size, b.hash);
-      });
-      list.erase(std::unique(list.begin(), list.end(),
-                             [](const Claim& a, const Claim& b) {
-                               return a.extent == b.extent && a.hash == b.hash;
-                             }),
-                 list.end());
-    }
-    return claims;
   }
 
   void check_blobs(const Manifest& manifest) {
@@ -259,53 +203,10 @@ class Verifier {
       return;
     }
     try {
-      check_references(manifest, model, buffers, file->bytes());
+      for (Finding& finding : find_wrong_references(manifest, model, buffers, file->bytes()))
+        findings_.push_back(std::move(finding));
     } catch (const Error& error) {
       add("reference", model.file, "", error.what());
-    }
-  }
-
-  // The references of the model and the tensors of the manifest must be the same multiset.
-  void check_references(const Manifest& manifest, const ModelRecord& model,
-                        std::span<const BufferRecord> buffers, Bytes file) {
-    using Reference = std::tuple<std::string, int32_t, std::vector<int64_t>, std::string,
-                                 std::string, std::string>;
-    std::map<Reference, int> balance;
-    for (const WireTensor& tensor : find_wire_tensors(file).tensors) {
-      const WireReference it = read_wire_reference(file, tensor);
-      if (!it.external) continue;
-      ++balance[{name_in_manifest(it.name), it.dtype, it.shape, std::string(it.location),
-                 std::string(it.offset), std::string(it.length)}];
-      for (const std::string_view packed : it.packed) {
-        move_packed_buffers(packed, [&](uint64_t offset, uint64_t size) {
-          ++balance[{kPacked,
-                     0,
-                     {},
-                     std::string(it.location),
-                     std::to_string(offset),
-                     std::to_string(size)}];
-          return offset;
-        });
-      }
-    }
-    for (const TensorRecord& tensor : model.tensors) {
-      --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape,
-                 manifest.blobs[tensor.extent.blob].file, std::to_string(tensor.extent.offset),
-                 std::to_string(tensor.extent.size)}];
-    }
-    for (const BufferRecord& buffer : buffers) {
-      --balance[{kPacked,
-                 0,
-                 {},
-                 manifest.blobs[buffer.extent.blob].file,
-                 std::to_string(buffer.extent.offset),
-                 std::to_string(buffer.extent.size)}];
-    }
-    for (const auto& [reference, count] : balance) {
-      if (count == 0) continue;
-      add("reference", model.file, std::get<0>(reference),
-          count > 0 ? "the model refers to bytes that the manifest does not name"
-                    : "the manifest names it, the model does not refer to it so");
     }
   }
 

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "format/manifest.h"
+#include "wshare/verify.h"
+
+namespace wshare {
+
+// Returns a finding for each place where the references of `model`, whose file's bytes are `file`,
+// and its tensors in the manifest are not the same multiset. `buffers` are what kernels packed of
+// it, none where it is no pack.
+//
+// Throws Error(kInvalid) if `file` is no ONNX model.
+std::vector<Finding> find_wrong_references(const Manifest& manifest, const ModelRecord& model,
+                                           std::span<const BufferRecord> buffers,
+                                           std::span<const std::byte> file);
+
+}  // namespace wshare
