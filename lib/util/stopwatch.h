@@ -7,9 +7,8 @@ namespace wshare {
 // Runs from when it is made.
 class Stopwatch {
  public:
-  double milliseconds() const {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double milliseconds() const { return 1e3 * seconds(); }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -144,29 +144,6 @@ int parse_and_run(const std::vector<std::string>& arguments, Context& context, P
 
 }  // namespace
 
-void add_split_option(CLI::App& app, SplitUses& kinds) {
-  app.add_option_function<std::string>(
-         "--split-device-uses",
-         [&kinds](const std::string& by) {
-           kinds = by == "nodes" ? SplitUses::kByNode : SplitUses::kByOperator;
-         },
-         "For sessions on a device: give a weight a name for each of the operators, or of the "
-         "nodes, that read it")
-      ->check(CLI::IsMember({"operators", "nodes"}));
-}
-
-void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait) {
-  using std::chrono::milliseconds, std::chrono::duration, std::chrono::duration_cast;
-  app.add_option_function<double>(
-         "--wait",
-         [&wait](const double& seconds) {
-           wait = duration_cast<milliseconds>(duration<double>(seconds));
-         },
-         "Seconds to wait for another command that changes the bundle; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->default_str(std::to_string(duration_cast<std::chrono::seconds>(wait).count()));
-}
-
 int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
             const std::filesystem::path& program, const Console& console) {
   install_sigbus_guard();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
@@ -10,7 +9,6 @@
 
 #include "console.h"
 #include "wshare/progress.h"
-#include "wshare/split_uses.h"
 
 namespace CLI {
 class App;
@@ -28,6 +26,13 @@ struct Context {
   bool quiet = false;
   unsigned threads = 0;
   ProgressFn progress = {};  // none where nobody would see it
+
+  // Gives `options` of a command what all commands have.
+  template <typename Options>
+  void apply_to(Options& options) const {
+    options.threads = threads;
+    options.progress = progress;
+  }
 };
 
 // Exit codes beside those of ErrorCode.
@@ -55,12 +60,6 @@ void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
 void add_run_side(CLI::App& app, Context& context, Action& action);
-
-// Declares --wait: `wait`, which must outlive the parsing, gets the seconds given.
-void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait);
-
-// Declares --split-device-uses: `kinds`, which must outlive the parsing, gets what is given.
-void add_split_option(CLI::App& app, SplitUses& kinds);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
 // 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are

@@ -9,7 +9,9 @@
 #include "bundled_models.h"
 #include "cli.h"
 #include "extract_report.h"
+#include "util/stopwatch.h"
 #include "util/text.h"
+#include "write_options.h"
 #include "wshare/append.h"
 
 namespace wshare {
@@ -58,17 +60,16 @@ void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
 
 int run_append(const Arguments& arguments, Context& context) {
   AppendOptions options = arguments.options;
-  options.threads = context.threads;
-  options.progress = context.progress;
-  const auto start = std::chrono::steady_clock::now();
+  context.apply_to(options);
+  const Stopwatch stopwatch;
   const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const double seconds = stopwatch.seconds();
   if (!context.quiet) {
     for (const std::string& why : report.no_tasks)
       context.err << "wshare: " << why << "; it becomes a model of the bundle\n";
   }
   if (context.json) {
-    print_json(context.out, to_json(report, arguments.bundle, took.count()));
+    print_json(context.out, to_json(report, arguments.bundle, seconds));
   } else {
     print_report(context.out, report, options.dry_run);
   }
@@ -88,12 +89,9 @@ void add_append(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--as-models", arguments->options.as_models,
                "Add models, also where the bundle has tasks")
       ->excludes(base);
-  app.add_option("--min-bytes", arguments->options.min_bytes,
-                 "Tensors of fewer bytes stay in their model")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_min_bytes_option(app, arguments->options.min_bytes);
   add_split_option(app, arguments->options.split_uses);
-  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     action = [=, &context] { return run_append(*arguments, context); };

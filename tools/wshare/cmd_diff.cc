@@ -37,8 +37,7 @@ void add_diff(CLI::App& app, Context& context, Action& action) {
       ->capture_default_str();
   app.callback([=, &context, &action] {
     action = [=, &context] {
-      arguments->options.threads = context.threads;
-      arguments->options.progress = context.progress;
+      context.apply_to(arguments->options);
       arguments->options.svd = !arguments->no_svd;
       const DiffReport report = diff(arguments->view.a, arguments->view.b, arguments->options);
       if (context.json) {

@@ -1,10 +1,11 @@
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
 #include "extract_report.h"
+#include "util/stopwatch.h"
+#include "write_options.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare {
@@ -34,8 +35,7 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
   ExtractOptions options = arguments.options;
   if (arguments.rank != "auto") options.rank = std::stoll(arguments.rank);
   options.residual = !arguments.no_residual;
-  options.threads = context.threads;
-  options.progress = context.progress;
+  context.apply_to(options);
   // PEFT adapters come on top of what serves the tasks.
   options.emit.onnx = emits(arguments, "onnx");
   options.emit.adapter = emits(arguments, "adapter") || !options.emit.onnx;
@@ -44,12 +44,12 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
 }
 
 int run(const Arguments& arguments, Context& context) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   const ExtractReport report = extract_lora(resolve_inputs(arguments.tasks), arguments.bundle,
                                             options_of(arguments, context));
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const double seconds = stopwatch.seconds();
   if (context.json) {
-    print_json(context.out, to_json(report, arguments.bundle, took.count()));
+    print_json(context.out, to_json(report, arguments.bundle, seconds));
   } else {
     print_report(context.out, report, arguments.options.dry_run);
   }
@@ -107,11 +107,9 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
                "Serve nothing approximate: store whole what is not reproduced bit for bit");
   app.add_flag("--no-residual", arguments->no_residual,
                "Leave out what makes restore of a merged task exact");
-  app.add_option("--min-bytes", options.min_bytes, "Tensors of fewer bytes stay in their model")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_flag("-n,--dry-run", options.dry_run, "Say what would be done, write nothing");
-  app.add_flag("--force", options.replace, "Replace a bundle that exists, as a whole");
+  add_min_bytes_option(app, options.min_bytes);
+  add_dry_run_option(app, options.dry_run);
+  add_replace_option(app, options.replace);
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     check_peft_options(*arguments);

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "util/text.h"
+#include "write_options.h"
 #include "wshare/import_adapter.h"
 
 namespace wshare {
@@ -53,8 +54,7 @@ void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
 
 int run_import(const Arguments& arguments, Context& context) {
   ImportOptions options = arguments.options;
-  options.threads = context.threads;
-  options.progress = context.progress;
+  context.apply_to(options);
   const ImportReport report = import_adapter(arguments.bundle, arguments.adapter, options);
   if (context.json) {
     print_json(context.out, to_json(report, arguments.bundle));
@@ -78,7 +78,7 @@ void add_import_adapter(CLI::App& app, Context& context, Action& action) {
                  "have, or its only one");
   app.add_option("--name", arguments->options.task,
                  "Name of the task; else that of the adapter's folder or file");
-  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     action = [=, &context] { return run_import(*arguments, context); };

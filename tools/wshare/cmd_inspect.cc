@@ -73,10 +73,9 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       ->type_name("FILE");
   app.callback([=, &context, &action] {
     action = [=, &context] {
-      arguments->options.threads = context.threads;
+      context.apply_to(arguments->options);
       arguments->options.hash = !arguments->no_hash;
       arguments->options.contents = !arguments->html.empty();
-      arguments->options.progress = context.progress;
       if (!arguments->html.empty()) check_place_of_page(arguments->html);  // not after all the work
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       if (!arguments->html.empty()) {

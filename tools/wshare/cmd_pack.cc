@@ -1,14 +1,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "cli.h"
 #include "run/openers.h"
+#include "util/stopwatch.h"
 #include "util/text.h"
+#include "write_options.h"
 #include "wshare/pack.h"
 
 namespace wshare {
@@ -82,19 +83,18 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
 int run_pack(const Arguments& arguments, Context& context) {
   PackOptions options = arguments.options;
   options.optimization = parse_level(arguments.level);
-  options.threads = context.threads;
-  options.progress = context.progress;
+  context.apply_to(options);
   silence_log();  // what ONNX Runtime logs as an error is in the report
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   const PackReport report = pack(arguments.bundle, options);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const double seconds = stopwatch.seconds();
   for (const PackedModel& model : report.models) {
     if (model.untried.empty() || context.quiet) continue;
     context.err << "wshare: " << in_quotes(model.model)
                 << ": its pack was not run beside a plain session: " << model.untried << '\n';
   }
   if (context.json) {
-    print_json(context.out, to_json(report, arguments, took.count()));
+    print_json(context.out, to_json(report, arguments, seconds));
   } else {
     print_report(context.out, report, options.dry_run);
   }
@@ -111,7 +111,7 @@ void add_pack(CLI::App& app, Context& context, Action& action) {
       ->capture_default_str();
   app.add_option("--model", arguments->options.models, "Pack this model only; may be repeated")
       ->allow_extra_args(false);
-  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback(
       [=, &context, &action] { action = [=, &context] { return run_pack(*arguments, context); }; });

@@ -6,7 +6,9 @@
 #include <ostream>
 
 #include "cli.h"
+#include "util/stopwatch.h"
 #include "util/text.h"
+#include "write_options.h"
 #include "wshare/remove.h"
 
 namespace wshare {
@@ -53,13 +55,12 @@ void print_report(std::ostream& out, const RemoveReport& report, bool dry_run) {
 
 int run_remove(const Arguments& arguments, Context& context) {
   RemoveOptions options = arguments.options;
-  options.threads = context.threads;
-  options.progress = context.progress;
-  const auto start = std::chrono::steady_clock::now();
+  context.apply_to(options);
+  const Stopwatch stopwatch;
   const RemoveReport report = remove_models(arguments.bundle, arguments.names, options);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const double seconds = stopwatch.seconds();
   if (context.json) {
-    print_json(context.out, to_json(report, arguments, took.count()));
+    print_json(context.out, to_json(report, arguments, seconds));
   } else {
     print_report(context.out, report, options.dry_run);
   }
@@ -74,7 +75,7 @@ void add_remove(CLI::App& app, Context& context, Action& action) {
   CLI::Option* names = app.add_option("NAME", arguments->names, "Models or tasks of the bundle");
   app.add_flag("--compact", arguments->options.compact,
                "Rewrite what is left as a new bundle would have it; also without NAME");
-  app.add_flag("-n,--dry-run", arguments->options.dry_run, "Say what would be done, write nothing");
+  add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     if (!arguments->options.compact && names->count() == 0) throw CLI::RequiredError("NAME");

@@ -52,8 +52,7 @@ void add_restore(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--force", arguments->options.force, "Overwrite files that exist");
   app.callback([=, &context, &action] {
     action = [=, &context] {
-      arguments->options.threads = context.threads;
-      arguments->options.progress = context.progress;
+      context.apply_to(arguments->options);
       print_models(
           context,
           restore(arguments->bundle, arguments->names, arguments->output, arguments->options),

@@ -59,8 +59,7 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
   }
   if (!missing.empty()) {  // restore() takes no names for all
     RestoreOptions options;
-    options.threads = context.threads;
-    options.progress = context.progress;
+    context.apply_to(options);
     const std::vector<std::string> names(missing.begin(), missing.end());
     for (const RestoredModel& model : restore(bundle, names, folder, options))
       originals[model.name] = folder / model.path;

@@ -1,0 +1,45 @@
+#include "write_options.h"
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace wshare {
+
+void add_dry_run_option(CLI::App& app, bool& dry_run) {
+  app.add_flag("-n,--dry-run", dry_run, "Say what would be done, write nothing");
+}
+
+void add_replace_option(CLI::App& app, bool& replace) {
+  app.add_flag("--force", replace, "Replace a bundle that exists, as a whole");
+}
+
+void add_min_bytes_option(CLI::App& app, uint64_t& min_bytes) {
+  app.add_option("--min-bytes", min_bytes, "Tensors of fewer bytes stay in their model")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+void add_split_option(CLI::App& app, SplitUses& kinds) {
+  app.add_option_function<std::string>(
+         "--split-device-uses",
+         [&kinds](const std::string& by) {
+           kinds = by == "nodes" ? SplitUses::kByNode : SplitUses::kByOperator;
+         },
+         "For sessions on a device: give a weight a name for each of the operators, or of the "
+         "nodes, that read it")
+      ->check(CLI::IsMember({"operators", "nodes"}));
+}
+
+void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait) {
+  using std::chrono::milliseconds, std::chrono::duration, std::chrono::duration_cast;
+  app.add_option_function<double>(
+         "--wait",
+         [&wait](const double& seconds) {
+           wait = duration_cast<milliseconds>(duration<double>(seconds));
+         },
+         "Seconds to wait for another command that changes the bundle; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->default_str(std::to_string(duration_cast<std::chrono::seconds>(wait).count()));
+}
+
+}  // namespace wshare
