@@ -82,6 +82,21 @@ TEST_F(DiffCommand, PrintsWhatDiffersWithinEightyColumns) {
   EXPECT_NE(out_.find("onnx::MatMul_100"), std::string::npos) << out_;
 }
 
+TEST_F(DiffCommand, BeginsWithTheGraphWhereThereAreNoTensors) {
+  const auto model = [](const char* op) {
+    onnx::ModelProto proto = test::empty_model();
+    proto.mutable_graph()->add_input()->set_name("x");
+    test::add_node(*proto.mutable_graph(), op, {"x"}, {"y"});
+    proto.mutable_graph()->add_output()->set_name("y");
+    return proto;
+  };
+  add("base.onnx", model("Abs"));
+  add("task.onnx", model("Exp"));
+  ASSERT_EQ(run({base(), task()}), 1);
+  EXPECT_TRUE(out_.starts_with("added  removed  attributes  rewired  operator\n")) << out_;
+  EXPECT_TRUE(out_.ends_with("\ndifferent: neither model has tensors\n")) << out_;
+}
+
 TEST_F(DiffCommand, WrapsLongNotes) {
   const auto model = [](double first) {
     test::Matrix matrix = test::random_matrix(4000, 4, 1);

@@ -139,7 +139,6 @@ void print_graph(std::ostream& out, const DiffGraph& graph) {
                       std::to_string(change.attributes), std::to_string(change.rewired),
                       cut_front(op, 40)});
     }
-    out << '\n';
     print_table(out, rows, 4);
     if (const size_t shown = rows.size() - 1; shown < graph.operators.size()) {
       out << fmt::format("... and {}; --json lists all\n",
@@ -173,6 +172,7 @@ void print_diff(std::ostream& out, const DiffReport& report, const DiffView& vie
   if (!tensors.empty()) print_tensors(out, tensors, shown_tensors(report, without_top).size());
   print_lora(out, report.lora);
   print_classes(out, report);
+  if (!report.tensors.empty() && !report.graph.operators.empty()) out << '\n';  // between tables
   print_graph(out, report.graph);
   const auto same = std::count_if(
       report.tensors.begin(), report.tensors.end(),
