@@ -2,9 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli.h"
 #include "compare/transformer.h"
-#include "support/bundle_test.h"
+#include "support/cli_test.h"
 
 namespace wshare {
 namespace {
@@ -14,7 +13,7 @@ using test::encoder_weights;
 using test::export_encoder;
 using test::Weights;
 
-class DiffCommand : public test::BundleTest {
+class DiffCommand : public test::CliTest {
  protected:
   // A base, and a task with two merged pairs and one replaced weight, under shifted names.
   void add_task() {
@@ -28,23 +27,17 @@ class DiffCommand : public test::BundleTest {
 
   int run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "diff");
-    std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err);
-    out_ = out.str();
-    err_ = err.str();
-    return code;
+    return CliTest::run(arguments);
   }
-  std::string base() const { return (temp_ / "in/base.onnx").string(); }
-  std::string task() const { return (temp_ / "in/task.onnx").string(); }
-
-  std::string out_, err_;
+  std::string base() const { return path("in/base.onnx"); }
+  std::string task() const { return path("in/task.onnx"); }
 };
 
 TEST_F(DiffCommand, ExitsByTheAnswer) {
   add_task();
   test::write_file(temp_ / "in/no.onnx", "no model");
-  const std::string none = (temp_ / "in/none.onnx").string();
-  const std::string no_model = (temp_ / "in/no.onnx").string();
+  const std::string none = path("in/none.onnx");
+  const std::string no_model = path("in/no.onnx");
   struct Case {
     const char* name;
     std::vector<std::string> arguments;

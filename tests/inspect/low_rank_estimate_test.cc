@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cli.h"
 #include "inspect/output_fixture.h"
 #include "wshare/extract_lora.h"
 #include "wshare/inspect.h"
@@ -14,11 +13,10 @@ using test::Arguments;
 using test::noise;
 using test::Proto;
 using test::raw;
-using test::fs::path;
 
 class EstimateExtraction : public test::InspectOutput {};
 
-const path kMerged = path(WSHARE_TESTDATA) / "t5-lora-merged";
+const test::fs::path kMerged = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
 const Arguments kModels = {(kMerged / "base.onnx").string(), (kMerged / "summarize.onnx").string(),
                            (kMerged / "translate.onnx").string()};
 
@@ -53,19 +51,17 @@ TEST_F(EstimateExtraction, IsNothingOfModelsThatDifferOtherwise) {
   add("b.onnx", {raw("w", noise(40000, 2), Proto::FLOAT, {100, 100}), raw("s", noise(5000, 3))});
   EXPECT_FALSE(inspect({(temp_ / "in").string()}, {}).extract);
   EXPECT_EQ(object({"in"}).at("extract"), nullptr);
-  EXPECT_FALSE(inspect({(path(WSHARE_TESTDATA) / "t5-seq2seq").string()}, {}).extract);
+  EXPECT_FALSE(inspect({(test::fs::path(WSHARE_TESTDATA) / "t5-seq2seq").string()}, {}).extract);
 }
 
 TEST_F(EstimateExtraction, IsShownWithItsFinding) {
-  std::ostringstream out, err;
   Arguments arguments = kModels;
   arguments.insert(arguments.begin(), {"inspect", "--fail-on", "WS021"});
-  ASSERT_EQ(run_cli(arguments, out, err), 1);
-  EXPECT_NE(out.str().find("adapter  rank  extract-lora might make adapters of\n"),
-            std::string::npos)
-      << out.str();
-  EXPECT_NE(out.str().find("\nover base: about "), std::string::npos) << out.str();
-  EXPECT_TRUE(err.str().starts_with("wshare: WS021: ")) << err.str();
+  ASSERT_EQ(CliTest::run(arguments), 1);
+  EXPECT_NE(out_.find("adapter  rank  extract-lora might make adapters of\n"), std::string::npos)
+      << out_;
+  EXPECT_NE(out_.find("\nover base: about "), std::string::npos) << out_;
+  EXPECT_TRUE(err_.starts_with("wshare: WS021: ")) << err_;
 }
 
 }  // namespace

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli.h"
-#include "support/bundle_test.h"
+#include "support/cli_test.h"
 #include "util/text.h"
 
 namespace wshare::test {
@@ -14,18 +13,14 @@ namespace wshare::test {
 using Arguments = std::vector<std::string>;
 
 // A test of the text or JSON of `wshare inspect`.
-class InspectOutput : public BundleTest {
+class InspectOutput : public CliTest {
  protected:
   // Runs `wshare inspect` with `paths` in the test's folder and further `options`.
   int run(const Arguments& paths, const Arguments& options = {}) {
     Arguments arguments = {"inspect"};
-    for (const std::string& path : paths) arguments.push_back((temp_ / path).string());
+    for (const std::string& each : paths) arguments.push_back(path(each));
     arguments.insert(arguments.end(), options.begin(), options.end());
-    std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err);
-    out_ = out.str();
-    err_ = err.str();
-    return code;
+    return CliTest::run(arguments);
   }
 
   nlohmann::json object(const Arguments& paths, const Arguments& options = {}) {
@@ -46,8 +41,6 @@ class InspectOutput : public BundleTest {
                             : format_bytes(after - before) + " added") +
            "\n";
   }
-
-  std::string out_, err_;
 };
 
 }  // namespace wshare::test
