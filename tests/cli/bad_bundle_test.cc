@@ -28,7 +28,7 @@ class BadBundle : public CliTest {
   void write_sealed(std::string text) {
     const size_t at = text.size() - 36;  // 32 digits, then a quote and the last brace on its line
     text.replace(at, 32, 32, '0');
-    text.replace(at, 32, to_hex(content_hash(std::as_bytes(std::span(text)))));
+    text.replace(at, 32, to_hex(hash_of(text)));
     write_file(temp_ / "bundle/manifest.json", text);
   }
   void write_sealed(Json json) {
@@ -52,7 +52,7 @@ class BadBundle : public CliTest {
     change(record);
     const std::string packed = pack_record(record, onnx);
     extent = {extent.blob, bytes.size(), packed.size()};
-    model.source->record_hash = content_hash(std::as_bytes(std::span(packed)));
+    model.source->record_hash = hash_of(packed);
     bytes += packed;
     blob.size = bytes.size();
     write_file(temp_ / "bundle" / blob.file, bytes);

@@ -235,7 +235,7 @@ TEST_F(HostileTask, IsNoticedWhenItsResidualIsHostile) {
       write_file(temp_ / "bundle/task.residual", flipped);
       for (ordered_json& blob : manifest_.at("blobs")) {
         if (blob.at("file") != "task.residual") continue;
-        blob["hash"] = to_hex(content_hash(std::as_bytes(std::span(flipped))));
+        blob["hash"] = to_hex(hash_of(flipped));
       }
       write_manifest();
       ASSERT_TRUE(is_noticed()) << at;

@@ -6,23 +6,17 @@
 #include <cstring>
 #include <map>
 
+#include "format/named_tensors.h"
 #include "support/files.h"
 #include "wshare/error.h"
 
 namespace wshare::test {
 namespace {
 
-NamedTensor tensor(const std::string& name, int32_t dtype, std::vector<int64_t> shape,
-                   const std::string& bytes) {
-  return {name, dtype, std::move(shape), std::as_bytes(std::span(bytes))};
-}
-
 std::string written(const std::vector<NamedTensor>& parameters) {
   const AdapterLayout layout = lay_out_adapter(parameters);
   std::string file;
-  write_adapter(layout, parameters, [&](std::span<const std::byte> bytes) {
-    file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  });
+  write_adapter(layout, parameters, append_to(file));
   EXPECT_EQ(file.size(), layout.size);
   return file;
 }
@@ -31,13 +25,7 @@ std::string written(const std::vector<NamedTensor>& parameters) {
 // sees reads beyond them.
 std::string read(const std::string& file) {
   const std::vector<char> copy(file.begin(), file.end());
-  std::string text;
-  for (const NamedTensor& each : read_adapter(std::as_bytes(std::span(copy)))) {
-    text += each.name + " " + std::to_string(each.dtype) + " [";
-    for (const int64_t dim : each.shape) text += std::to_string(dim) + ",";
-    text += "] " + std::string(reinterpret_cast<const char*>(each.bytes.data()), each.bytes.size());
-  }
-  return text;
+  return text_of(read_adapter(std::as_bytes(std::span(copy))));
 }
 
 ErrorCode code_of(const std::function<void()>& act) {

@@ -10,10 +10,6 @@
 namespace wshare::test {
 namespace {
 
-ContentHash hash_of(const std::string& text) {
-  return content_hash(std::as_bytes(std::span(text)));
-}
-
 Manifest packed_manifest() {
   Manifest manifest;
   manifest.blobs = {{"shared.bin", 4096}, {"packed.bin", 8192}};

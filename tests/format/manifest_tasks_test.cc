@@ -5,12 +5,13 @@
 #include <string>
 
 #include "format/manifest.h"
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-ContentHash hash_of(std::string_view text) { return content_hash(std::as_bytes(std::span(text))); }
+using test::hash_of;
 
 // A base and a task: an adapter, a tensor in it, and one that is derived.
 Manifest task_manifest() {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-ContentHash hash_of(std::string_view text) { return content_hash(std::as_bytes(std::span(text))); }
+using test::hash_of;
 
 Manifest small_manifest() {
   Manifest manifest;

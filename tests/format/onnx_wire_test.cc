@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -13,9 +14,7 @@ namespace {
 
 using namespace std::string_literals;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
+using test::bytes_of;
 
 std::string key(uint32_t number, WireType type) {
   std::string out;

@@ -6,27 +6,20 @@
 
 #include "format/floats.h"
 #include "format/residual_block.h"
+#include "support/bytes.h"
 #include "support/files.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
+using test::append_to;
 using test::bytes_as;
+using test::bytes_of;
 using test::HeldMatrix;
 using test::kFloatTypes;
 using test::random_matrix;
 using test::values_of;
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
-ByteSink append_to(std::string& out) {
-  return [&out](std::span<const std::byte> bytes) {
-    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  };
-}
 
 struct Coded {
   std::string bytes;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "format/named_tensors.h"
 #include "support/errors.h"
 #include "support/files.h"
 
@@ -21,26 +22,14 @@ std::string read(const std::string& file) {
   std::string text;
   const SafetensorsFile got = read_safetensors(std::as_bytes(std::span(copy)));
   for (const auto& [key, value] : got.metadata) text += key + "=" + value + " ";
-  for (const NamedTensor& each : got.tensors) {
-    text += each.name + " " + std::to_string(each.dtype) + " [";
-    for (const int64_t dim : each.shape) text += std::to_string(dim) + ",";
-    text += "] " + std::string(reinterpret_cast<const char*>(each.bytes.data()), each.bytes.size());
-  }
-  return text;
-}
-
-NamedTensor tensor(const std::string& name, int32_t dtype, std::vector<int64_t> shape,
-                   const std::string& bytes) {
-  return {name, dtype, std::move(shape), std::as_bytes(std::span(bytes))};
+  return text + text_of(got.tensors);
 }
 
 std::string written(const std::vector<NamedTensor>& tensors,
                     const std::map<std::string, std::string>& metadata) {
   const SafetensorsLayout layout = lay_out_safetensors(tensors, metadata);
   std::string file;
-  write_safetensors(layout, tensors, [&](std::span<const std::byte> bytes) {
-    file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  });
+  write_safetensors(layout, tensors, append_to(file));
   EXPECT_EQ(file.size(), layout.size);
   return file;
 }

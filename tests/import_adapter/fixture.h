@@ -79,7 +79,7 @@ struct Given {
 inline std::vector<NamedTensor> named(const std::vector<Given>& tensors) {
   std::vector<NamedTensor> result;
   for (const Given& each : tensors)
-    result.push_back({each.name, each.type, each.dims, std::as_bytes(std::span(each.bytes))});
+    result.push_back({each.name, each.type, each.dims, bytes_of(each.bytes)});
   return result;
 }
 
@@ -110,10 +110,7 @@ class ImportTest : public CliTest {
     const std::vector<NamedTensor> given = named(tensors);
     const SafetensorsLayout layout = lay_out_safetensors(given, {});
     std::string bytes;
-    const auto append = [&](std::span<const std::byte> part) {
-      bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
-    };
-    write_safetensors(layout, given, append);
+    write_safetensors(layout, given, append_to(bytes));
     write_file(temp_ / (name + "/adapter_model.safetensors"), bytes);
     const nlohmann::json config{{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", 3}};
     write_file(temp_ / (name + "/adapter_config.json"), config.dump());
@@ -123,10 +120,7 @@ class ImportTest : public CliTest {
   std::string add_onnx_adapter(const std::string& name, const std::vector<Given>& tensors) {
     const std::vector<NamedTensor> given = named(tensors);
     std::string bytes;
-    const auto append = [&](std::span<const std::byte> part) {
-      bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
-    };
-    write_adapter(lay_out_adapter(given), given, append);
+    write_adapter(lay_out_adapter(given), given, append_to(bytes));
     write_file(temp_ / name, bytes);
     return path(name);
   }
@@ -151,11 +145,8 @@ class ImportTest : public CliTest {
   std::map<std::string, Given> parameters(const std::string& file) {
     const std::string bytes = read_file(temp_ / ("bundle/" + file));
     std::map<std::string, Given> result;
-    for (const NamedTensor& each : read_adapter(std::as_bytes(std::span(bytes)))) {
-      result[each.name] = {
-          each.name, each.shape,
-          std::string(reinterpret_cast<const char*>(each.bytes.data()), each.bytes.size()),
-          each.dtype};
+    for (const NamedTensor& each : read_adapter(bytes_of(bytes))) {
+      result[each.name] = {each.name, each.shape, text_of(each.bytes), each.dtype};
     }
     return result;
   }

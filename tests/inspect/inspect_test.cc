@@ -11,6 +11,7 @@ namespace {
 using test::add_constant;
 using test::add_node;
 using test::add_used;
+using test::hash_of;
 using test::noise;
 using test::Proto;
 using test::raw;
@@ -68,7 +69,7 @@ TEST_F(Inspect, CountsDuplicatesInsideAModelAndAcrossModels) {
   EXPECT_EQ(found.models[1].own_bytes, 3000u);
   EXPECT_EQ(found.models[1].repeated_bytes, 0u);
   ASSERT_EQ(found.duplicates.size(), 2u);  // the largest saving first
-  EXPECT_EQ(found.duplicates[0].hash, to_hex(content_hash(std::as_bytes(std::span(trunk)))));
+  EXPECT_EQ(found.duplicates[0].hash, to_hex(hash_of(trunk)));
   EXPECT_EQ(found.duplicates[0].bytes, 5000u);
   EXPECT_EQ(texts_of(found.duplicates[0].uses), (Names{"a: trunk", "b: body"}));
   EXPECT_EQ(texts_of(found.duplicates[1].uses), (Names{"a: tied", "a: tied2"}));

@@ -9,9 +9,8 @@
 namespace wshare {
 namespace {
 
+using test::bytes_of;
 using test::noise;
-
-Bytes bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 // The transpose of `matrix`, [rows, cols], element by element.
 std::string transposed(const std::string& matrix, size_t rows, size_t cols, size_t element) {

@@ -28,9 +28,7 @@ std::string bytes_of(const std::vector<float>& numbers) {
 
 void write_adapter_file(const fs::path& path, const std::vector<NamedTensor>& parameters) {
   std::string file;
-  write_adapter(lay_out_adapter(parameters), parameters, [&](std::span<const std::byte> bytes) {
-    file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  });
+  write_adapter(lay_out_adapter(parameters), parameters, append_to(file));
   write_file(path, file);
 }
 

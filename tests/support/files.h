@@ -7,10 +7,11 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "support/bytes.h"
 
 namespace wshare::test {
 
@@ -26,10 +27,6 @@ inline std::string read_file(const fs::path& path) {
 inline void write_file(const fs::path& path, const std::string& bytes) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-inline std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 // `size` bytes that depend on `seed`.
@@ -69,6 +66,14 @@ inline std::map<std::string, std::string> files_in(const fs::path& folder) {
     result[entry.path().lexically_relative(folder).string()] = read_file(entry.path());
   }
   return result;
+}
+
+// The size of all files below `folder`.
+inline uint64_t bytes_below(const fs::path& folder) {
+  uint64_t bytes = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  return bytes;
 }
 
 // The names directly in `folder`, sorted.

@@ -8,14 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
+using test::bytes_of;
 
 std::vector<std::byte> pattern(size_t size) {
   std::vector<std::byte> bytes(size);

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -16,9 +17,7 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
+using test::bytes_of;
 
 std::string read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

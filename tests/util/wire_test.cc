@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "support/bytes.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -14,9 +15,7 @@ namespace {
 
 using namespace std::string_literals;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
+using test::bytes_of;
 
 std::vector<WireField> read_all(std::span<const std::byte> file) {
   std::vector<WireField> fields;
