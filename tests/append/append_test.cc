@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
+using test::bytes_below;
 using test::code_of;
 using test::files_in;
 using test::names_in;
@@ -31,12 +32,6 @@ class Append : public test::CliTest {
 
   void make_of(const Names& files, const std::string& bundle = "bundle") {
     dedupe(inputs(files), temp_ / bundle, {});
-  }
-
-  std::vector<ModelInput> inputs(const Names& files) const {
-    Names paths;
-    for (const std::string& file : files) paths.push_back((temp_ / "in" / file).string());
-    return resolve_inputs(paths);
   }
 
   AppendReport append_to_bundle(const Names& files, bool dry_run = false) {
@@ -58,20 +53,13 @@ class Append : public test::CliTest {
 
   // The bundle verifies and gives every file of "in" back.
   void expect_whole() {
-    for (const Finding& finding : verify(bundle(), 0))
-      ADD_FAILURE() << finding.file << ": " << finding.message;
+    expect_sound();
     fs::remove_all(temp_ / "out");
     for (const RestoredModel& model : restore(bundle(), {}, temp_ / "out", {}))
       EXPECT_TRUE(model.identical) << model.name;
     const auto originals = files_in(temp_ / "in");
     for (const auto& [name, bytes] : files_in(temp_ / "out"))
       EXPECT_TRUE(originals.at(name) == bytes) << name;
-  }
-
-  uint64_t size_of(const fs::path& folder) const {
-    uint64_t bytes = 0;
-    for (const auto& [name, content] : files_in(folder)) bytes += content.size();
-    return bytes;
   }
 };
 
@@ -91,7 +79,7 @@ TEST_F(Append, PointsToBytesThatTheBundleHasAndWritesOnlyTheRest) {
   ASSERT_EQ(report.models.size(), 1u);
   EXPECT_EQ(report.models[0].own_bytes, 5000u);
   EXPECT_EQ(report.models[0].shared_bytes, 203000u);
-  EXPECT_EQ(report.bytes_out, size_of(bundle()));
+  EXPECT_EQ(report.bytes_out, bytes_below(bundle()));
   expect_whole();
 }
 
@@ -166,9 +154,9 @@ TEST_F(Append, SaysExactlyInADryRunWhatItWouldWrite) {
   const auto before = files_in(bundle());
   const AppendReport dry = append_to_bundle({"b.onnx"}, true);
   EXPECT_EQ(files_in(bundle()), before);
-  EXPECT_EQ(dry.bytes_before, size_of(bundle()));
+  EXPECT_EQ(dry.bytes_before, bytes_below(bundle()));
   append_to_bundle({"b.onnx"});
-  EXPECT_EQ(dry.bytes_out, size_of(bundle()));
+  EXPECT_EQ(dry.bytes_out, bytes_below(bundle()));
 }
 
 TEST_F(Append, WritesTheSameBytesForAnyNumberOfThreads) {
@@ -199,7 +187,8 @@ TEST_F(Append, SharesAsMuchOneByOneAsDedupeDoesAtOnce) {
     const DedupeReport all = dedupe(models, temp_ / "all", {});
     dedupe({models[0]}, bundle(), {});
     for (size_t m = 1; m < models.size(); ++m) append(bundle(), {models[m]}, {});
-    EXPECT_LE(size_of(bundle()), all.bytes_out + all.bytes_out / 100 + kPerModel * models.size());
+    EXPECT_LE(bytes_below(bundle()),
+              all.bytes_out + all.bytes_out / 100 + kPerModel * models.size());
     EXPECT_TRUE(verify(bundle(), 0).empty());
     for (const RestoredModel& model : restore(bundle(), {}, temp_ / "out", {})) {
       EXPECT_TRUE(model.identical) << model.name;
@@ -256,7 +245,7 @@ TEST_F(Append, PrintsWhatItDid) {
   EXPECT_EQ(json["models"][0]["own_bytes"], 2048);
   EXPECT_EQ(json["models"][0]["shared_bytes"], 100000);
   EXPECT_EQ(json["bytes_out"].get<uint64_t>() - json["bytes_added"].get<uint64_t>(),
-            size_of(bundle()));
+            bytes_below(bundle()));
   ASSERT_EQ(run({"append", path("bundle"), path("in/b.onnx")}), 0) << err_;
   EXPECT_NE(out_.find("2.0 KiB  97.7 KiB        2  b\n"), std::string::npos) << out_;
   EXPECT_NE(out_.find(" added, the bundle has "), std::string::npos) << out_;

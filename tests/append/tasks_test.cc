@@ -37,16 +37,10 @@ class AppendTasks : public ExtractTest {
     AppendOptions options;
     options.wait = std::chrono::milliseconds(0);
     if (set) set(options);
-    std::vector<std::string> paths;
-    for (const std::string& file : files) paths.push_back(path("in/" + file));
-    return append(temp_ / "bundle", resolve_inputs(paths), options);
+    return append(temp_ / "bundle", inputs(files), options);
   }
 
-  uint64_t bundle_size() const {
-    uint64_t bytes = 0;
-    for (const auto& [name, content] : files_in(temp_ / "bundle")) bytes += content.size();
-    return bytes;
-  }
+  uint64_t bundle_size() const { return bytes_below(temp_ / "bundle"); }
 };
 
 TEST_F(AppendTasks, TakeTheBranchesThatTheBaseHas) {
@@ -176,7 +170,7 @@ TEST_F(AppendTasks, AreModelsWhereThatIsAskedFor) {
 }
 
 TEST_F(AppendTasks, MakeTasksOfAModelThatDedupeBrought) {
-  dedupe(resolve_inputs({path("in/base.onnx")}), temp_ / "bundle", {});
+  dedupe(inputs({"base.onnx"}), temp_ / "bundle", {});
   EXPECT_TRUE(append_tasks({"first.onnx"}, [](AppendOptions& options) {
                 options.dry_run = true;
               }).tasks.empty());
@@ -193,7 +187,7 @@ TEST_F(AppendTasks, WantToKnowTheBaseWhereTasksHaveSeveral) {
   Weights weights = encoder_weights(kLayers, 70);
   weights.at("0.q") = sum(weights.at("0.q"), low_rank(48, 48, 2, 5));
   add("third.onnx", cast_to_float(export_encoder(weights, kLayers, {}).model));
-  dedupe(resolve_inputs({path("in/base.onnx"), path("in/other.onnx")}), temp_ / "bundle", {});
+  dedupe(inputs({"base.onnx", "other.onnx"}), temp_ / "bundle", {});
   append_tasks({"first.onnx"}, [](AppendOptions& options) { options.base = "base"; });
   append_tasks({"third.onnx"}, [](AppendOptions& options) { options.base = "other"; });
   std::string message;

@@ -129,17 +129,12 @@ TEST_F(DedupeOutput, IsRefusedWhenItHoldsInputs) {
 TEST_F(DedupeOutput, IsNotReplacedWhenItHoldsExternalDataOfAnInput) {
   add("bundle/part.onnx", {raw("w", noise(5000, 1))});
   DedupeOptions options;
-  dedupe(resolve_inputs({(temp_ / "in/bundle/part.onnx").string()}), temp_ / "in/b", options);
+  dedupe(inputs({"bundle/part.onnx"}), temp_ / "in/b", options);
   add("a.onnx", test::model_of({test::external("w", 5000, {{"location", "b/part.bin"}})}));
   const auto before = files_in(temp_ / "in");
   options.replace = true;
   std::string message;
-  EXPECT_EQ(code_of(
-                [&] {
-                  dedupe(resolve_inputs({(temp_ / "in/a.onnx").string()}), temp_ / "in/b", options);
-                },
-                &message),
-            3);
+  EXPECT_EQ(code_of([&] { dedupe(inputs({"a.onnx"}), temp_ / "in/b", options); }, &message), 3);
   EXPECT_NE(message.find("part.bin"), std::string::npos) << message;
   EXPECT_EQ(files_in(temp_ / "in"), before);
 }

@@ -9,7 +9,6 @@
 #include "support/cli_test.h"
 #include "wshare/extract_lora.h"
 #include "wshare/restore.h"
-#include "wshare/verify.h"
 
 namespace wshare::test {
 
@@ -23,16 +22,12 @@ class ExtractTest : public CliTest {
     ExtractOptions options;
     if (!base.empty()) options.base = path("in/" + base);
     if (set) set(options);
-    std::vector<std::string> paths;
-    for (const std::string& task : tasks) paths.push_back(path("in/" + task));
-    return extract_lora(resolve_inputs(paths), temp_ / "bundle", options);
+    return extract_lora(inputs(tasks), temp_ / "bundle", options);
   }
 
   // Expects the bundle to verify and to give `files` back byte for byte.
   void expect_whole(const std::vector<std::string>& files) {
-    for (const Finding& finding : verify(temp_ / "bundle", 2)) {
-      ADD_FAILURE() << finding.kind << ": " << finding.file << ": " << finding.message;
-    }
+    expect_sound();
     for (const RestoredModel& model : restore(temp_ / "bundle", {}, temp_ / "back", {})) {
       EXPECT_TRUE(model.identical) << model.name;
     }

@@ -66,8 +66,7 @@ TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
     add("same.onnx", base);
     add("task.onnx", model_of(form, sum(weight, low_rank(weight.rows, weight.cols, 3, 5, 0.05))));
     extract({"same.onnx"}, "base.onnx");
-    const AppendReport report =
-        append(temp_ / "bundle", resolve_inputs({path("in/task.onnx")}), {});
+    const AppendReport report = append(temp_ / "bundle", inputs({"task.onnx"}), {});
     ASSERT_EQ(report.tasks.at(0).reasons, std::vector<std::string>());
     EXPECT_TRUE(report.new_base);
     const std::vector<Feed> feeds = feeds_of(base, 6);
@@ -80,18 +79,6 @@ TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
                 run_file("bundle/base_2.onnx", feeds).bytes);
     expect_whole({"base.onnx", "same.onnx", "task.onnx"});
   }
-}
-
-// The inputs that a model of testdata was run with.
-std::vector<Feed> stored_feeds(const fs::path& folder) {
-  std::vector<Feed> feeds;
-  for (int i = 0; fs::exists(folder / ("input_" + std::to_string(i) + ".pb")); ++i) {
-    Proto tensor;
-    EXPECT_TRUE(tensor.ParseFromString(read_file(folder / ("input_" + std::to_string(i) + ".pb"))));
-    feeds.push_back({tensor.name(), tensor.data_type(),
-                     Shape(tensor.dims().begin(), tensor.dims().end()), tensor.raw_data()});
-  }
-  return feeds;
 }
 
 TEST_F(ExtractOutputs, AreThoseOfRealMergedTasks) {

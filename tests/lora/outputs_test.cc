@@ -2,7 +2,6 @@
 // optimisation level; with A and B what the merged weights give.
 
 #include "lora/sessions.h"
-#include "support/files.h"
 
 namespace wshare {
 namespace {
@@ -77,17 +76,6 @@ INSTANTIATE_TEST_SUITE_P(Forms, LoraOutputs, testing::ValuesIn(forms()),
                            return name;
                          });
 
-std::vector<Feed> stored_feeds(const onnx::ModelProto& model, const fs::path& data) {
-  std::vector<Feed> feeds;
-  for (int i = 0; fs::exists(data / ("input_" + std::to_string(i) + ".pb")); ++i) {
-    onnx::TensorProto tensor;
-    EXPECT_TRUE(tensor.ParseFromString(read_file(data / ("input_" + std::to_string(i) + ".pb"))));
-    feeds.push_back({model.graph().input(i).name(), tensor.data_type(),
-                     Shape(tensor.dims().begin(), tensor.dims().end()), tensor.raw_data()});
-  }
-  return feeds;
-}
-
 // A branch for every weight of `model` that can have one.
 std::vector<Branch> all_branches(onnx::ModelProto& model) {
   const SiteFinder finder(model);
@@ -116,7 +104,7 @@ TEST_P(LoraFamilies, KeepTheBitsOfTheBaseAndTakeAnyRanks) {
   ASSERT_GE(branches.size(), 8u);
   add_branches(branched, branches);
 
-  const std::vector<Feed> plain = stored_feeds(base, path / "test_data_set_0");
+  const std::vector<Feed> plain = stored_feeds(path / "test_data_set_0");
   ASSERT_FALSE(plain.empty());
   std::vector<Feed> adapted = plain;
   for (size_t i = 0; i < branches.size(); ++i) {

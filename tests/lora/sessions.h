@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lora/layers.h"
+#include "support/files.h"
 #include "support/models.h"
 
 namespace wshare::test {
@@ -126,6 +127,18 @@ inline std::vector<Feed> feeds_of(const onnx::ModelProto& model, int64_t free_di
       feed.bytes = float_bytes(values_of(feed.shape, 7, 0.5).values, feed.type);
     }
     feeds.push_back(std::move(feed));
+  }
+  return feeds;
+}
+
+// The inputs that a model of testdata was run with; `folder` is its test_data_set_0.
+inline std::vector<Feed> stored_feeds(const fs::path& folder) {
+  std::vector<Feed> feeds;
+  for (int i = 0; fs::exists(folder / ("input_" + std::to_string(i) + ".pb")); ++i) {
+    onnx::TensorProto tensor;
+    EXPECT_TRUE(tensor.ParseFromString(read_file(folder / ("input_" + std::to_string(i) + ".pb"))));
+    feeds.push_back({tensor.name(), tensor.data_type(),
+                     Shape(tensor.dims().begin(), tensor.dims().end()), tensor.raw_data()});
   }
   return feeds;
 }

@@ -2,7 +2,6 @@
 
 #include "support/bundle_test.h"
 #include "wshare/restore.h"
-#include "wshare/verify.h"
 
 namespace wshare {
 namespace {
@@ -52,18 +51,8 @@ onnx::FunctionProto& add_function(onnx::ModelProto& model, const std::string& na
 
 class Functions : public test::BundleTest {
  protected:
-  // Why `tensor` stays, or "" when it is in a blob.
-  static std::string reason(const DedupeReport& report, const std::string& tensor) {
-    for (const InlineTensor& each : report.left_inline) {
-      if (each.tensor == tensor) return text_of(each.reason);
-    }
-    return "";
-  }
-
-  void expect_sound() {
-    for (const Finding& finding : verify(temp_ / "bundle", 2)) {
-      ADD_FAILURE() << finding.file << ": " << finding.tensor << ": " << finding.message;
-    }
+  void expect_whole() {
+    expect_sound();
     restore(temp_ / "bundle", {}, temp_ / "back", {});
     EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
   }
@@ -85,7 +74,7 @@ TEST_F(Functions, KeepTheirConstantNodesWhoseValuesReferToTheBlob) {
   EXPECT_EQ(value.name(), "inside");
   EXPECT_FALSE(value.has_raw_data());
   EXPECT_EQ(value.external_data(0).value(), "a.bin");
-  expect_sound();
+  expect_whole();
 }
 
 TEST_F(Functions, MoveTheInitializersOfTheirSubgraphs) {
@@ -102,7 +91,7 @@ TEST_F(Functions, MoveTheInitializersOfTheirSubgraphs) {
   const onnx::GraphProto made = load("a.onnx").functions(0).node(0).attribute(0).g();
   EXPECT_EQ(made.initializer(0).data_location(), onnx::TensorProto::EXTERNAL);
   EXPECT_EQ(made.node(1).attribute(0).t().data_location(), onnx::TensorProto::EXTERNAL);
-  expect_sound();
+  expect_whole();
 }
 
 TEST_F(Functions, KeepWhatShapeInferenceReads) {
@@ -122,7 +111,7 @@ TEST_F(Functions, KeepWhatShapeInferenceReads) {
   EXPECT_EQ(reason(report, "own_shape"), "shape-inference");
   EXPECT_EQ(reason(report, "given_shape"), "shape-inference");
   EXPECT_EQ(reason(report, "plain"), "");
-  expect_sound();
+  expect_whole();
 }
 
 TEST_F(Functions, KeepOutputsAndTensorsOfOtherAttributes) {
@@ -139,7 +128,7 @@ TEST_F(Functions, KeepOutputsAndTensorsOfOtherAttributes) {
   EXPECT_EQ(reason(report, "y"), "graph-output");
   EXPECT_EQ(reason(report, "keys_tensor"), "attribute");
   EXPECT_EQ(load("a.onnx").functions(0).node(1).attribute(0).t().raw_data(), noise(5000, 2));
-  expect_sound();
+  expect_whole();
 }
 
 // FunctionProto.attribute_proto (field 11), which the protobuf classes of ONNX 1.12 do not know.
@@ -152,7 +141,7 @@ TEST_F(Functions, KeepTheDefaultsOfTheirAttributes) {
   add("a.onnx", test::bytes_of({raw("used", noise(5000, 2))}) + test::wire_field(25, function));
   make();
   EXPECT_NE(test::read_file(temp_ / "bundle/a.onnx").find(noise(5000, 1)), std::string::npos);
-  expect_sound();
+  expect_whole();
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include "support/cli_test.h"
 #include "wshare/pack.h"
 #include "wshare/runtime.h"
-#include "wshare/verify.h"
 
 namespace wshare::test {
 
@@ -87,11 +86,6 @@ class PackTest : public CliTest {
     std::string message;
     EXPECT_EQ(code_of([&] { open(opened, name, Tier::kPacked); }, &message), 5) << message;
     EXPECT_NE(message.find(why), std::string::npos) << message;
-  }
-
-  void expect_whole() const {
-    for (const Finding& finding : verify(bundle(), 0))
-      ADD_FAILURE() << finding.file << ": " << finding.tensor << ": " << finding.message;
   }
 
   static constexpr int64_t kRows = 64, kColumns = 512;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "parity/parity.h"
+#include "run/graphs.h"
 #include "support/bundle_test.h"
 
 namespace wshare::test {
@@ -16,18 +17,8 @@ namespace {
 constexpr int64_t kRows = 256, kColumns = 80;  // 80 KiB of float32: large enough to be handed over
 constexpr size_t kCount = kRows * kColumns;
 
-std::string floats(uint32_t seed) {
-  std::string bytes;
-  for (size_t i = 0; i < kCount; ++i) {
-    seed = seed * 1664525 + 1013904223;
-    const float value = static_cast<float>(seed >> 16) / 65536.0F - 0.5F;
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  return bytes;
-}
-
 onnx::TensorProto weight(const std::string& name, uint32_t seed) {
-  return raw(name, floats(seed), onnx::TensorProto::FLOAT, {kRows, kColumns});
+  return raw(name, floats(kCount, seed), onnx::TensorProto::FLOAT, {kRows, kColumns});
 }
 
 // Every model takes three row numbers and a condition, and gives three rows of 80 columns.
@@ -233,7 +224,7 @@ TEST_F(Homes, OverridableInitializer) {
   Bundle opened = Bundle::open(temp_ / "bundle");
   Session session = opened.session("a");
   Ort::Session plain(environment(), (temp_ / "in/a.onnx").c_str(), plain_options());
-  const std::string other = floats(2);
+  const std::string other = floats(kCount, 2);
   const auto run_with_other_weight = [&](Ort::Session& any) {
     Values values = inputs(true);
     const std::vector<int64_t> shape = {kRows, kColumns};
@@ -255,7 +246,7 @@ TEST_F(Homes, ExternalData) {
   w = external("w", kRows, {{"location", "w.data"}, {"offset", "4096"}});
   w.set_data_type(onnx::TensorProto::FLOAT);
   w.add_dims(kColumns);
-  add("w.data", std::string(4096, '\0') + floats(1));
+  add("w.data", std::string(4096, '\0') + floats(kCount, 1));
   bundle(model);
   expect_home({"w"});
 }
@@ -285,7 +276,7 @@ TEST_F(Homes, SharedUnderOtherNamesShapesAndTypes) {
   onnx::ModelProto other =
       parse("r = Gather(v, rows) c = Cast <to = 1> (r) y = Concat <axis = 1> (c, c)");
   *other.mutable_graph()->add_initializer() =
-      raw("v", floats(1), onnx::TensorProto::INT32, {kRows * 2, kColumns / 2});
+      raw("v", floats(kCount, 1), onnx::TensorProto::INT32, {kRows * 2, kColumns / 2});
   add("b.onnx", other);
   const DedupeReport report = make();
   EXPECT_EQ(report.distinct_tensors, 1u);

@@ -10,13 +10,13 @@
 #include "wshare/append.h"
 #include "wshare/extract_lora.h"
 #include "wshare/restore.h"
-#include "wshare/verify.h"
 
 namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
 
+using test::bytes_below;
 using test::code_of;
 using test::files_in;
 using test::names_in;
@@ -52,8 +52,7 @@ class Remove : public test::CliTest {
   // The bundle verifies and gives the models that it has back as they were in `originals`.
   // An external file may have held tensors of a removed model: then it is not `identical`.
   void expect_whole(const fs::path& originals, size_t models, bool identical = true) {
-    for (const Finding& finding : verify(bundle(), 0))
-      ADD_FAILURE() << finding.file << ": " << finding.message;
+    expect_sound();
     fs::remove_all(temp_ / "out");
     const auto restored = restore(bundle(), {}, temp_ / "out", {});
     EXPECT_EQ(restored.size(), models);
@@ -64,18 +63,12 @@ class Remove : public test::CliTest {
     }
     for (const std::string& name : names_in(bundle())) EXPECT_FALSE(name.starts_with(".")) << name;
   }
-
-  uint64_t size_of(const fs::path& folder) const {
-    uint64_t bytes = 0;
-    for (const auto& [name, content] : files_in(folder)) bytes += content.size();
-    return bytes;
-  }
 };
 
 TEST_F(Remove, DeletesWhatNobodyNeedsAndTouchesNothingElse) {
   make_three();
   const auto before = files_in(bundle());
-  const uint64_t bytes_before = size_of(bundle());
+  const uint64_t bytes_before = bytes_below(bundle());
   const RemoveReport report = take({"a"});
   EXPECT_EQ(report.removed, Names{"a"});
   ASSERT_EQ(report.files.size(), 2u);
@@ -88,7 +81,7 @@ TEST_F(Remove, DeletesWhatNobodyNeedsAndTouchesNothingElse) {
   }
   EXPECT_EQ(after.size(), before.size() - 2);
   EXPECT_EQ(report.bytes_before, bytes_before);
-  EXPECT_EQ(report.bytes_out, size_of(bundle()));
+  EXPECT_EQ(report.bytes_out, bytes_below(bundle()));
   expect_whole(temp_ / "in", 2);
 }
 
@@ -99,7 +92,7 @@ TEST_F(Remove, AccountsForBytesThatStayAndAppendUsesThemAgain) {
   // shared.bin stays for the neck; the trunk in it belongs to nobody.
   EXPECT_EQ(report.unused_bytes, 100000u);
   expect_whole(temp_ / "in", 1);
-  const AppendReport again = append(bundle(), resolve_inputs({path("in/a.onnx")}), {});
+  const AppendReport again = append(bundle(), inputs({"a.onnx"}), {});
   EXPECT_EQ(again.models[0].own_bytes, 3000u);
   expect_whole(temp_ / "in", 2);
 }
@@ -135,7 +128,7 @@ TEST_F(Remove, CompactsToTheBytesOfDedupe) {
     dedupe(models, temp_ / "all", {});
     const RemoveReport dry = take({gone}, true, true);
     const RemoveReport report = take({gone}, true);
-    EXPECT_EQ(report.bytes_out, size_of(bundle()));
+    EXPECT_EQ(report.bytes_out, bytes_below(bundle()));
     EXPECT_EQ(dry.bytes_out, report.bytes_out);
     const auto wanted = files_in(temp_ / "all");
     const auto got = files_in(bundle());
@@ -187,8 +180,8 @@ TEST_F(Remove, KeepsNumbersOfGapsWhoseBlobIsGone) {
     add(name + ".onnx", test::model_of({test::external(
                             "w", 5000, {{"location", name + ".data"}, {"offset", "5"}})}));
   }
-  dedupe(resolve_inputs({path("in/1.onnx")}), bundle(), {});
-  append(bundle(), resolve_inputs({path("in/2.onnx")}), {});
+  dedupe(inputs({"1.onnx"}), bundle(), {});
+  append(bundle(), inputs({"2.onnx"}), {});
   take({"1"});
   EXPECT_EQ(names_in(bundle()), (Names{"2.bin", "2.onnx", "manifest.json", "restore_2.bin"}));
   EXPECT_EQ(load_manifest(bundle()).gaps.size(), 2u);
@@ -295,7 +288,7 @@ TEST_F(Remove, PrintsWhatItDid) {
   EXPECT_NE(out_.find("97.7 KiB in blobs that stay are used by no model any more; --compact"),
             std::string::npos)
       << out_;
-  EXPECT_EQ(size_of(bundle()), predicted);
+  EXPECT_EQ(bytes_below(bundle()), predicted);
   ASSERT_EQ(run({"remove", path("bundle"), "--compact"}), 0) << err_;
   EXPECT_EQ(names_in(bundle()), (Names{"c.bin", "c.onnx", "manifest.json", "restore.bin"}));
 }

@@ -152,8 +152,7 @@ TEST_F(Restore, GivesFoldersBack) {
   add("y/model.onnx", {raw("w", noise(100, 2))});
   DedupeOptions options;
   options.min_bytes = 64;
-  dedupe(resolve_inputs({(temp_ / "in/x").string(), (temp_ / "in/y").string()}), temp_ / "bundle",
-         options);
+  dedupe(inputs({"x", "y"}), temp_ / "bundle", options);
   back();
   EXPECT_EQ(files_in(temp_ / "back"), files_in(temp_ / "in"));
 }

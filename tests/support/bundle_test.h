@@ -9,6 +9,7 @@
 #include "support/files.h"
 #include "support/models.h"
 #include "wshare/dedupe.h"
+#include "wshare/verify.h"
 
 namespace wshare::test {
 
@@ -33,6 +34,29 @@ class BundleTest : public testing::Test {
     options.min_bytes = min_bytes;
     options.threads = threads;
     return dedupe(resolve_inputs({(temp_ / "in").string()}), temp_ / bundle, options);
+  }
+
+  // What "in" holds under these names, as models for a command.
+  std::vector<ModelInput> inputs(const std::vector<std::string>& files) const {
+    std::vector<std::string> paths;
+    for (const std::string& file : files) paths.push_back((temp_ / ("in/" + file)).string());
+    return resolve_inputs(paths);
+  }
+
+  // Expects that verify finds nothing in the bundle.
+  void expect_sound() const {
+    for (const Finding& finding : verify(temp_ / "bundle", 2)) {
+      ADD_FAILURE() << finding.kind << ": " << finding.file << ": " << finding.tensor << ": "
+                    << finding.message;
+    }
+  }
+
+  // Why `tensor` stayed in its model, or "" where it did not.
+  static std::string reason(const DedupeReport& report, const std::string& tensor) {
+    for (const InlineTensor& each : report.left_inline) {
+      if (each.tensor == tensor) return text_of(each.reason);
+    }
+    return "";
   }
 
   onnx::ModelProto load(const std::string& file) {
