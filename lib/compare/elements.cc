@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "format/vector_clones.h"
+#include "util/load.h"
 
 // All loops go over blocks of a fixed size that are copied first: then the compiler knows how long
 // they are and that nothing overlaps, and makes vector instructions of them. This file is compiled
@@ -75,11 +76,7 @@ template <typename T>
         std::memcpy(block, from + at * sizeof(T), sizeof(block));
         for (size_t k = 0; k < kBlock; ++k) out[at + k] = block[k].value();
       },
-      [&](size_t at) {
-        T one;
-        std::memcpy(&one, from + at * sizeof(T), sizeof(T));
-        out[at] = one.value();
-      });
+      [&](size_t at) { out[at] = load<T>(from + at * sizeof(T)).value(); });
 }
 
 template <typename T>
@@ -94,10 +91,7 @@ template <typename T>
         for (size_t k = 0; k < kBlock; ++k) out[at + k] = of_b[k].value() - of_a[k].value();
       },
       [&](size_t at) {
-        T of_a, of_b;
-        std::memcpy(&of_a, a + at * sizeof(T), sizeof(T));
-        std::memcpy(&of_b, b + at * sizeof(T), sizeof(T));
-        out[at] = of_b.value() - of_a.value();
+        out[at] = load<T>(b + at * sizeof(T)).value() - load<T>(a + at * sizeof(T)).value();
       });
 }
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "format/dtype.h"
+#include "util/load.h"
 
 namespace wshare {
 namespace {
@@ -50,8 +50,7 @@ int used_significand_bits(const MatrixView& view) {
   if (view.dtype != kFloat32) return stored;
   uint32_t used = 0;
   for (size_t at = 0; at < view.bytes.size(); at += sizeof(uint32_t)) {
-    uint32_t bits = 0;  // payloads lie in files at any address
-    std::memcpy(&bits, view.bytes.data() + at, sizeof(bits));
+    const auto bits = load<uint32_t>(view.bytes.data() + at);
     used |= (bits & 0x7f800000) == 0x7f800000 ? 0 : bits & 0x7fffff;
   }
   return used == 0 ? 0 : stored - std::countr_zero(used);

@@ -2,20 +2,11 @@
 // vector instructions of a reduction or of a count that is not known).
 #include "format/float_steps.h"
 
-#include <cstring>
-
 #include "format/vector_clones.h"
+#include "util/load.h"
 
 namespace wshare {
 namespace {
-
-// Element `i` of those that lie at `values`, at any address.
-template <typename Bits>
-[[gnu::always_inline]] inline Bits load(const std::byte* values, size_t i) {
-  Bits bits;
-  std::memcpy(&bits, values + i * sizeof(Bits), sizeof(Bits));
-  return bits;
-}
 
 template <typename Bits>
 [[gnu::always_inline]] inline Bits top_exponent_of(const std::byte* values, size_t count,
@@ -23,7 +14,7 @@ template <typename Bits>
   const FloatSteps<Bits> known = layout;
   Bits top = 0;
   for (size_t i = 0; i < count; ++i) {
-    const Bits field = known.exponent(load<Bits>(values, i));
+    const Bits field = known.exponent(load<Bits>(values + i * sizeof(Bits)));
     const Bits finite = field < known.special ? field : Bits{0};
     top = finite > top ? finite : top;
   }
@@ -35,7 +26,8 @@ template <typename Bits>
                                                    const FloatSteps<Bits>& layout, Bits top,
                                                    uint8_t* __restrict classes) {
   const FloatSteps<Bits> known = layout;
-  for (size_t i = 0; i < count; ++i) classes[i] = known.class_of(load<Bits>(values, i), top);
+  for (size_t i = 0; i < count; ++i)
+    classes[i] = known.class_of(load<Bits>(values + i * sizeof(Bits)), top);
 }
 
 template <typename Bits>
@@ -44,7 +36,8 @@ template <typename Bits>
                                                  ChunkSteps<Bits>& __restrict found) {
   Bits steps[kStepChunk], changed = 0;
   for (size_t i = 0; i < kStepChunk; ++i)
-    steps[i] = FloatSteps<Bits>::step(load<Bits>(from, i), load<Bits>(to, i));
+    steps[i] = FloatSteps<Bits>::step(load<Bits>(from + i * sizeof(Bits)),
+                                      load<Bits>(to + i * sizeof(Bits)));
   for (size_t i = 0; i < kStepChunk; ++i)
     changed = static_cast<Bits>(changed + (steps[i] != 0 ? 1 : 0));
   for (size_t i = 0; i < kStepChunk; ++i) found.steps[i] = steps[i];

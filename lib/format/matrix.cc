@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "format/vector_clones.h"
+#include "util/load.h"
 
 namespace wshare {
 namespace {
@@ -59,14 +60,6 @@ auto with_type(int32_t dtype, const Use& use) {
     default:
       return use(Single{});
   }
-}
-
-// Payloads lie in files at any address.
-template <typename T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(T));
-  return value;
 }
 
 constexpr size_t kBlock = 32;

@@ -22,6 +22,7 @@
 #include "format/float_steps.h"
 #include "format/matrix.h"
 #include "format/symbol_coder.h"
+#include "util/load.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -220,10 +221,9 @@ void decode_residual_block(std::span<const std::byte> bytes, int32_t dtype,
     BitReader low_bits(bytes.subspan(code_size));
     for (size_t i = 0; i < symbols.size(); ++i) {
       if (symbols[i] == 0) continue;
-      Bits value;
-      std::memcpy(&value, values.data() + i * sizeof(Bits), sizeof(Bits));
-      value = FloatSteps<Bits>::after_step(value,
-                                           static_cast<Bits>(put_together(symbols[i], low_bits)));
+      const Bits value =
+          FloatSteps<Bits>::after_step(load<Bits>(values.data() + i * sizeof(Bits)),
+                                       static_cast<Bits>(put_together(symbols[i], low_bits)));
       std::memcpy(values.data() + i * sizeof(Bits), &value, sizeof(Bits));
     }
     if (!low_bits.at_end()) fail("has bytes that are not used");

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <map>
 #include <set>
 #include <tuple>
 #include <utility>
 
+#include "util/load.h"
 #include "util/parallel.h"
 
 // Problem: which matrices are the transpose of another? Comparing all with all is quadratic, and
@@ -58,13 +58,6 @@ uint64_t mix(uint64_t x) {
   return x ^ x >> 31;
 }
 uint64_t mix(const Wide& x) { return mix(x.low ^ mix(x.high)); }
-
-template <typename Element>
-Element load(const std::byte* at) {  // tensors in files need not be aligned
-  Element element;
-  std::memcpy(&element, at, sizeof element);
-  return element;
-}
 
 template <typename Element>
 uint64_t sum_of(Bytes piece) {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "format/dtype.h"
 #include "format/matrix.h"
+#include "util/load.h"
 #include "util/parallel.h"
 
 // Problem: which weights hold nothing but zeros, one number, mostly zeros, or float32 values that a
@@ -45,13 +45,6 @@ bool is_float16(uint32_t bits) {
   if (exponent == 255 || (exponent >= 113 && exponent <= 142)) return (significand & 0x1fff) == 0;
   if (exponent < 103 || exponent > 142) return false;
   return (significand & ((uint32_t{1} << (126 - exponent)) - 1)) == 0;
-}
-
-template <typename Element>
-Element load(const std::byte* at) {  // tensors in files need not be aligned
-  Element element;
-  std::memcpy(&element, at, sizeof element);
-  return element;
 }
 
 template <typename Element>
