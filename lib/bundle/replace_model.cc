@@ -28,17 +28,22 @@ namespace {
 struct OwnedRecord {
   std::string name;
   SourceRecord* source;
-  bool needs_base;
+  const ReplacedModel* replaced;  // whose file it is compressed against; null: none of them
 };
 
-std::vector<OwnedRecord> records_of(Manifest& manifest, const std::string& base) {
+std::vector<OwnedRecord> records_of(Manifest& manifest, const std::vector<ReplacedModel>& models) {
+  const auto find = [&](const std::string& name) {
+    const auto found = std::find_if(models.begin(), models.end(),
+                                    [&](const ReplacedModel& each) { return each.name == name; });
+    return found == models.end() ? nullptr : &*found;
+  };
   std::vector<OwnedRecord> records;
   for (ModelRecord& model : manifest.models) {
-    if (model.source) records.push_back({model.name, &*model.source, model.name == base});
+    if (model.source) records.push_back({model.name, &*model.source, find(model.name)});
   }
   for (TaskRecord& task : manifest.tasks) {
     const std::string& model = task.model.empty() ? task.base : task.model;
-    if (task.source) records.push_back({task.name, &*task.source, model == base});
+    if (task.source) records.push_back({task.name, &*task.source, find(model)});
   }
   return records;
 }
@@ -55,14 +60,13 @@ bool holds_more(const Manifest& manifest, uint32_t blob) {
   return found;
 }
 
-// Returns `packed`, a record of `owner` against `before`, against `after`.
-std::string pack_again(const OwnedRecord& owner, std::string_view packed, std::string_view before,
-                       std::string_view after) {
+// Returns `packed`, the record of `owner` against the old file, against the new one.
+std::string pack_again(const OwnedRecord& owner, std::string_view packed) {
   try {
-    RestoreRecord record = unpack_record(packed, before, owner.source->size);
+    RestoreRecord record = unpack_record(packed, owner.replaced->before, owner.source->size);
     if (content_hash(std::as_bytes(std::span(record.literal))) != owner.source->graph_hash)
       throw Error(ErrorCode::kInvalid, "restore record: does not fit the manifest");
-    return pack_record(std::move(record), after);
+    return pack_record(std::move(record), owner.replaced->model);
   } catch (const Error& error) {
     throw Error(error.code(), in_quotes(owner.name) + ": " + error.what(),
                 "'wshare verify' lists all damage");
@@ -87,14 +91,13 @@ struct NewBlob {
   std::string bytes;
 };
 
-// Packs the records that need the file of model `base` anew, and says in `manifest` where they lie.
+// Packs the records that need an old file of `models` anew, and says in `manifest` where they lie.
 std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
-                                  const std::string& base, std::string_view before,
-                                  std::string_view after) {
-  const std::vector<OwnedRecord> records = records_of(manifest, base);
+                                  const std::vector<ReplacedModel>& models) {
+  const std::vector<OwnedRecord> records = records_of(manifest, models);
   std::set<uint32_t> touched;
   for (const OwnedRecord& each : records) {
-    if (each.needs_base) touched.insert(each.source->record.blob);
+    if (each.replaced != nullptr) touched.insert(each.source->record.blob);
   }
   std::vector<NewBlob> result;
   for (const uint32_t blob : touched) {
@@ -108,9 +111,9 @@ std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
     for (const OwnedRecord& each : records) {
       if (each.source->record.blob != blob) continue;
       std::string packed(as_text(slice(file.bytes(), each.source->record)));
-      if (each.needs_base) packed = pack_again(each, packed, before, after);
+      if (each.replaced != nullptr) packed = pack_again(each, packed);
       each.source->record = {blob, bytes.size(), packed.size()};
-      if (each.needs_base)
+      if (each.replaced != nullptr)
         each.source->record_hash = content_hash(std::as_bytes(std::span(packed)));
       bytes += packed;
     }
@@ -141,16 +144,19 @@ std::string new_file_name(UnusedNames& names, const std::string& stem,
   return name;
 }
 
-std::vector<NewFile> replace_model(Manifest& manifest, const fs::path& folder,
-                                   const std::string& name, std::string_view before,
-                                   std::string model, UnusedNames& names) {
-  std::vector<NewBlob> blobs = move_records(manifest, folder, name, before, model);
-  const auto record = std::find_if(manifest.models.begin(), manifest.models.end(),
-                                   [&](const ModelRecord& each) { return each.name == name; });
-  record->file = new_file_name(names, name, ".onnx");
-  record->size = model.size();
-  record->hash = content_hash(std::as_bytes(std::span(model)));
-  std::vector<NewFile> files = {{record->file, std::move(model)}};
+std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
+                                    std::vector<ReplacedModel> models, UnusedNames& names) {
+  std::vector<NewBlob> blobs = move_records(manifest, folder, models);
+  std::vector<NewFile> files;
+  for (ReplacedModel& model : models) {
+    const auto record =
+        std::find_if(manifest.models.begin(), manifest.models.end(),
+                     [&](const ModelRecord& each) { return each.name == model.name; });
+    record->file = new_file_name(names, model.name, ".onnx");
+    record->size = model.model.size();
+    record->hash = content_hash(std::as_bytes(std::span(model.model)));
+    files.push_back({record->file, std::move(model.model)});
+  }
   for (NewBlob& blob : blobs) {
     BlobRecord& restore = manifest.blobs[blob.blob];
     restore.file = names.make("restore", ".bin");

@@ -89,9 +89,9 @@ DraftStart StoredBase::extend(const std::set<int32_t>& weights, const std::set<i
   start.base_file = as_text(model_.file.file().bytes());
   if (missing.empty() && defaults.empty()) return start;
   UnusedNames names(start.names);
-  std::string extended = add_inputs(model_, missing, defaults);
-  new_files_ = replace_model(start.manifest, folder_, record_.name, *start.base_file,
-                             std::move(extended), names);
+  new_files_ = replace_models(
+      start.manifest, folder_,
+      {{record_.name, *start.base_file, add_inputs(model_, missing, defaults)}}, names);
   for (const NewFile& file : new_files_) start.names.push_back(file.name);
   start.base_file = new_files_.front().bytes;
   return start;

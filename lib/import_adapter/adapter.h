@@ -24,8 +24,8 @@ struct GivenModule {
 struct GivenAdapter {
   MappedFile file;
   std::vector<GivenModule> modules;       // by path, each once
-  std::vector<NamedTensor> values;        // for inputs that the base has under these names
-  std::vector<NamedTensor> base_weights;  // what the base must have, by the path of the module
+  std::vector<NamedTensor> values;        // for inputs that a base has under these names
+  std::vector<NamedTensor> base_weights;  // what a base must have, by the path of the module
 };
 
 // Reads the adapter at `path`. What an .onnx_adapter names like one of `inputs` is a value for it.

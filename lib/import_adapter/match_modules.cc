@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "compare/matrix.h"
@@ -40,15 +41,30 @@ Kinship kinship(const std::string& module, const std::string& weight) {
   return two_names && ends_with_names(module, weight) ? Kinship::kWrappedModule : Kinship::kNone;
 }
 
-// The indices of `weights` that `path` may name, of the closest kinship that has any.
-std::vector<size_t> find_candidates(const std::string& path,
-                                    const std::vector<BaseWeight>& weights) {
-  std::map<Kinship, std::vector<size_t>> found;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const Kinship of_weight = kinship(path, weights[i].path);
-    if (of_weight != Kinship::kNone) found[of_weight].push_back(i);
+// The weights that `path` may name, of the closest kinship that any of `bases` has: for each base
+// their indices.
+std::vector<std::vector<size_t>> find_candidates(const std::string& path,
+                                                 const std::vector<MatchedBase>& bases) {
+  std::vector<std::vector<size_t>> found(bases.size());
+  Kinship closest = Kinship::kNone;
+  for (size_t b = 0; b < bases.size(); ++b) {
+    const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const Kinship of_weight = kinship(path, weights[i].path);
+      if (of_weight == Kinship::kNone || of_weight > closest) continue;
+      if (of_weight < closest) {
+        for (std::vector<size_t>& indices : found) indices.clear();
+        closest = of_weight;
+      }
+      found[b].push_back(i);
+    }
   }
-  return found.empty() ? std::vector<size_t>() : found.begin()->second;
+  return found;
+}
+
+bool is_nowhere(const std::vector<std::vector<size_t>>& candidates) {
+  return std::all_of(candidates.begin(), candidates.end(),
+                     [](const std::vector<size_t>& indices) { return indices.empty(); });
 }
 
 bool equal_shapes(const std::vector<int64_t>& wanted, const std::vector<int64_t>& given,
@@ -83,10 +99,15 @@ std::pair<size_t, size_t> common_names(const std::string& a, const std::string& 
           count(a.begin(), a.end(), b.begin(), b.end())};
 }
 
-std::string nearest_paths(const std::string& path, const std::vector<BaseWeight>& weights) {
+std::string nearest_paths(const std::string& path, const std::vector<MatchedBase>& bases) {
+  std::set<std::string> paths;  // decoders of one model have the same ones
   std::vector<std::tuple<std::pair<size_t, size_t>, std::string>> ranked;
-  for (const BaseWeight& weight : weights)
-    ranked.emplace_back(common_names(path, weight.path), weight.path);
+  for (const MatchedBase& base : bases) {
+    for (const BaseWeight& weight : base.weights->weights) {
+      if (paths.insert(weight.path).second)
+        ranked.emplace_back(common_names(path, weight.path), weight.path);
+    }
+  }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& x, const auto& y) { return std::get<0>(x) > std::get<0>(y); });
   std::string text;
@@ -109,12 +130,15 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
   }
 }
 
-[[noreturn]] void refuse_unknown(const std::vector<std::string>& paths, const BaseWeights& base) {
-  check_left(paths.front(), base.left);
+[[noreturn]] void refuse_unknown(const std::vector<std::string>& paths,
+                                 const std::vector<MatchedBase>& bases) {
+  for (const MatchedBase& base : bases) check_left(paths.front(), base.weights->left);
   std::string message =
-      "module " + in_quotes(paths.front()) + ": the base has no weight of this path";
+      "module " + in_quotes(paths.front()) + ": " +
+      (bases.size() == 1 ? "the base has no weight" : "none of the bases has a weight") +
+      " of this path";
   if (paths.size() > 1) message += " (nor of " + std::to_string(paths.size() - 1) + " others)";
-  throw Error(ErrorCode::kInvalid, message, nearest_paths(paths.front(), base.weights));
+  throw Error(ErrorCode::kInvalid, message, nearest_paths(paths.front(), bases));
 }
 
 [[noreturn]] void refuse_shapes(const GivenModule& module, const BaseWeight& weight) {
@@ -178,55 +202,86 @@ bool is_weight(const NamedTensor& tensor, const TensorRef& of_base, bool transpo
   return true;
 }
 
+// Which of `candidates` in `base` the module means.
+size_t choose_weight(const GivenModule& module, const std::vector<size_t>& candidates,
+                     const std::vector<BaseWeight>& weights) {
+  std::vector<size_t> fitting;
+  for (const size_t i : candidates) {
+    if (fits(module, weights[i])) fitting.push_back(i);
+  }
+  if (fitting.size() > 1) refuse_several(module.path, fitting, weights);
+  const size_t weight = fitting.empty() ? candidates.front() : fitting.front();
+  check_weight(module, weights[weight]);
+  if (fitting.empty()) refuse_shapes(module, weights[weight]);
+  return weight;
+}
+
+// A weight of just this module that can have no adapter in one base must not be passed over because
+// another base has it, too.
+void check_not_left(const GivenModule& module, const MatchedBase& base) {
+  for (const LeftWeight& weight : base.weights->left) {
+    for (const std::string& path : weight.paths) {
+      const bool is_it = path == module.path || path.starts_with(module.path + ".");
+      if (is_it) check_left(module.path, {weight});
+    }
+  }
+}
+
 }  // namespace
 
-std::vector<size_t> match_modules(const std::vector<GivenModule>& modules,
-                                  const BaseWeights& base) {
-  std::vector<size_t> result;
+std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModule>& modules,
+                                                    const std::vector<MatchedBase>& bases) {
+  std::vector<std::vector<ModuleMatch>> result(bases.size());
   std::vector<std::string> unknown;
-  std::map<size_t, std::string> module_of;
-  for (const GivenModule& module : modules) {
-    const std::vector<size_t> by_path = find_candidates(module.path, base.weights);
-    if (by_path.empty()) {
+  std::vector<std::map<size_t, std::string>> module_of(bases.size());
+  for (size_t m = 0; m < modules.size(); ++m) {
+    const GivenModule& module = modules[m];
+    const std::vector<std::vector<size_t>> candidates = find_candidates(module.path, bases);
+    if (is_nowhere(candidates)) {
       unknown.push_back(module.path);
       continue;
     }
-    std::vector<size_t> fitting;
-    for (const size_t i : by_path) {
-      if (fits(module, base.weights[i])) fitting.push_back(i);
+    for (size_t b = 0; b < bases.size(); ++b) {
+      const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+      if (candidates[b].empty()) {
+        check_not_left(module, bases[b]);
+        continue;
+      }
+      const size_t weight = choose_weight(module, candidates[b], weights);
+      const auto [at, is_new] = module_of[b].emplace(weight, module.path);
+      if (!is_new) {
+        throw Error(ErrorCode::kInvalid, "modules " + in_quotes(at->second) + " and " +
+                                             in_quotes(module.path) + " have one weight, " +
+                                             in_quotes(weights[weight].name));
+      }
+      result[b].push_back({m, weight});
     }
-    if (fitting.size() > 1) refuse_several(module.path, fitting, base.weights);
-    const size_t weight = fitting.empty() ? by_path.front() : fitting.front();
-    check_weight(module, base.weights[weight]);
-    if (fitting.empty()) refuse_shapes(module, base.weights[weight]);
-    const auto [at, is_new] = module_of.emplace(weight, module.path);
-    if (!is_new) {
-      throw Error(ErrorCode::kInvalid, "modules " + in_quotes(at->second) + " and " +
-                                           in_quotes(module.path) + " have one weight, " +
-                                           in_quotes(base.weights[weight].name));
-    }
-    result.push_back(weight);
   }
-  if (!unknown.empty()) refuse_unknown(unknown, base);
+  if (!unknown.empty()) refuse_unknown(unknown, bases);
   return result;
 }
 
-void check_base_weights(const std::vector<NamedTensor>& tensors, const BaseWeights& base,
-                        const ScannedModel& model) {
+void check_base_weights(const std::vector<NamedTensor>& tensors,
+                        const std::vector<MatchedBase>& bases) {
   for (const NamedTensor& tensor : tensors) {
-    const std::vector<size_t> candidates = find_candidates(tensor.name, base.weights);
-    if (candidates.empty()) refuse_unknown({tensor.name}, base);
-    const bool is_there =
-        holds_floats(tensor) && std::any_of(candidates.begin(), candidates.end(), [&](size_t i) {
-          const TensorRef& of_base = model.tensors[static_cast<size_t>(base.weights[i].tensor)];
-          return is_weight(tensor, of_base, false) || is_weight(tensor, of_base, true);
-        });
-    if (is_there) continue;
-    throw Error(ErrorCode::kInvalid,
-                "module " + in_quotes(tensor.name) +
-                    ": the adapter comes with a weight that differs from the base's " +
-                    in_quotes(base.weights[candidates.front()].name),
-                "it was made for another base, or the weight was trained, too");
+    const std::vector<std::vector<size_t>> candidates = find_candidates(tensor.name, bases);
+    if (is_nowhere(candidates)) refuse_unknown({tensor.name}, bases);
+    for (size_t b = 0; b < bases.size(); ++b) {
+      const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+      const auto is_it = [&](size_t i) {
+        const TensorRef& of_base = bases[b].model->tensors[static_cast<size_t>(weights[i].tensor)];
+        return is_weight(tensor, of_base, false) || is_weight(tensor, of_base, true);
+      };
+      const bool is_there =
+          candidates[b].empty() ||
+          (holds_floats(tensor) && std::any_of(candidates[b].begin(), candidates[b].end(), is_it));
+      if (is_there) continue;
+      throw Error(ErrorCode::kInvalid,
+                  "module " + in_quotes(tensor.name) +
+                      ": the adapter comes with a weight that differs from the base's " +
+                      in_quotes(weights[candidates[b].front()].name),
+                  "it was made for another base, or the weight was trained, too");
+    }
   }
 }
 

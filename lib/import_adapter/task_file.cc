@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "format/dtype.h"
@@ -54,17 +53,15 @@ std::span<const std::byte> convert(const GivenModule& module, const NamedTensor&
   return out;
 }
 
-void check_value(const NamedTensor& value, const std::vector<BaseInput>& inputs) {
-  const auto input = std::find_if(inputs.begin(), inputs.end(),
-                                  [&](const BaseInput& each) { return each.name == value.name; });
+void check_value(const NamedTensor& value, const BaseInput& input) {
   const bool fits =
-      std::equal(value.shape.begin(), value.shape.end(), input->shape.begin(), input->shape.end(),
+      std::equal(value.shape.begin(), value.shape.end(), input.shape.begin(), input.shape.end(),
                  [](int64_t given, int64_t wanted) { return wanted < 0 || given == wanted; });
-  if (value.dtype == input->dtype && fits) return;
+  if (value.dtype == input.dtype && fits) return;
   throw Error(ErrorCode::kInvalid,
               "parameter " + in_quotes(value.name) +
                   ": has another element type or shape than the base's input, " +
-                  dtype_name(input->dtype));
+                  dtype_name(input.dtype));
 }
 
 const NamedTensor* value_called(const std::vector<NamedTensor>& values, const std::string& name) {
@@ -102,26 +99,29 @@ int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor) {
   return factor.shape.at(static_cast<size_t>(dim - weight.a_shape.begin()));
 }
 
-TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
+TaskFile make_task_file(const GivenAdapter& adapter, std::vector<ModuleMatch> matches,
                         const BaseWeights& base, Scratch& scratch) {
-  std::vector<size_t> order(weights.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](size_t x, size_t y) { return weights[x] < weights[y]; });
+  std::sort(matches.begin(), matches.end(),
+            [](const ModuleMatch& x, const ModuleMatch& y) { return x.weight < y.weight; });
   TaskFile file;
-  for (const size_t m : order) {
-    const GivenModule& module = adapter.modules[m];
-    const BaseWeight& weight = base.weights[weights[m]];
+  for (const ModuleMatch& match : matches) {
+    const GivenModule& module = adapter.modules[match.module];
+    const BaseWeight& weight = base.weights[match.weight];
     file.parameters.push_back({weight.a_name, weight.dtype, branch_shape(module, module.a),
                                convert(module, module.a, 1, weight.dtype, scratch)});
     file.parameters.push_back({weight.b_name, weight.dtype, branch_shape(module, module.b),
                                convert(module, module.b, module.scaling, weight.dtype, scratch)});
   }
+  std::vector<NamedTensor> values;
   for (const NamedTensor& value : adapter.values) {
-    check_value(value, base.inputs);
-    file.parameters.push_back(value);
+    const auto input = std::find_if(base.inputs.begin(), base.inputs.end(),
+                                    [&](const BaseInput& each) { return each.name == value.name; });
+    if (input == base.inputs.end()) continue;  // of another base
+    check_value(value, *input);
+    values.push_back(value);
   }
-  check_pairs(adapter.values, base.weights);
+  check_pairs(values, base.weights);
+  file.parameters.insert(file.parameters.end(), values.begin(), values.end());
   return file;
 }
 

@@ -8,6 +8,7 @@
 #include "format/manifest.h"
 #include "format/named_tensor.h"
 #include "import_adapter/adapter.h"
+#include "import_adapter/match_modules.h"
 #include "lora/base_weights.h"
 #include "util/scratch.h"
 
@@ -18,13 +19,13 @@ struct TaskFile {
   std::vector<NamedTensor> parameters;  // A and B by tensor of the base, then values for inputs
 };
 
-// Returns the parameters for `adapter`, whose module m belongs to base.weights[weights[m]]. A and B
-// get the type that the base reads; the scaling is multiplied into B in double, and what is rounded
-// is rounded once.
+// Returns the parameters for `base` that `adapter` has: the modules of `matches`, and the values
+// for inputs of this base. A and B get the type that the base reads; the scaling is multiplied into
+// B in double, and what is rounded is rounded once.
 //
 // Throws Error(kInvalid) if a value is no number or too large for the type, or a value for an input
 // has another type or shape than that, or A or B of a branch comes without the other.
-TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<size_t>& weights,
+TaskFile make_task_file(const GivenAdapter& adapter, std::vector<ModuleMatch> matches,
                         const BaseWeights& base, Scratch& scratch);
 
 // Returns the rank that `factor`, A of `weight` as a branch takes it, has.

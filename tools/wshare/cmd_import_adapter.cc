@@ -18,11 +18,8 @@ struct Arguments {
   ImportOptions options;
 };
 
-nlohmann::ordered_json to_json(const ImportReport& report, const std::string& bundle) {
-  nlohmann::ordered_json json{{"schema", "wshare.import-adapter/1"},
-                              {"bundle", bundle},
-                              {"task", report.task},
-                              {"base", report.base}};
+nlohmann::ordered_json to_json(const ImportReport& report) {
+  nlohmann::ordered_json json{{"task", report.task}, {"base", report.base}};
   json["mapping"] = nlohmann::ordered_json::array();
   for (const ImportedModule& module : report.mapping) {
     json["mapping"].push_back({{"module", module.module},
@@ -34,6 +31,18 @@ nlohmann::ordered_json to_json(const ImportReport& report, const std::string& bu
   json["adapter_bytes"] = report.adapter_bytes;
   json["model"] = report.model;
   json["new_model"] = report.new_model;
+  return json;
+}
+
+nlohmann::ordered_json to_json(const std::vector<ImportReport>& reports,
+                               const std::string& bundle) {
+  nlohmann::ordered_json json{{"schema", "wshare.import-adapter/1"}, {"bundle", bundle}};
+  if (reports.size() == 1) {
+    json.update(to_json(reports[0]));
+    return json;
+  }
+  json["tasks"] = nlohmann::ordered_json::array();
+  for (const ImportReport& report : reports) json["tasks"].push_back(to_json(report));
   return json;
 }
 
@@ -55,11 +64,12 @@ void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
 int run_import(const Arguments& arguments, Context& context) {
   ImportOptions options = arguments.options;
   context.apply_to(options);
-  const ImportReport report = import_adapter(arguments.bundle, arguments.adapter, options);
+  const std::vector<ImportReport> reports =
+      import_adapter(arguments.bundle, arguments.adapter, options);
   if (context.json) {
-    print_json(context.out, to_json(report, arguments.bundle));
+    print_json(context.out, to_json(reports, arguments.bundle));
   } else {
-    print_report(context.out, report, options.dry_run);
+    for (const ImportReport& report : reports) print_report(context.out, report, options.dry_run);
   }
   return 0;
 }
@@ -73,11 +83,13 @@ void add_import_adapter(CLI::App& app, Context& context, Action& action) {
                  "A folder of PEFT, a .safetensors file beside its adapter_config.json, or an "
                  ".onnx_adapter")
       ->required();
-  app.add_option("--base", arguments->options.base,
-                 "The model of the bundle that the adapter is for; else the one that its tasks "
-                 "have, or its only one");
+  app.add_option("--base", arguments->options.bases,
+                 "The model of the bundle that the adapter is for, repeated where it is for "
+                 "several; else the one that its tasks have, or its only one")
+      ->allow_extra_args(false);
   app.add_option("--name", arguments->options.task,
-                 "Name of the task; else that of the adapter's folder or file");
+                 "Name of the task; else that of the adapter's folder or file. With several bases "
+                 "each has a task of its own: NAME-BASE");
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {

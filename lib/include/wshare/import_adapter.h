@@ -11,8 +11,12 @@
 namespace wshare {
 
 struct ImportOptions {
-  std::string base;  // a model of the bundle; empty: the one that its tasks name, or its only one
-  std::string task;  // empty: called like the adapter's folder or file
+  // Models of the bundle, such as an encoder and its decoders; empty: the one that its tasks name,
+  // or its only one.
+  std::vector<std::string> bases;
+  // Empty: called like the adapter's folder or file. With several bases each gets a task
+  // "<task>-<base>".
+  std::string task;
   bool dry_run = false;  // find out everything, write nothing
   unsigned threads = 0;  // 0: all cores
   // How long to wait for another command that changes the bundle.
@@ -28,6 +32,7 @@ struct ImportedModule {
   double scaling = 1;  // that was multiplied into B
 };
 
+// What was done over one base.
 struct ImportReport {
   std::string task, base;
   std::vector<ImportedModule> mapping;  // in the order of the base's tensors
@@ -37,16 +42,18 @@ struct ImportReport {
   bool new_model = false;  // it was written anew, with inputs that the adapter needs
 };
 
-// Makes the adapter at `path` a task of the bundle in the folder `bundle`: a folder of PEFT, a
-// .safetensors file beside its adapter_config.json, or an .onnx_adapter.
+// Makes the adapter at `path` a task of the bundle in the folder `bundle`, one over each base, and
+// returns what was done for each: a folder of PEFT, a .safetensors file beside its
+// adapter_config.json, or an .onnx_adapter.
 //
 // A module belongs to the weight whose module has the same path, up to names in front that only one
-// of the two has, and whose shape its factors fit. Throws Error(kInvalid) if that is none or more
-// than one weight, the adapter is malformed or for other weights, or the bundle has a model or task
-// of that name; Error(kUnsupported) if a weight can have no adapter (quantized, read by several
-// modules) or the adapter is more than LoRA; Error(kIo) if something cannot be read or written. The
-// bundle is then as it was.
-ImportReport import_adapter(const std::filesystem::path& bundle, const std::filesystem::path& path,
-                            const ImportOptions& options);
+// of the two has, and whose shape its factors fit. Throws Error(kInvalid) if a module has no weight
+// in any base or may be several of one, a base gets nothing, the adapter is malformed or for other
+// weights, or the bundle has a model or task of that name; Error(kUnsupported) if a weight can have
+// no adapter (quantized, read by several modules) or the adapter is more than LoRA; Error(kIo) if
+// something cannot be read or written. The bundle is then as it was.
+std::vector<ImportReport> import_adapter(const std::filesystem::path& bundle,
+                                         const std::filesystem::path& path,
+                                         const ImportOptions& options);
 
 }  // namespace wshare

@@ -1,0 +1,103 @@
+#include "import_adapter/base_import.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "bundle/start.h"
+#include "lora/new_base.h"
+#include "util/as_text.h"
+#include "util/output_folder.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+
+BaseImport::BaseImport(const fs::path& bundle, const ModelRecord& base, unsigned threads)
+    : base_(base), model_(scan_model(bundle / base.file)) {
+  check_model_file(base_, model_.file.file(), threads);
+  weights_ = find_base_weights(model_);
+}
+
+void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matches,
+                      std::string task) {
+  given_ = &given;
+  matches_ = std::move(matches);
+  task_ = std::move(task);
+  file_ = make_task_file(given, matches_, weights_, scratch_);
+  if (file_.parameters.empty()) {
+    throw Error(ErrorCode::kInvalid, "the adapter has nothing for base " + in_quotes(base_.name),
+                "leave it out: --base names those that the adapter is for");
+  }
+  layout_ = lay_out_adapter(file_.parameters);
+  std::set<size_t> used;
+  for (const ModuleMatch& match : matches_) used.insert(match.weight);
+  for (const size_t weight : used) {
+    if (!weights_.weights[weight].has_branch) added_.push_back(weights_.weights[weight]);
+  }
+}
+
+std::optional<ReplacedModel> BaseImport::compose(Manifest& manifest, UnusedNames& names) {
+  adapter_name_ = new_file_name(names, task_, ".onnx_adapter");
+  blob_ = manifest.blobs.size();
+  TaskRecord& task = manifest.tasks.emplace_back();
+  task.name = task_;
+  task.base = base_.name;
+  task.adapter = static_cast<uint32_t>(blob_);
+  task.parameters = records_of(file_);
+  manifest.blobs.push_back({adapter_name_, layout_.size});
+  if (added_.empty()) return std::nullopt;
+  return ReplacedModel{base_.name, as_text(model_.file.file().bytes()),
+                       add_inputs(model_, added_, {})};
+}
+
+void BaseImport::write(Manifest& manifest, const fs::path& bundle,
+                       const std::function<void(uint64_t)>& on_bytes) {
+  OutputFile file(bundle / adapter_name_, layout_.size);
+  ContentHasher hasher;
+  write_adapter(layout_, file_.parameters, [&](std::span<const std::byte> bytes) {
+    hasher.update(bytes);
+    file.write(bytes);
+    on_bytes(file.offset());
+  });
+  file.close();
+  manifest.blobs[blob_].hash = hasher.digest();
+}
+
+ImportReport BaseImport::report(const Manifest& manifest) const {
+  ImportReport report;
+  report.task = task_;
+  report.base = base_.name;
+  report.adapter = adapter_name_;
+  report.adapter_bytes = layout_.size;
+  report.model = find_model(manifest, base_.name).file;
+  report.new_model = !added_.empty();
+  std::vector<ModuleMatch> order = matches_;
+  std::sort(order.begin(), order.end(), [](const ModuleMatch& x, const ModuleMatch& y) {
+    return std::pair(x.weight, x.module) < std::pair(y.weight, y.module);
+  });
+  for (const ModuleMatch& match : order) {
+    const GivenModule& module = given_->modules[match.module];
+    report.mapping.push_back(
+        {module.path, weights_.weights[match.weight].name, module.rank, module.scaling});
+  }
+  for (size_t i = 2 * matches_.size(); i < file_.parameters.size(); ++i)
+    add_value(file_.parameters[i], report);
+  return report;
+}
+
+// A and B for a branch that the base has are a module; other values are themselves.
+void BaseImport::add_value(const NamedTensor& value, ImportReport& report) const {
+  for (const BaseWeight& weight : weights_.weights) {
+    if (!weight.has_branch) continue;
+    if (weight.b_name == value.name) return;
+    if (weight.a_name != value.name) continue;
+    report.mapping.push_back({weight.path, weight.name, rank_of(weight, value), 1});
+    return;
+  }
+  report.mapping.push_back({value.name, value.name, 0, 1});
+}
+
+}  // namespace wshare
