@@ -94,7 +94,7 @@ TEST_F(BadOutput, IsNoPlaceForRestoredFiles) {
 
 // The limit meets another file each time: a blob that is reserved, a model, restore.bin.
 TEST_F(BadOutput, IsFullBeforeTheBundleIsWritten) {
-  for (const rlim_t limit : {10, 100, 250, 1000, 4096, 100000, 299999}) {
+  for (const rlim_t limit : {10u, 100u, 250u, 1000u, 4096u, 100000u, 299999u}) {
     SCOPED_TRACE(limit);
     const FileSizeLimit guard(limit);
     expect_refused({"dedupe", path("in"), "-o", path("o")}, 3, {"File too large"});
@@ -102,7 +102,7 @@ TEST_F(BadOutput, IsFullBeforeTheBundleIsWritten) {
 }
 
 TEST_F(BadOutput, IsFullBeforeTheOriginalsAreWritten) {
-  for (const rlim_t limit : {10, 1000, 100000, 299999}) {
+  for (const rlim_t limit : {10u, 1000u, 100000u, 299999u}) {
     SCOPED_TRACE(limit);
     const FileSizeLimit guard(limit);
     expect_refused({"restore", path("bundle"), "-o", path("new/folder")}, 3, {"File too large"});

@@ -69,7 +69,7 @@ class LoraModules : public test::BundleTest {
 
  private:
   void add_weight(const std::string& name, int64_t in, int64_t out, bool flip) {
-    const Matrix matrix = random_matrix(in, out, name[0]);
+    const Matrix matrix = random_matrix(in, out, static_cast<unsigned char>(name[0]));
     *graph().add_initializer() = test::tensor(name, flip ? test::transposed(matrix) : matrix);
   }
 

@@ -100,8 +100,10 @@ TEST(ManifestPacks, AreRefusedWhenTheyAreNoPacks) {
       {"no buffers", [](Json& json) { json["packs"][0].erase("buffers"); }},
       {"a hash of letters", [](Json& json) { json["packs"][0]["made_of"] = "zz"; }},
       {"no list", [](Json& json) { json["packs"] = Json::object(); }}};
-  for (const auto& [name, change] : cases)
-    EXPECT_EQ(code_of([&] { parse_manifest(changed(change)); }), 4) << name;
+  for (const auto& [name, change] : cases) {
+    const std::string text = changed(change);
+    EXPECT_EQ(code_of([&] { parse_manifest(text); }), 4) << name;
+  }
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ TEST_F(SeveralBases, GetTheModulesThatTheyHave) {
   EXPECT_EQ(bases, (Names{"encoder", "decoder", "past"}));
   EXPECT_EQ(models, (Names{"encoder_2.onnx", "decoder_2.onnx", "past_2.onnx"}));
   EXPECT_EQ(modules_of(report.at("tasks")[0]), Names{"encoder.l.0.q"});
-  for (const size_t decoder : {1, 2})
+  for (const size_t decoder : {1u, 2u})
     EXPECT_EQ(modules_of(report.at("tasks")[decoder]), (Names{"decoder.l.0.q", "decoder.l.0.k"}));
   expect_whole();
   // What was replaced is gone, and nothing else is there.

@@ -66,7 +66,7 @@ TEST(WritePeftAdapter, TransposesElementsOfAnySize) {
     const std::vector<std::byte> got =
         transposed(std::as_bytes(std::span(bytes)).first(6 * size), 2, 3, size);
     std::string expected;
-    for (const size_t from : {0, 3, 1, 4, 2, 5}) expected += bytes.substr(from * size, size);
+    for (const size_t from : {0u, 3u, 1u, 4u, 2u, 5u}) expected += bytes.substr(from * size, size);
     EXPECT_EQ(text_of(got), expected);
   }
 }

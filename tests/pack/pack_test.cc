@@ -33,7 +33,8 @@ onnx::ModelProto branching_model() {
     attribute.set_type(onnx::AttributeProto::GRAPH);
     onnx::GraphProto& branch = *attribute.mutable_g();
     branch.set_name(name);
-    *branch.add_initializer() = raw("weight", floats(64 * 512, name[0]), Proto::FLOAT, {64, 512});
+    *branch.add_initializer() =
+        raw("weight", floats(64 * 512, static_cast<uint32_t>(name[0])), Proto::FLOAT, {64, 512});
     add_node(branch, "MatMul", {"x", "weight"}, {"product"});
     set_type(*branch.add_output(), "product", Proto::FLOAT, {"1", "512"});
   }

@@ -26,7 +26,7 @@ void add_negative_int32(onnx::TensorProto& proto) {
   for (const int value : {1, -2, 3}) proto.add_int32_data(value);
 }
 void add_uint64(onnx::TensorProto& proto) {
-  for (const uint64_t value : {1, 0, 2}) proto.add_uint64_data(value);
+  for (const uint64_t value : {1u, 0u, 2u}) proto.add_uint64_data(value);
 }
 void add_int64(onnx::TensorProto& proto) {
   for (const int64_t value : {1, -2, 3}) proto.add_int64_data(value);

@@ -126,7 +126,8 @@ if(OnnxRuntime_INCLUDE_DIR AND OnnxRuntime_LIBRARY AND NOT OnnxRuntime_LINKS STR
   file(WRITE "${_ort_source}"
     "#include <onnxruntime_c_api.h>\nint main() { return OrtGetApiBase() == nullptr; }\n")
   try_compile(_ort_links "${CMAKE_BINARY_DIR}/CMakeFiles/onnxruntime_links" SOURCES "${_ort_source}"
-    LINK_LIBRARIES onnxruntime::onnxruntime OUTPUT_VARIABLE _ort_output)
+    LINK_LIBRARIES onnxruntime::onnxruntime OUTPUT_VARIABLE _ort_output
+    CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON) # its header has noexcept in types, and clang 14 is for C++14
   if(_ort_links)
     set(OnnxRuntime_LINKS "${OnnxRuntime_LIBRARY}" CACHE INTERNAL "ONNX Runtime library that was seen to link")
   else()

@@ -36,7 +36,7 @@ Originals read_originals(const std::vector<std::string>& against) {
 
 void check_originals(const Originals& originals, const std::vector<NamedModel>& models) {
   for (const auto& [name, path] : originals) {
-    const auto is_run = [&](const NamedModel& model) { return model.name == name; };
+    const auto is_run = [&wanted = name](const NamedModel& model) { return model.name == wanted; };
     if (std::none_of(models.begin(), models.end(), is_run)) {
       throw Error(ErrorCode::kInvalid,
                   "--against: " + in_quotes(name) + " is none of the models that are run",
