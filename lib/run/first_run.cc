@@ -19,9 +19,11 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
 
 Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
                   const InputOptions& options) {
+  std::vector<std::string> names = {model.name};
+  if (!model.base.empty()) names.push_back(model.base);
   try {
     return translate_errors(model.name,
-                            [&] { return make_inputs(model.name, session, model.path, options); });
+                            [&] { return make_inputs(names, session, model.path, options); });
   } catch (const Error& error) {
     const std::string subject = in_quotes(model.name) + ": ";
     const std::string message = error.what();

@@ -224,12 +224,17 @@ std::filesystem::path input_file(const std::filesystem::path& folder, size_t ind
   return std::filesystem::exists(numpy) ? numpy : folder / (stem + ".pb");
 }
 
-// The folder of input_0: `folder` itself, that of the model in it, or the first test data set
-// there.
-std::filesystem::path find_folder(const std::filesystem::path& folder, const std::string& name) {
-  for (const std::filesystem::path& place :
-       {folder / name / "test_data_set_0", folder / name, folder / "test_data_set_0", folder}) {
-    if (std::filesystem::exists(input_file(place, 0))) return place;
+// The folder of input_0: that of one of `names` in `folder`, `folder` itself, or the first test
+// data set there.
+std::filesystem::path find_folder(const std::filesystem::path& folder,
+                                  const std::vector<std::string>& names) {
+  std::vector<std::filesystem::path> places;
+  for (const std::string& name : names) places.push_back(folder / name);
+  places.push_back(folder);
+  for (const std::filesystem::path& place : places) {
+    for (const std::filesystem::path& inputs : {place / "test_data_set_0", place}) {
+      if (std::filesystem::exists(input_file(inputs, 0))) return inputs;
+    }
   }
   throw Error(ErrorCode::kIo,
               in_quotes(folder.string()) + ": has no input_0.pb or input_0.npy for this model",
@@ -255,14 +260,14 @@ Ort::Value read_input(const std::filesystem::path& path, const Wanted& wanted) {
 
 }  // namespace
 
-Inputs make_inputs(const std::string& name, const Ort::Session& session,
+Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& session,
                    const std::filesystem::path& model_path, const InputOptions& options) {
   const std::vector<Wanted> wanted = read_wanted(session);
   Inputs inputs;
   for (const Wanted& input : wanted) inputs.names.push_back(input.name);
   if (!options.folder.empty()) {
     if (wanted.empty()) return inputs;
-    const std::filesystem::path folder = find_folder(options.folder, name);
+    const std::filesystem::path folder = find_folder(options.folder, names);
     for (size_t i = 0; i < wanted.size(); ++i)
       inputs.values.push_back(read_input(input_file(folder, i), wanted[i]));
     return inputs;

@@ -27,14 +27,15 @@ struct Inputs {
 
 // Returns what to run `session` on; equal models and options give equal inputs.
 //
-// From options.folder: input_0 may lie in it, in its subfolder `name`, or in "test_data_set_0" of
-// either, as in the onnx test data. Else made up: floats in [-1,1], integers within the rows of the
-// table that they select from (else 0 or 1; ones for a name with "mask"), free dimensions 1 for the
-// batch, else options.free_dim, equal for equal names. `model_path` is the .onnx of the session.
+// From options.folder: input_0 may lie in its subfolder of the first of `names` that it has, in
+// itself, or in "test_data_set_0" of these, as in the onnx test data. Else made up: floats in
+// [-1,1], integers within the rows of the table that they select from (else 0 or 1; ones for a name
+// with "mask"), free dimensions 1 for the batch, else options.free_dim, equal for equal names.
+// `model_path` is the .onnx of the session.
 //
 // Throws Error(kInvalid) if a shape or a file contradicts the model, Error(kUnsupported) for inputs
 // that are not numeric tensors, and what read_tensor_file() throws.
-Inputs make_inputs(const std::string& name, const Ort::Session& session,
+Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& session,
                    const std::filesystem::path& model_path, const InputOptions& options);
 
 }  // namespace wshare

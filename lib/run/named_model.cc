@@ -75,7 +75,7 @@ std::vector<NamedModel> find_models(const std::filesystem::path& folder,
   for (const TaskRecord* task : chosen.tasks) {
     const bool shares = is_over_base(*task);
     const ModelRecord& model = find_model(manifest, shares ? task->base : task->model);
-    models.push_back({task->name, folder / model.file, model.name, shares});
+    models.push_back({task->name, folder / model.file, model.name, shares, task->base});
   }
   if (models.empty())
     throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": has no models");

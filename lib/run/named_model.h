@@ -14,6 +14,8 @@ struct NamedModel {
   std::string task_of = {};
   // Its session is one with those of other tasks over the base, and of the base itself.
   bool shares_session = false;
+  // Of a task: its base, whose inputs it takes where there are none for the task itself.
+  std::string base = {};
 
   bool is_task() const { return !task_of.empty(); }
   const std::string& session_model() const { return is_task() ? task_of : name; }

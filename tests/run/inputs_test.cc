@@ -19,7 +19,7 @@ class MakeInputs : public testing::Test {
   Inputs make(const onnx::ModelProto& model, const InputOptions& options = {}) {
     const std::string bytes = model.SerializeAsString();
     write_file(temp_ / "m.onnx", bytes);
-    return make_inputs("m", session_of(model), temp_ / "m.onnx", options);
+    return make_inputs({"m", "base"}, session_of(model), temp_ / "m.onnx", options);
   }
 
   Shapes shapes(const onnx::ModelProto& model, const Shapes& given = {}) {
@@ -196,8 +196,8 @@ TEST_F(MakeInputs, ReadsFilesFromEachLayout) {
   add_input(model, "y", Type::INT64, {});
   float number = 0;
   // From the least to the most special, so that each comes before the ones before it.
-  for (const char* layout :
-       {"data/", "data/test_data_set_0/", "data/m/", "data/m/test_data_set_0/"}) {
+  for (const char* layout : {"data/", "data/test_data_set_0/", "data/base/",
+                             "data/base/test_data_set_0/", "data/m/", "data/m/test_data_set_0/"}) {
     SCOPED_TRACE(layout);
     number += 1;
     write_input(layout + std::string("input_0.pb"),

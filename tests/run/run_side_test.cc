@@ -115,8 +115,8 @@ TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
 
   std::ostringstream side_out, side_err;
   const Arguments side = {
-      "run-side", "--bundle=" + path("bundle"),      "--progress", "--sessions=2",
-      "--name=a", "--file=" + path("bundle/a.onnx"), "--task-of=="};
+      "run-side", "--bundle=" + path("bundle"),      "--progress",  "--sessions=2",
+      "--name=a", "--file=" + path("bundle/a.onnx"), "--task-of==", "--base=="};
   ASSERT_EQ(run_cli(side, side_out, side_err), 0) << side_err.str();
   EXPECT_EQ(side_err.str(),
             "\x1fopening session 1 of 2\n\x1fopening session 2 of 2\n"

@@ -101,6 +101,18 @@ TEST_F(RunTasks, GivesTheOutputsOfTheOriginals) {
   EXPECT_EQ(rows["classify"].contains("noise_abs_diff"), rows["classify"].at("bit_equal") == false);
 }
 
+TEST_F(RunTasks, TakeTheInputsOfTheirBase) {
+  fs::create_directories(temp_ / "inputs");
+  fs::copy(family() / "base", temp_ / "inputs/base", fs::copy_options::recursive);
+  const json report =
+      run_json({"--inputs", path("inputs"), "--task=summarize", "--task=classify", "--baseline",
+                "--against", against("summarize"), "--max-abs-diff=1e-4"});
+  EXPECT_EQ(report.at("ok"), true);
+  fs::rename(temp_ / "inputs/base", temp_ / "inputs/bases");
+  expect_refused("no folder of either name", {"--inputs", path("inputs"), "--task=summarize"}, 3,
+                 "has no input_0.pb or input_0.npy for this model");
+}
+
 TEST_F(RunTasks, MeasuresPlainSessionsOnRestoredTasks) {
   const json report = run_json({"--task=summarize", "--task=same", "--baseline"});
   EXPECT_EQ(report.at("baseline").at("session_count"), 2);

@@ -48,7 +48,7 @@ class Worker {
       path = side.bundle + "/" + side.model + ".onnx";
     }
     create_ms_ = watch.milliseconds();
-    inputs_ = wshare::make_inputs(side.model, **session_, path, {{}, shapes});
+    inputs_ = wshare::make_inputs({side.model}, **session_, path, {{}, shapes});
     output_names_ = (*session_)->GetOutputNames();
     for (const std::string& name : inputs_.names) inputs_c_.push_back(name.c_str());
     for (const std::string& name : output_names_) outputs_c_.push_back(name.c_str());

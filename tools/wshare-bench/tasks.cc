@@ -33,7 +33,7 @@ class Runner {
   Runner(Bundle& bundle, const std::string& folder, const std::string& base,
          const wshare::SessionOptions& options, const wshare::Shapes& shapes)
       : session_(bundle.task_session(base, options)),
-        inputs_(wshare::make_inputs(base, session_.session(), folder + "/" + base + ".onnx",
+        inputs_(wshare::make_inputs({base}, session_.session(), folder + "/" + base + ".onnx",
                                     {{}, shapes})),
         output_names_(session_.session().GetOutputNames()) {
     for (const std::string& name : inputs_.names) inputs_c_.push_back(name.c_str());

@@ -22,8 +22,8 @@ int run_side(const Arguments& arguments, Context& context) {
   std::vector<NamedModel> models;
   for (size_t i = 0; i < side.names.size(); ++i) {
     const std::string& task_of = side.tasks_of.at(i);
-    models.push_back(
-        {side.names[i], side.files.at(i), task_of.substr(1), task_of.starts_with('+')});
+    models.push_back({side.names[i], side.files.at(i), task_of.substr(1), task_of.starts_with('+'),
+                      side.bases.at(i).substr(1)});
   }
   MeasureOptions options = measure_options(arguments.inputs);
   if (side.progress) {
@@ -63,6 +63,9 @@ void add_run_side(CLI::App& app, Context& context, Action& action) {
       ->allow_extra_args(false);
   app.add_option("--task-of", arguments->side.tasks_of,
                  "The model that runs a task, behind a '+' where the session is shared, else a '='")
+      ->allow_extra_args(false);
+  app.add_option("--base", arguments->side.bases,
+                 "The base of a task, behind a '='; '=' alone for none")
       ->allow_extra_args(false);
   app.add_flag("--progress", arguments->side.progress, "Say what is done next");
   add_device_options(app, arguments->side.device);

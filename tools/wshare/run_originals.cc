@@ -67,7 +67,8 @@ std::vector<NamedModel> find_plain(const std::filesystem::path& bundle,
   std::vector<NamedModel> plain;
   for (const NamedModel& model : models) {
     const auto original = originals.find(model.name);
-    if (original != originals.end()) plain.push_back({model.name, original->second});
+    if (original != originals.end())
+      plain.push_back({model.name, original->second, {}, false, model.base});
   }
   if (plain.empty()) {
     throw Error(ErrorCode::kInvalid,

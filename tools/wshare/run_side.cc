@@ -27,6 +27,7 @@ std::vector<std::string> command_line(const SideArguments& side, const InputArgu
   for (const std::string& name : side.names) add("--name", name);
   for (const std::string& file : side.files) add("--file", file);
   for (const std::string& model : side.tasks_of) add("--task-of", model);
+  for (const std::string& base : side.bases) add("--base", base);
   add("--sessions", std::to_string(inputs.sessions));
   add("--repeat", std::to_string(inputs.repeat));
   if (inputs.shared_threads > 0) add("--shared-threads", std::to_string(inputs.shared_threads));
@@ -70,6 +71,7 @@ SideArguments side_of(const DeviceArguments& device, const std::vector<NamedMode
     side.names.push_back(model.name);
     side.files.push_back(model.path.string());
     side.tasks_of.push_back((model.shares_session ? "+" : "=") + model.task_of);
+    side.bases.push_back("=" + model.base);
   }
   return side;
 }

@@ -23,6 +23,7 @@ struct SideArguments {
   std::vector<std::string> files;  // their .onnx, as many
   // NamedModel::task_of, as many, behind a '+' where the session is shared, else behind a '='.
   std::vector<std::string> tasks_of;
+  std::vector<std::string> bases;  // NamedModel::base, as many, behind a '='
   bool progress = false;  // say on stderr what is done next, each time behind kProgressMark
 };
 
