@@ -64,7 +64,8 @@ bool remove_folder(const std::filesystem::path& folder);
 class OutputFolder {
  public:
   // Prepares `target`. Its parent must exist. With `replace`, a target that exists is replaced by
-  // commit(), else it must be missing or an empty folder. Throws Error(kIo).
+  // commit(), else it must be missing or an empty folder. Throws Error(kIo), also if it is a mount
+  // point.
   OutputFolder(std::filesystem::path target, bool replace);
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;

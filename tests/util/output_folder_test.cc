@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "support/bytes.h"
+#include "support/errors.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -142,6 +143,13 @@ TEST_F(OutputFolderTest, ReplacesWhateverStandsThere) {
     EXPECT_NO_THROW(publish(folder_ / target, true, "a"));
     EXPECT_EQ(read(folder_ / target / "a"), "new");
   }
+}
+
+TEST_F(OutputFolderTest, RefusesAMountPoint) {
+  std::string message, hint;
+  EXPECT_EQ(test::code_of([] { OutputFolder("/proc", true); }, &message, &hint), 3);
+  EXPECT_NE(message.find("'/proc': is a mount point"), std::string::npos) << message;
+  EXPECT_EQ(hint, "name a folder in it: '/proc/bundle'");
 }
 
 TEST_F(OutputFolderTest, RefusesATargetWithoutParent) {
