@@ -63,7 +63,7 @@ TEST_F(PackedSession, LogsToTheFunctionOfItsOptionsAsOthersDo) {
       };
       session.emplace(Bundle::open(bundle()).session("a", options));
     }
-    EXPECT_EQ(*made, 1);
+    EXPECT_GE(*made, 1);  // the first over a pack may be made twice, to see what it holds
     EXPECT_TRUE(tier == Tier::kCompact || equals_plain("a", **session));
     session.reset();
     EXPECT_EQ(made.use_count(), 1);  // the session kept the function, and no longer
