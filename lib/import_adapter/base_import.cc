@@ -1,7 +1,5 @@
 #include "import_adapter/base_import.h"
 
-#include <algorithm>
-#include <set>
 #include <utility>
 
 #include "bundle/start.h"
@@ -32,10 +30,9 @@ void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matche
                 "leave it out: --base names those that the adapter is for");
   }
   layout_ = lay_out_adapter(file_.parameters);
-  std::set<size_t> used;
-  for (const ModuleMatch& match : matches_) used.insert(match.weight);
-  for (const size_t weight : used) {
-    if (!weights_.weights[weight].has_branch) added_.push_back(weights_.weights[weight]);
+  for (const ModuleMatch& match : matches_) {
+    const BaseWeight& weight = weights_.weights[match.weight];
+    if (!weight.has_branch) added_.push_back(weight);
   }
 }
 
@@ -74,11 +71,7 @@ ImportReport BaseImport::report(const Manifest& manifest) const {
   report.adapter_bytes = layout_.size;
   report.model = find_model(manifest, base_.name).file;
   report.new_model = !added_.empty();
-  std::vector<ModuleMatch> order = matches_;
-  std::sort(order.begin(), order.end(), [](const ModuleMatch& x, const ModuleMatch& y) {
-    return std::pair(x.weight, x.module) < std::pair(y.weight, y.module);
-  });
-  for (const ModuleMatch& match : order) {
+  for (const ModuleMatch& match : matches_) {
     const GivenModule& module = given_->modules[match.module];
     report.mapping.push_back(
         {module.path, weights_.weights[match.weight].name, module.rank, module.scaling});

@@ -258,6 +258,10 @@ std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModul
     }
   }
   if (!unknown.empty()) refuse_unknown(unknown, bases);
+  for (std::vector<ModuleMatch>& matches : result) {
+    std::sort(matches.begin(), matches.end(),
+              [](const ModuleMatch& x, const ModuleMatch& y) { return x.weight < y.weight; });
+  }
   return result;
 }
 

@@ -21,7 +21,7 @@ struct ModuleMatch {
   size_t module, weight;
 };
 
-// Returns for each of `bases` the modules that have a weight in it, in their order.
+// Returns for each of `bases` the modules that have a weight in it, by weight; no two have one.
 //
 // The paths must be equal, or one the end of the other: exporters and PEFT wrap models in modules
 // of their own ("model.", "bert."). Equal paths go first, then those of weights with a longer one,

@@ -99,10 +99,8 @@ int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor) {
   return factor.shape.at(static_cast<size_t>(dim - weight.a_shape.begin()));
 }
 
-TaskFile make_task_file(const GivenAdapter& adapter, std::vector<ModuleMatch> matches,
+TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMatch>& matches,
                         const BaseWeights& base, Scratch& scratch) {
-  std::sort(matches.begin(), matches.end(),
-            [](const ModuleMatch& x, const ModuleMatch& y) { return x.weight < y.weight; });
   TaskFile file;
   for (const ModuleMatch& match : matches) {
     const GivenModule& module = adapter.modules[match.module];

@@ -25,7 +25,7 @@ struct TaskFile {
 //
 // Throws Error(kInvalid) if a value is no number or too large for the type, or a value for an input
 // has another type or shape than that, or A or B of a branch comes without the other.
-TaskFile make_task_file(const GivenAdapter& adapter, std::vector<ModuleMatch> matches,
+TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMatch>& matches,
                         const BaseWeights& base, Scratch& scratch);
 
 // Returns the rank that `factor`, A of `weight` as a branch takes it, has.
