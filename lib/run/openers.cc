@@ -6,18 +6,20 @@
 #include <vector>
 
 #include "runtime/ort_errors.h"
+#include "runtime/session_log.h"
 
 namespace wshare {
 namespace {
 
-void ORT_API_CALL tell_clock(void* clock, OrtLoggingLevel, const char*, const char*, const char*,
-                             const char* message) {
-  static_cast<StageClock*>(clock)->add(message);
+LogFunction log_to(const std::shared_ptr<StageClock>& clock) {
+  return [clock](OrtLoggingLevel, std::string_view message) { clock->add(message); };
 }
 
 // A stock session, and what it logs to.
 struct PlainSession {
-  std::shared_ptr<StageClock> clock = std::make_shared<StageClock>();
+  explicit PlainSession(LogFunction next) : log(std::move(next)) {}
+
+  SessionLog log;
   Ort::Session session{nullptr};
 };
 
@@ -39,9 +41,7 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
   const auto state = std::make_shared<State>();
   return [&bundle, tier, device, copies, state](const NamedModel& model) {
     const auto clock = std::make_shared<StageClock>();
-    const SessionOptions options{
-        tier, default_ort_options(), device, copies,
-        [clock](OrtLoggingLevel, std::string_view message) { clock->add(message); }};
+    const SessionOptions options{tier, default_ort_options(), device, copies, log_to(clock)};
     const std::string& of = model.session_model();
     if (!model.shares_session) {
       const auto session = std::make_shared<Session>(bundle.session(of, options));
@@ -68,13 +68,12 @@ Opener plain_opener(const std::optional<Device>& device, int threads,
                                            Ort::KeyValuePairs{});
       }
       options.SetGraphOptimizationLevel(level);
-      const auto made = std::make_shared<PlainSession>();
-      Ort::ThrowOnError(
-          Ort::GetApi().SetUserLoggingFunction(options, tell_clock, made->clock.get()));
-      options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_INFO);
+      const auto clock = std::make_shared<StageClock>();
+      const auto made = std::make_shared<PlainSession>(log_to(clock));
+      made->log.attach(options);
       made->session = Ort::Session(environment(), model.path.c_str(), options);
       return Runner{std::shared_ptr<Ort::Session>(made, &made->session), quiet({}), nullptr, "",
-                    made->clock};
+                    clock};
     });
   };
 }
