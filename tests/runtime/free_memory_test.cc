@@ -33,6 +33,10 @@ onnx::ModelProto wide_model() {
 
 class ByFreeMemory : public OnDevice {
  protected:
+  void SetUp() override {
+    if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
+  }
+
   static bool has_driver() {
     void* driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (driver != nullptr) ::dlclose(driver);
@@ -102,24 +106,14 @@ class ByFreeMemory : public OnDevice {
 };
 
 TEST_F(ByFreeMemory, IsRefusedWithoutADriver) {
-  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
   EXPECT_IN_OWN_PROCESS(check_refused_without_driver());
 }
 
-TEST_F(ByFreeMemory, SessionsAreProvenToShare) {
-  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
-  EXPECT_IN_OWN_PROCESS(check_shares());
-}
+TEST_F(ByFreeMemory, SessionsAreProvenToShare) { EXPECT_IN_OWN_PROCESS(check_shares()); }
 
-TEST_F(ByFreeMemory, CopiesAreFound) {
-  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
-  EXPECT_IN_OWN_PROCESS(check_finds_copies());
-}
+TEST_F(ByFreeMemory, CopiesAreFound) { EXPECT_IN_OWN_PROCESS(check_finds_copies()); }
 
-TEST_F(ByFreeMemory, ThreadsTakeTurns) {
-  if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
-  EXPECT_IN_OWN_PROCESS(check_threads());
-}
+TEST_F(ByFreeMemory, ThreadsTakeTurns) { EXPECT_IN_OWN_PROCESS(check_threads()); }
 
 }  // namespace
 }  // namespace wshare::test
