@@ -133,7 +133,7 @@ Survey Delta::survey() {
       read_rows(b_, first, count, delta.data());
       for (size_t i = 0; i < count * cols(); ++i) delta[i] -= base[i];
     } else {
-      read_elements(a_, first * cols(), count * cols(), base.data());
+      read_rows(a_, first, count, base.data());
       subtract_elements(a_, b_, first * cols(), count * cols(), delta.data());
     }
     for (size_t row = 0; row < count; ++row) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "format/float_elements.h"
 #include "format/vector_clones.h"
 #include "util/load.h"
 
@@ -42,43 +43,6 @@ template <typename Block, typename One>
   for (; i < count; ++i) one(i);
 }
 
-// Element types as they are stored; value() has no branches.
-struct Single {
-  float number;
-  double value() const { return static_cast<double>(number); }
-};
-struct Brain {
-  uint16_t bits;
-  double value() const {
-    return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits) << 16));
-  }
-};
-struct Half {
-  uint16_t bits;
-  // The exponent is moved by a product with 2^112, which is right for subnormal numbers, too.
-  double value() const {
-    constexpr uint32_t kInfinite = 0x7f800000;
-    const uint32_t moved = static_cast<uint32_t>(bits & 0x7fff) << 13;
-    const float size = std::bit_cast<float>(moved) * 0x1p112f;
-    const uint32_t special = (bits & 0x7c00) == 0x7c00 ? kInfinite : 0;
-    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
-    return static_cast<double>(
-        std::bit_cast<float>(std::bit_cast<uint32_t>(size) | special | sign));
-  }
-};
-
-template <typename T>
-[[gnu::always_inline]] inline void convert(const std::byte* from, size_t count, double* out) {
-  in_blocks(
-      count,
-      [&](size_t at) {
-        T block[kBlock];
-        std::memcpy(block, from + at * sizeof(T), sizeof(block));
-        for (size_t k = 0; k < kBlock; ++k) out[at + k] = block[k].value();
-      },
-      [&](size_t at) { out[at] = load<T>(from + at * sizeof(T)).value(); });
-}
-
 template <typename T>
 [[gnu::always_inline]] inline void subtract(const std::byte* a, const std::byte* b, size_t count,
                                             double* out) {
@@ -95,12 +59,6 @@ template <typename T>
       });
 }
 
-WSHARE_VECTOR_CLONES void convert_singles(const std::byte* from, size_t count, double* out) {
-  convert<Single>(from, count, out);
-}
-WSHARE_VECTOR_CLONES void convert_halfs(const std::byte* from, size_t count, double* out) {
-  convert<Half>(from, count, out);
-}
 WSHARE_VECTOR_CLONES void subtract_singles(const std::byte* a, const std::byte* b, size_t count,
                                            double* out) {
   subtract<Single>(a, b, count, out);
@@ -112,37 +70,21 @@ WSHARE_VECTOR_CLONES void subtract_halfs(const std::byte* a, const std::byte* b,
 
 }  // namespace
 
-void read_elements(const MatrixView& view, uint64_t at, uint64_t count, double* out) {
-  const uint64_t size = view.bytes.size() / (view.rows * view.cols);
-  const std::byte* from = view.bytes.data() + at * size;
-  switch (view.dtype) {
-    case kFloat32:
-      return convert_singles(from, count, out);
-    case kFloat16:
-      return convert_halfs(from, count, out);
-    case kBfloat16:
-      return convert<Brain>(from, count, out);
-    default:
-      read_rows({view.bytes.subspan(at * size, count * size), view.dtype, 1, count, false}, 0, 1,
-                out);
-  }
-}
-
 void subtract_elements(const MatrixView& a, const MatrixView& b, uint64_t at, uint64_t count,
                        double* out) {
-  const uint64_t size = a.bytes.size() / (a.rows * a.cols);
-  const std::byte* of_a = a.bytes.data() + at * size;
-  const std::byte* of_b = b.bytes.data() + at * size;
+  const size_t size_a = float_format(a.dtype)->size, size_b = float_format(b.dtype)->size;
+  const std::span<const std::byte> of_a = a.bytes.subspan(at * size_a, count * size_a);
+  const std::span<const std::byte> of_b = b.bytes.subspan(at * size_b, count * size_b);
   const int32_t dtype = a.dtype == b.dtype ? a.dtype : 0;
-  if (dtype == kFloat32) return subtract_singles(of_a, of_b, count, out);
-  if (dtype == kFloat16) return subtract_halfs(of_a, of_b, count, out);
-  if (dtype == kBfloat16) return subtract<Brain>(of_a, of_b, count, out);
+  if (dtype == kFloat32) return subtract_singles(of_a.data(), of_b.data(), count, out);
+  if (dtype == kFloat16) return subtract_halfs(of_a.data(), of_b.data(), count, out);
+  if (dtype == kBfloat16) return subtract<Brain>(of_a.data(), of_b.data(), count, out);
   constexpr uint64_t kPiece = 1024;
   double piece[kPiece];
   for (uint64_t done = 0; done < count; done += kPiece) {
     const uint64_t rest = std::min(kPiece, count - done);
-    read_elements(a, at + done, rest, piece);
-    read_elements(b, at + done, rest, out + done);
+    read_values(of_a.subspan(done * size_a, rest * size_a), a.dtype, piece);
+    read_values(of_b.subspan(done * size_b, rest * size_b), b.dtype, out + done);
     for (uint64_t i = 0; i < rest; ++i) out[done + i] -= piece[i];
   }
 }

@@ -20,10 +20,7 @@ struct Rest {
 // Adds `count` values to `rest`.
 void add_to(Rest& rest, const double* values, size_t count);
 
-// Writes elements [at, at + count), as `view` stores them, to `out`; every value is exact.
-void read_elements(const MatrixView& view, uint64_t at, uint64_t count, double* out);
-
-// The same of b - a, which both store in one order.
+// Writes elements [at, at + count) of b - a, which both store in one order, to `out`.
 void subtract_elements(const MatrixView& a, const MatrixView& b, uint64_t at, uint64_t count,
                        double* out);
 

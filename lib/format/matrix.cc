@@ -7,45 +7,12 @@
 #include <limits>
 #include <utility>
 
+#include "format/float_elements.h"
 #include "format/vector_clones.h"
 #include "util/load.h"
 
 namespace wshare {
 namespace {
-
-struct Half {
-  uint16_t bits;
-  // Without branches, since signs are random and a wrong guess costs more than all else here. The
-  // exponent is moved by adding; subnormals get an implied one that is subtracted again.
-  // Source: F. Giesen 2012, "Half to float done quickly" (public domain).
-  double value() const {
-    constexpr uint32_t kExponent = uint32_t{0x7c00} << 13;
-    const uint32_t shifted = static_cast<uint32_t>(bits & 0x7fff) << 13;
-    const uint32_t exponent = shifted & kExponent;
-    const uint32_t moved = shifted + (uint32_t{127 - 15} << 23);
-    const uint32_t special = moved + (uint32_t{128 - 16} << 23);
-    const float subnormal = std::bit_cast<float>(moved + (uint32_t{1} << 23)) -
-                            std::bit_cast<float>(uint32_t{113} << 23);
-    uint32_t result = exponent == kExponent ? special : moved;
-    result = exponent == 0 ? std::bit_cast<uint32_t>(subnormal) : result;
-    result |= static_cast<uint32_t>(bits & 0x8000) << 16;
-    return static_cast<double>(std::bit_cast<float>(result));
-  }
-};
-struct Brain {
-  uint16_t bits;
-  double value() const {
-    return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits) << 16));
-  }
-};
-struct Single {
-  float number;
-  double value() const { return static_cast<double>(number); }
-};
-struct Double {
-  double number;
-  double value() const { return number; }
-};
 
 // Calls `use` with an element of the type that stores `dtype`.
 template <typename Use>

@@ -67,7 +67,7 @@ uint64_t distinct_inline_bytes(const Draft& draft, unsigned threads) {
 // Fills in which contents are the transpose of another, each named by the first tensor that has it.
 void add_twins(const Draft& draft, unsigned threads, Inspection& inspection) {
   const std::vector<Content>& contents = draft.contents.contents;
-  std::vector<MatrixView> views;
+  std::vector<ContentMatrix> views;
   std::vector<std::optional<TensorUse>> first_use(contents.size());
   for (size_t m = 0; m < draft.models.size(); ++m) {
     for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {

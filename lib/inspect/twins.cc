@@ -70,7 +70,7 @@ uint64_t sum_of(Bytes piece) {
 
 // Compares rows [first, last) of `a`, [rows, cols], with these columns of `b`, [cols, rows].
 template <typename Element>
-bool strip_equals(Bytes a, Bytes b, const MatrixView& of_a, uint64_t first, uint64_t last) {
+bool strip_equals(Bytes a, Bytes b, const ContentMatrix& of_a, uint64_t first, uint64_t last) {
   for (uint64_t begin = 0; begin < of_a.cols; begin += kBlock) {
     const uint64_t end = std::min(of_a.cols, begin + kBlock);
     for (uint64_t row = first; row < last; ++row) {
@@ -84,7 +84,7 @@ bool strip_equals(Bytes a, Bytes b, const MatrixView& of_a, uint64_t first, uint
   return true;
 }
 
-bool is_transpose(Bytes a, Bytes b, MatrixView of_a, unsigned threads) {
+bool is_transpose(Bytes a, Bytes b, ContentMatrix of_a, unsigned threads) {
   if (of_a.rows < of_a.cols) {  // strips along the longer side, so that there are many
     std::swap(a, b);
     std::swap(of_a.rows, of_a.cols);
@@ -103,20 +103,20 @@ bool is_transpose(Bytes a, Bytes b, MatrixView of_a, unsigned threads) {
 }
 
 using Shape = std::tuple<uint64_t, uint64_t, uint32_t>;  // rows, columns, element size
-Shape shape_of(const MatrixView& view) { return {view.rows, view.cols, view.element_bytes}; }
-Shape transposed_shape_of(const MatrixView& view) {
+Shape shape_of(const ContentMatrix& view) { return {view.rows, view.cols, view.element_bytes}; }
+Shape transposed_shape_of(const ContentMatrix& view) {
   return {view.cols, view.rows, view.element_bytes};
 }
 
 // Removes the views that no other content fits.
-void keep_candidates(std::vector<MatrixView>& views) {
+void keep_candidates(std::vector<ContentMatrix>& views) {
   std::map<Shape, std::pair<uint32_t, uint32_t>> contents_of;  // the first and the last
-  for (const MatrixView& view : views) {
+  for (const ContentMatrix& view : views) {
     const auto [at, is_new] =
         contents_of.try_emplace(shape_of(view), std::pair(view.content, view.content));
     at->second.second = view.content;
   }
-  std::erase_if(views, [&](const MatrixView& view) {
+  std::erase_if(views, [&](const ContentMatrix& view) {
     const auto partner = contents_of.find(transposed_shape_of(view));
     return partner == contents_of.end() || partner->second == std::pair(view.content, view.content);
   });
@@ -124,7 +124,7 @@ void keep_candidates(std::vector<MatrixView>& views) {
 
 // Returns the sum over the mixed elements of each view.
 std::vector<uint64_t> sums_of(std::span<const Content> contents,
-                              const std::vector<MatrixView>& views, unsigned threads) {
+                              const std::vector<ContentMatrix>& views, unsigned threads) {
   std::vector<std::pair<size_t, uint64_t>> pieces;  // view, offset
   for (size_t v = 0; v < views.size(); ++v) {
     const uint64_t size = contents[views[v].content].bytes.size();
@@ -143,7 +143,7 @@ std::vector<uint64_t> sums_of(std::span<const Content> contents,
 
 }  // namespace
 
-std::vector<Twin> find_twins(std::span<const Content> contents, std::vector<MatrixView> views,
+std::vector<Twin> find_twins(std::span<const Content> contents, std::vector<ContentMatrix> views,
                              unsigned threads) {
   std::sort(views.begin(), views.end());
   views.erase(std::unique(views.begin(), views.end()), views.end());
@@ -152,7 +152,7 @@ std::vector<Twin> find_twins(std::span<const Content> contents, std::vector<Matr
   std::map<std::pair<Shape, uint64_t>, std::vector<uint32_t>> earlier;
   std::vector<Twin> twins;
   for (size_t v = 0; v < views.size(); ++v) {
-    const MatrixView& view = views[v];
+    const ContentMatrix& view = views[v];
     const bool known = !twins.empty() && twins.back().content == view.content;
     for (const uint32_t other : earlier[{transposed_shape_of(view), sums[v]}]) {
       if (known || other == view.content) continue;

@@ -25,7 +25,7 @@ std::string transposed(const std::string& matrix, size_t rows, size_t cols, size
 
 // The twins among `matrices`; view i is of matrix i.
 std::vector<std::pair<uint32_t, uint32_t>> twins_of(const std::vector<std::string>& matrices,
-                                                    const std::vector<MatrixView>& views,
+                                                    const std::vector<ContentMatrix>& views,
                                                     unsigned threads = 2) {
   std::vector<Content> contents;
   for (const std::string& matrix : matrices) contents.push_back({bytes_of(matrix), {}, {}});
@@ -52,7 +52,7 @@ TEST(FindTwins, FindsATransposeOfAnyShapeAndElementSize) {
     SCOPED_TRACE(c.name);
     const std::string a = noise(c.rows * c.cols * c.element, 1);
     const std::string b = transposed(a, c.rows, c.cols, c.element);
-    const std::vector<MatrixView> views = {{0, c.rows, c.cols, c.element},
+    const std::vector<ContentMatrix> views = {{0, c.rows, c.cols, c.element},
                                            {1, c.cols, c.rows, c.element}};
     for (const unsigned threads : {1U, 2U, 7U}) {
       EXPECT_EQ(twins_of({a, b}, views, threads), (Pairs{{1, 0}}));
@@ -104,7 +104,7 @@ TEST(FindTwins, LeavesOutTwoThatTakeNoBytes) {
                                    {bytes_of(b), {}, 3},
                                    {bytes_of(longer_a), {}, {}},
                                    {bytes_of(longer_b), {}, {}}};
-  const std::vector<MatrixView> views = {{0, 2, 3, 1}, {1, 3, 2, 1}};
+  const std::vector<ContentMatrix> views = {{0, 2, 3, 1}, {1, 3, 2, 1}};
   EXPECT_EQ(find_twins(contents, views, 1).size(), 0u);
   contents[1].host.reset();
   EXPECT_EQ(find_twins(contents, views, 1).size(), 1u);
