@@ -3,14 +3,17 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <mutex>
 #include <string>
 
+#include "compare/blas_memory.h"
 #include "wshare/error.h"
 
 namespace wshare::blas {
 namespace {
 
 constexpr char kLibrary[] = "libopenblas.so.0";
+constexpr unsigned kMostCallers = 64;  // OpenBLAS has room for 128, and for its own threads
 
 // The Fortran interface, which every build of OpenBLAS has; lengths of texts come last.
 // Source: LAPACK 3.11, the heads of these routines.
@@ -25,7 +28,7 @@ using Gesdd = void(const char*, const int*, const int*, double*, const int*, dou
 
 class Library {
  public:
-  Library() : handle_(dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL)) {
+  Library() : handle_(load_openblas(kLibrary)) {
     if (handle_ == nullptr) {
       const char* reason = dlerror();
       throw Error(ErrorCode::kUnsupported,
@@ -39,6 +42,8 @@ class Library {
     find(gesdd, "dgesdd_");
     find(get_threads, "openblas_get_num_threads");
     find(set_threads, "openblas_set_num_threads");
+    take_buffer = reinterpret_cast<void* (*)(int)>(dlsym(handle_, "blas_memory_alloc"));
+    give_buffer = reinterpret_cast<void (*)(void*)>(dlsym(handle_, "blas_memory_free"));
   }
 
   Gemm* gemm;
@@ -47,6 +52,10 @@ class Library {
   Gesdd* gesdd;
   int (*get_threads)();
   void (*set_threads)(int);
+  // What every call takes first and gives back; null where the library does not show them. It keeps
+  // what was given back for later calls.
+  void* (*take_buffer)(int);
+  void (*give_buffer)(void*);
 
  private:
   template <typename Function>
@@ -70,6 +79,37 @@ void check(int status, const char* routine) {
     throw Error(ErrorCode::kInvalid,
                 std::string("LAPACK ") + routine + " returned " + std::to_string(status));
   }
+}
+
+// The number of threads that OpenBLAS uses, while it is 1 for some SingleThreaded.
+struct Setting {
+  std::mutex mutex;
+  int users = 0, before = 0;
+};
+
+Setting& setting() {
+  static Setting shared;
+  return shared;
+}
+
+// Makes OpenBLAS hold the memory for `threads` callers, or for as many as there is enough of.
+unsigned reserve_buffers(unsigned threads) {
+  static std::mutex mutex;
+  static unsigned held = 0;
+  const Library& blas = library();
+  const std::lock_guard lock(mutex);
+  threads = std::clamp(threads, 1U, kMostCallers);
+  if (held >= threads) return threads;
+  const unsigned more = buffers_in_reach(threads - held);
+  if (held + more == 0) refuse_for_memory();
+  if (blas.take_buffer != nullptr && blas.give_buffer != nullptr) {
+    std::vector<void*> buffers;
+    for (unsigned i = 0; i < held + more; ++i) buffers.push_back(blas.take_buffer(0));
+    for (void* buffer : buffers) blas.give_buffer(buffer);
+    held += more;
+    return held;
+  }
+  return std::min(threads, held + more);
 }
 
 int to_int(size_t value) { return static_cast<int>(value); }
@@ -124,8 +164,17 @@ void svd(size_t n, std::vector<double>& a, std::vector<double>& values, std::vec
   });
 }
 
-SingleThreaded::SingleThreaded() : before_(library().get_threads()) { library().set_threads(1); }
+SingleThreaded::SingleThreaded(unsigned threads) : callers_(reserve_buffers(threads)) {
+  const std::lock_guard lock(setting().mutex);
+  if (setting().users++ != 0) return;
+  setting().before = library().get_threads();
+  library().set_threads(1);
+}
 
-SingleThreaded::~SingleThreaded() { library().set_threads(before_); }
+SingleThreaded::~SingleThreaded() {
+  const std::lock_guard lock(setting().mutex);
+  if (--setting().users == 0 && library().get_threads() == 1)
+    library().set_threads(setting().before);
+}
 
 }  // namespace wshare::blas

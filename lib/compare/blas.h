@@ -10,7 +10,8 @@ namespace wshare::blas {
 //
 // OpenBLAS is loaded at the first call: it starts threads and takes memory as it is loaded, which
 // programs that never call it should not pay for. Where it is missing, the first call throws
-// ErrorCode::kUnsupported.
+// ErrorCode::kUnsupported; where there is not the memory that it takes, ErrorCode::kIo. Under a
+// limit it starts no threads.
 
 enum class Op { kPlain, kTransposed };
 
@@ -29,16 +30,25 @@ void form_q(size_t m, size_t n, double* a, size_t lda, const std::vector<double>
 void svd(size_t n, std::vector<double>& a, std::vector<double>& values, std::vector<double>& vt);
 
 // While one lives, calls stay on the thread that makes them: one matrix per thread is faster than
-// all threads on one thin product. The setting is the process's; the old one comes back.
+// all threads on one thin product. The setting is the process's; when the last one goes, in
+// whichever order, the one from before the first comes back, unless somebody else has set another
+// one meanwhile.
+//
+// Every thread that calls takes 128 MiB of address space, and OpenBLAS tries for ever to get it
+// (0.3.21): so what `threads` need is taken here, and callers() says for how many there is enough,
+// 1 at least. Throws Error(kIo) if there is none for one.
 class SingleThreaded {
  public:
-  SingleThreaded();
+  explicit SingleThreaded(unsigned threads);
   ~SingleThreaded();
   SingleThreaded(const SingleThreaded&) = delete;
   SingleThreaded& operator=(const SingleThreaded&) = delete;
 
+  // How many threads may call at one time, at most as many as were asked for.
+  unsigned callers() const { return callers_; }
+
  private:
-  int before_;
+  unsigned callers_;
 };
 
 }  // namespace wshare::blas

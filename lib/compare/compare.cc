@@ -169,9 +169,11 @@ void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const Comp
   uint64_t total = 0;
   for (const TensorMatch* job : jobs) total += bytes_of(job);
   std::atomic<uint64_t> done = 0;
+  auto threads = static_cast<unsigned>(
+      std::min<size_t>(thread_count(options.threads), std::max<size_t>(1, jobs.size())));
   std::optional<blas::SingleThreaded> single_threaded;
-  if (options.delta.svd && !jobs.empty()) single_threaded.emplace();
-  parallel_for(jobs.size(), thread_count(options.threads), [&](size_t i) {
+  if (options.delta.svd && !jobs.empty()) threads = single_threaded.emplace(threads).callers();
+  parallel_for(jobs.size(), threads, [&](size_t i) {
     TensorMatch& match = *jobs[i];
     LowRankFactors factors =
         look_into(a.tensors[static_cast<size_t>(match.a)], b.tensors[static_cast<size_t>(match.b)],

@@ -143,8 +143,9 @@ std::optional<int64_t> sampled_rank(const TensorRef& base, const TensorRef& weig
 
 void find_ranks(std::vector<Candidate>& candidates, unsigned threads) {
   if (candidates.empty()) return;
-  const blas::SingleThreaded single_threaded;
-  parallel_for(candidates.size(), threads, [&](size_t i) {
+  const blas::SingleThreaded single_threaded(
+      static_cast<unsigned>(std::min<size_t>(threads, candidates.size())));
+  parallel_for(candidates.size(), single_threaded.callers(), [&](size_t i) {
     candidates[i].rank = sampled_rank(*candidates[i].base, *candidates[i].weight);
   });
 }

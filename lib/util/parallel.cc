@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -29,7 +30,10 @@ void parallel_for(size_t count, unsigned threads, const std::function<void(size_
   {
     std::vector<std::jthread> helpers;
     const size_t wanted = std::min<size_t>(threads, count);
-    for (size_t i = 1; i < wanted; ++i) helpers.emplace_back(work);
+    try {
+      for (size_t i = 1; i < wanted; ++i) helpers.emplace_back(work);
+    } catch (const std::system_error&) {  // no more threads to be had: those that are there do it
+    }
     work();
   }
   if (first_error) std::rethrow_exception(first_error);

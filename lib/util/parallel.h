@@ -9,7 +9,7 @@ namespace wshare {
 unsigned thread_count(unsigned asked);
 
 // Calls body(0) .. body(count - 1), each once, on up to `threads` threads (the caller's is one of
-// them).
+// them), on fewer where the system gives no more.
 //
 // The first exception stops the hand-out of further indices and is rethrown in the caller.
 void parallel_for(size_t count, unsigned threads, const std::function<void(size_t)>& body);
