@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -58,6 +60,27 @@ std::vector<ModelInput> resolve_all(const std::vector<ModelInput>& tasks, const 
   return all;
 }
 
+// To unmap the inputs takes about as long as the disk does, so it happens while that is at work.
+std::jthread unmap_meanwhile(std::unique_ptr<Extraction>& extraction) {
+  try {
+    return std::jthread([&extraction] { extraction.reset(); });
+  } catch (const std::system_error&) {  // there is no thread to be had
+    return {};
+  }
+}
+
+// The bundle is at its place: what fails now does not take it away again.
+void commit_peft(OutputFolder& adapters, const fs::path& bundle) {
+  try {
+    adapters.commit();
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                std::string(error.what()) + "; the bundle " + in_quotes(bundle.string()) +
+                    " is complete, only its adapters of PEFT are missing",
+                error.hint());
+  }
+}
+
 }  // namespace
 
 ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path& bundle,
@@ -89,11 +112,10 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
     peft.emplace(options.peft.folder, options.replace);
     write_peft_tasks(peft_tasks, report.base, peft->path());
   }
-  // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
-  const std::jthread unmap([gone = std::move(extraction)]() mutable { gone.reset(); });
+  const std::jthread unmap = unmap_meanwhile(extraction);
   if (options.progress) options.progress("committing", 0, 0);
   output.commit();
-  if (peft) peft->commit();
+  if (peft) commit_peft(*peft, bundle);
   return report;
 }
 

@@ -5,6 +5,8 @@
 #include "format/adapter_file.h"
 #include "import_adapter/fixture.h"
 #include "lora/peft.h"
+#include "wshare/error.h"
+#include "wshare/extract_lora.h"
 
 namespace wshare::test {
 namespace {
@@ -124,6 +126,30 @@ TEST_F(PeftOutput, IsNotForTasksWithMoreThanLora) {
   ASSERT_EQ(run(arguments()), 0) << err_;
   EXPECT_NE(out_.find("has no adapter of PEFT: it is no adapter: "), std::string::npos) << out_;
   EXPECT_EQ(names_in(temp_ / "bundle-peft"), std::vector<std::string>());
+}
+
+TEST_F(PeftOutput, SaysThatTheBundleStandsWhereOnlyTheAdaptersFail) {
+  ExtractOptions options;
+  options.base = path("in/base.onnx");
+  options.min_bytes = 64;
+  options.peft.folder = temp_ / "peft";
+  // Somebody takes the adapters' place when all is written.
+  options.progress = [&](const char* stage, uint64_t, uint64_t) {
+    if (std::string(stage) == "committing") write_file(temp_ / "peft/other", "x");
+  };
+  try {
+    (void)extract_lora(inputs({"task.onnx"}), bundle(), options);
+    ADD_FAILURE() << "it was refused nothing";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(std::string(error.what()).find("peft': cannot put the result there"),
+              std::string::npos)
+        << error.what();
+    EXPECT_NE(std::string(error.what()).find("bundle' is complete"), std::string::npos);
+  }
+  expect_whole();
+  EXPECT_EQ(names_in(temp_ / "peft"), std::vector<std::string>{"other"});
+  for (const std::string& name : names_in(temp_ / ".")) EXPECT_NE(name[0], '.') << name;
 }
 
 TEST_F(PeftOutput, HasNoOptionsOfItsOwn) {
