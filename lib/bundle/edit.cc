@@ -6,7 +6,8 @@
 #include <tuple>
 #include <utility>
 
-#include "util/output_folder.h"
+#include "util/durable.h"
+#include "util/output_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -124,9 +125,6 @@ void BundleEdit::announce(std::vector<std::string> files) {
 }
 
 void BundleEdit::publish(Manifest manifest, unsigned threads) {
-  for (const std::string& name : announced_) {
-    if (fs::exists(folder_ / name)) sync_file(folder_ / name);
-  }
   std::vector<std::string> gone;
   for (const BundleFile& file : files_gone(manifest_, manifest)) gone.push_back(file.name);
   const std::string text = to_json(manifest, threads);
@@ -137,7 +135,6 @@ void BundleEdit::publish(Manifest manifest, unsigned threads) {
   OutputFile file(folder_ / kNewManifest);
   file.write(text);
   file.close();
-  sync_file(folder_ / kNewManifest);
   sync_folder(folder_);  // the names of new files, before the manifest that needs them
   std::error_code error;
   fs::rename(folder_ / kNewManifest, folder_ / kManifestName, error);

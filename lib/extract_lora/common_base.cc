@@ -33,7 +33,7 @@ ScannedModel scan_edited(const ScannedModel& model,
   };
   const std::string edited = externalize(model, place_of, edit);
   const fs::path path = folder / own_name;
-  OutputFile file(path);
+  OutputFile file(path, 0, OutputFile::Kind::kTemporary);
   file.write(edited);
   file.close();
   return scan_model(path, source);

@@ -65,7 +65,7 @@ void mend(const fs::path& path) {
       [&](onnx::ModelProto& model) { dropped = drop_repeated(*model.mutable_graph()); });
   if (!dropped) return;
   fs::remove(path);
-  OutputFile file(path);
+  OutputFile file(path, 0, OutputFile::Kind::kTemporary);
   file.write(mended);
   file.close();
 }

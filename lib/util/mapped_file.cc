@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "util/file_calls.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -87,7 +88,7 @@ FileId file_id(const std::filesystem::path& path) {
 MappedFile MappedFile::open(const std::filesystem::path& path) {
   MappedFile file(path);
   // O_NONBLOCK: a named pipe without a writer must not hang us; it is refused below.
-  file.descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  file.descriptor_ = file_calls::open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file.descriptor_ < 0) fail(path, "cannot open", errno);
   struct stat status {};
   if (fstat(file.descriptor_, &status) != 0) fail(path, "cannot stat", errno);
@@ -98,7 +99,7 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
   file.id_ = {status.st_dev, status.st_ino};
   file.changed_ns_ = changed_ns(status);
   if (file.size_ == 0) return file;
-  void* data = mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, file.descriptor_, 0);
+  void* data = file_calls::map(file.descriptor_, file.size_, PROT_READ, MAP_PRIVATE);
   if (data == MAP_FAILED) fail(path, "cannot map", errno);
   file.data_ = static_cast<const std::byte*>(data);
   file.guard_slot_ = take_guard_slot(file.data_, file.size_);
@@ -122,7 +123,7 @@ MappedFile::~MappedFile() {
     slot.taken = false;
   }
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
-  if (descriptor_ >= 0) close(descriptor_);
+  if (descriptor_ >= 0) file_calls::close(descriptor_);
 }
 
 void MappedFile::check_unchanged() const {

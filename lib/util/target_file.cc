@@ -1,10 +1,15 @@
 #include "util/target_file.h"
 
-#include <random>
-#include <string_view>
+#include <sys/file.h>
+
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
+#include "util/durable.h"
+#include "util/file_calls.h"
+#include "util/left_over.h"
+#include "util/output_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -13,20 +18,15 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-// A name that no other process takes, not even one that writes the same file.
-fs::path hidden_name_beside(const fs::path& path) {
-  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz012345";
-  constexpr size_t kLongestFront = 200;  // so that a file may have any name
-  std::random_device random;
-  std::string name = "." + path.filename().string().substr(0, kLongestFront) + ".wshare-";
-  for (int i = 0; i < 8; ++i) name += kLetters[random() % kLetters.size()];
-  return path.parent_path() / name;
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
 }  // namespace
 
 TargetFile::TargetFile(fs::path path, uint64_t size_bytes, bool force)
-    : path_(std::move(path)), temporary_(hidden_name_beside(path_)) {
+    : path_(std::move(path)),
+      temporary_(path_.parent_path() / hidden_name(path_.filename().string())) {
   std::error_code ignored;
   if (fs::is_directory(path_, ignored)) {
     throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": is a folder",
@@ -36,33 +36,24 @@ TargetFile::TargetFile(fs::path path, uint64_t size_bytes, bool force)
     throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": exists already",
                 "--force overwrites it");
   }
+  clear_left_over(folder_of(path_), path_.filename().string());
   clean_up_ = std::make_unique<CleanUp>([temporary = temporary_] {
-    std::error_code error;
-    fs::remove(temporary, error);
-    return !error;
+    return file_calls::unlink_at(AT_FDCWD, temporary.c_str()) == 0 || errno == ENOENT;
   });
-  try {
-    file_ = std::make_unique<OutputFile>(temporary_, size_bytes);
-  } catch (const Error&) {
-    fs::remove(temporary_, ignored);  // made, but there is no room for it
-    throw;
-  }
+  file_ = std::make_unique<OutputFile>(temporary_, size_bytes);
+  file_calls::lock(file_->descriptor(), LOCK_EX | LOCK_NB);
 }
 
 TargetFile::~TargetFile() {
-  std::error_code ignored;
-  if (file_ != nullptr) fs::remove(temporary_, ignored);
+  if (file_ != nullptr) remove_folder(temporary_);
 }
 
 void TargetFile::publish() {
-  file_->close();
-  std::error_code error;
-  fs::rename(temporary_, path_, error);
-  if (error) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(path_.string()) + ": cannot put it there: " + error.message());
-  }
+  file_->finish();
+  if (file_calls::rename_at(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str()) != 0)
+    fail_output(path_, "cannot put it there", errno);
   file_ = nullptr;
+  sync_folder(folder_of(path_));
 }
 
 }  // namespace wshare

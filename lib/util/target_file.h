@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "util/interrupt.h"
-#include "util/output_folder.h"
+#include "util/output_file.h"
 
 namespace wshare {
 
 // A file that appears at its place as a whole or not at all: it is written under a hidden name
 // beside it, and renamed when complete; move-only. Without publish() nothing stays, nor after a
-// signal.
+// signal; what a killed process has left goes with the next file for that place.
 class TargetFile {
  public:
   // Prepares `path`, whose folder exists, for `size_bytes` bytes (0: not known).
@@ -23,10 +23,7 @@ class TargetFile {
 
   OutputFile& file() { return *file_; }
 
-  // Makes what was written durable. Throws Error(kIo).
-  void sync() { sync_file(temporary_); }
-
-  // Puts the file at its place. Throws Error(kIo).
+  // Makes the file durable and puts it at its place. Throws Error(kIo).
   void publish();
 
  private:

@@ -1,30 +1,34 @@
 #include "util/temporary_folder.h"
 
-#include <stdlib.h>
-
 #include <string>
 #include <system_error>
 
-#include "util/output_folder.h"
-#include "util/text.h"
+#include "util/left_over.h"
 #include "wshare/error.h"
 
 namespace wshare {
 
+std::filesystem::path folder_of_temporary_files() {
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+  if (!error) return folder;
+  throw Error(ErrorCode::kIo, "no folder for temporary files: " + error.message(),
+              "set TMPDIR to one that exists");
+}
+
 TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "wshare-XXXXXX").string();
+  constexpr char kName[] = "wshare";
+  const std::filesystem::path folder = folder_of_temporary_files();
+  clear_left_over(folder, kName);
   const Unstoppable making;
-  if (::mkdtemp(name.data()) == nullptr) {
-    throw Error(ErrorCode::kIo, in_quotes(name) + ": cannot make a temporary folder",
-                "TMPDIR says where it goes");
+  try {
+    lock = make_hidden_folder(folder, kName, 0700, path);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.what(), "TMPDIR says where temporary files go");
   }
-  path = name;
   clean_up.emplace([this] { return remove_folder(path); });
 }
 
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path, ignored);
-}
+TemporaryFolder::~TemporaryFolder() { remove_folder(path); }
 
 }  // namespace wshare

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <iterator>
@@ -156,6 +157,33 @@ TEST_F(OutputFolderTest, RefusesATargetWithoutParent) {
   expect_refused(folder_ / "missing/out", false);
   expect_refused(folder_ / "missing/out", true);
   EXPECT_EQ(tree(), Tree{});
+}
+
+TEST_F(OutputFolderTest, HasTheRightsThatTheUmaskLeaves) {
+  for (const mode_t mask : {0022U, 0077U, 0000U}) {
+    SCOPED_TRACE(mask);
+    const mode_t before = umask(mask);
+    const fs::path target = folder_ / std::to_string(mask);
+    publish(target, false, "a");
+    umask(before);
+    struct stat folder {};
+    struct stat file {};
+    ASSERT_EQ(stat(target.c_str(), &folder), 0);
+    ASSERT_EQ(stat((target / "a").c_str(), &file), 0);
+    EXPECT_EQ(folder.st_mode & 0777, 0777 & ~mask);
+    EXPECT_EQ(file.st_mode & 0777, 0666 & ~mask);
+  }
+}
+
+TEST_F(OutputFolderTest, ReplacesTheFolderThatALinkLeadsTo) {
+  fs::create_directory(folder_ / "real");
+  std::ofstream(folder_ / "real/old") << "old";
+  fs::create_directory(folder_ / "links");
+  fs::create_directory_symlink("../real", folder_ / "links/out");
+  publish(folder_ / "links/out", true, "a");
+  EXPECT_EQ(tree(), (Tree{"links", "links/out", "real", "real/a"}));
+  EXPECT_TRUE(fs::is_symlink(folder_ / "links/out"));
+  EXPECT_EQ(read(folder_ / "links/out/a"), "new");
 }
 
 TEST_F(OutputFolderTest, WritesAnywhereInAFile) {

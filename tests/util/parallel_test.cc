@@ -1,10 +1,16 @@
 #include "util/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -27,6 +33,32 @@ TEST(ParallelFor, CallsEachIndexOnce) {
     }
   }
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which needs the memory itself
+TEST(ParallelFor, GoesOnWithFewerThreads) {
+  const pid_t child = fork();
+  if (child == 0) {
+    rlimit limit{};
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = 1;  // no room for the stack of a thread
+    setrlimit(RLIMIT_AS, &limit);
+    bool no_thread = false;
+    for (int i = 0; i < 1000 && !no_thread; ++i) {  // until no kept stack is left
+      try {
+        std::thread(pause).detach();
+      } catch (const std::system_error&) {
+        no_thread = true;
+      }
+    }
+    std::array<bool, 100> called{};
+    parallel_for(called.size(), 4, [&](size_t i) { called.at(i) = true; });
+    _exit(no_thread && std::count(called.begin(), called.end(), true) == 100 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+#endif
 
 TEST(ParallelFor, RunsInOrderInTheCallerOnOneThread) {
   std::vector<size_t> seen;

@@ -17,7 +17,6 @@ TEST(TargetFile, AppearsWhenItIsPublished) {
   {
     TargetFile file(folder / "a", 0, false);
     file.file().write(std::string("text"));
-    file.sync();
     EXPECT_FALSE(test::fs::exists(folder / "a"));
     file.publish();
   }

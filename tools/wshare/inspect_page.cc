@@ -200,7 +200,6 @@ void save_page(const std::string& page, const fs::path& file) {
   check_place_of_page(file);
   TargetFile target(file, page.size(), true);
   target.file().write(page);
-  target.sync();
   target.publish();
 }
 

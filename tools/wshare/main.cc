@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -11,6 +12,9 @@ int main(int argc, char** argv) {
   // sent, and leaves an empty file in TMPDIR. A command line tool does neither unless it is asked
   // to.
   setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+  // Beyond `ulimit -f` a write fails with EFBIG, which says what is wrong and leaves nothing
+  // behind.
+  std::signal(SIGXFSZ, SIG_IGN);
   wshare::stop_cleanly_on_signals([](bool clean) {
     std::cerr << "wshare: interrupted; "
               << (clean ? "nothing half done stays behind\n"
