@@ -1,9 +1,11 @@
 #include "restore/made_folders.h"
 
+#include <cerrno>
 #include <system_error>
 
-#include "util/text.h"
-#include "wshare/error.h"
+#include "util/durable.h"
+#include "util/file_calls.h"
+#include "util/output_errors.h"
 
 namespace fs = std::filesystem;
 
@@ -23,9 +25,9 @@ void MadeFolders::keep() {
 }
 
 void MadeFolders::remove_empty() const {
-  std::error_code ignored;
-  // rmdir, so that a folder that holds anything stays.
-  for (size_t i = made_.size(); i-- > 0;) fs::remove(made_[i], ignored);
+  // A folder that holds anything stays.
+  for (size_t i = made_.size(); i-- > 0;)
+    file_calls::unlink_at(AT_FDCWD, made_[i].c_str(), AT_REMOVEDIR);
 }
 
 void MadeFolders::make(const fs::path& folder) {
@@ -35,12 +37,16 @@ void MadeFolders::make(const fs::path& folder) {
   const fs::path named = folder.has_filename() ? folder : folder.parent_path();
   make(named.parent_path());
   const Unstoppable making;
-  if (fs::create_directory(named, error)) {
+  if (file_calls::make_folder_at(AT_FDCWD, named.c_str(), 0777) == 0) {
     made_.push_back(named);
-  } else if (error) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(folder.string()) + ": cannot make this folder: " + error.message());
+  } else if (const int failed = errno; failed != EEXIST || !fs::is_directory(named, error)) {
+    fail_output(folder, "cannot make this folder", failed);
   }
+}
+
+void MadeFolders::sync() const {
+  for (const fs::path& folder : made_)
+    sync_folder(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
 }
 
 }  // namespace wshare

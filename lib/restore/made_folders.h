@@ -18,6 +18,9 @@ class MadeFolders {
   // Makes `folder` and what is missing above it. Throws Error(kIo).
   void make(const std::filesystem::path& folder);
 
+  // Makes the names of the folders durable. Throws Error(kIo).
+  void sync() const;
+
   void keep();
 
  private:

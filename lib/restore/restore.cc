@@ -3,18 +3,17 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
 #include "restore/blob_reader.h"
-#include "restore/made_folders.h"
+#include "restore/file_plan.h"
+#include "restore/file_set.h"
 #include "restore/original.h"
 #include "util/as_text.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
-#include "util/target_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -25,11 +24,11 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-// An external file being put together, perhaps from several models.
+// A file being put together, perhaps from several models.
 struct External {
-  TargetFile target;
-  uint64_t size;
-  std::vector<std::pair<uint64_t, uint64_t>> covered;  // [begin, end)
+  uint64_t size = 0;
+  bool begun = false;
+  std::vector<std::pair<uint64_t, uint64_t>> covered = {};  // [begin, end)
 
   bool complete() {
     std::sort(covered.begin(), covered.end());
@@ -42,6 +41,12 @@ struct External {
   }
 };
 
+// The files of one original, by their numbers in the plan.
+struct Files {
+  size_t model = 0;
+  std::vector<size_t> external = {};  // as in its record
+};
+
 class Restorer {
  public:
   Restorer(const fs::path& bundle, const fs::path& output, const RestoreOptions& options)
@@ -49,7 +54,8 @@ class Restorer {
         output_(output),
         options_(options),
         manifest_(load_manifest(bundle)),
-        blobs_(bundle, manifest_, thread_count(options.threads)) {
+        blobs_(bundle, manifest_, thread_count(options.threads)),
+        plan_(output) {
     if (is_inside(output, bundle)) {
       throw Error(ErrorCode::kIo,
                   in_quotes(output.string()) + ": is the bundle itself or lies in it",
@@ -65,41 +71,59 @@ class Restorer {
     if (names.empty()) {
       for (const Original& original : originals) models.push_back(&original);
     }
+    plan(models);
     std::vector<RestoredModel> result;
-    std::vector<std::vector<fs::path>> external_of;
-    std::vector<TargetFile> files;
-    for (const Original* model : models) {
-      for (const OriginalTensor& tensor : model->tensors) to_write_ += size_of(tensor);
-    }
-    for (const Original* model : models) {
-      const fs::path folder = output_ / model->source->folder;
-      const fs::path path = folder / model->source->file;
-      result.push_back({model->name, path, false, !model->exact});
-      const RestoreRecord record = read_record(*model);
-      external_of.emplace_back();
-      if (options_.dry_run) continue;
-      files.push_back(write_model(*model, record, path));
-      for (const ExternalRecord& external : record.external) {
-        external_of.back().push_back(write_external(*model, external, folder));
-      }
-    }
-    const Unstoppable publishing;  // all or none
-    for (TargetFile& file : files) file.publish();
-    std::map<fs::path, bool> complete;
-    for (auto& [path, external] : externals_) {
-      complete[path] = external.complete();
-      external.target.publish();
-    }
-    folders_.keep();
+    for (size_t i = 0; i < models.size(); ++i)
+      result.push_back({models[i]->name, plan_.shown(files_[i].model), false, !models[i]->exact});
+    if (options_.dry_run) return result;
+    plan_.check_room();
+    write(models);
     for (size_t i = 0; i < result.size(); ++i) {
+      const std::vector<size_t>& external = files_[i].external;
       result[i].identical =
-          models[i]->exact && std::all_of(external_of[i].begin(), external_of[i].end(),
-                                          [&](const fs::path& path) { return complete[path]; });
+          models[i]->exact && std::all_of(external.begin(), external.end(), [&](size_t number) {
+            return externals_[number].complete();
+          });
     }
     return result;
   }
 
  private:
+  // Reads all records, so that a damaged one or a name that cannot be shows before anything is
+  // written.
+  void plan(const std::vector<const Original*>& models) {
+    for (const Original* model : models) {
+      for (const OriginalTensor& tensor : model->tensors) to_write_ += size_of(tensor);
+      const SourceRecord& source = *model->source;
+      const fs::path folder = source.folder;
+      Files& files = files_.emplace_back(Files{plan_.add_model(folder / source.file, source.size)});
+      for (const ExternalRecord& external : read_record(*model).external) {
+        if (external.size > INT64_MAX) {
+          throw Error(ErrorCode::kInvalid, in_quotes(model->name) + ": its external file " +
+                                               in_quotes(external.location) + " has " +
+                                               std::to_string(external.size) + " bytes, over 2^63");
+        }
+        files.external.push_back(
+            plan_.add_external(join_inside(folder, external.location), external.size));
+        externals_.try_emplace(files.external.back(), External{external.size});
+      }
+    }
+    std::error_code error;
+    plan_.check(!fs::exists(output_, error) || fs::is_empty(output_, error));
+  }
+
+  void write(const std::vector<const Original*>& models) {
+    FileSet files(output_, options_.force);
+    for (const fs::path& path : plan_.paths()) files.check_free(path);
+    for (size_t i = 0; i < models.size(); ++i) {
+      const RestoreRecord record = read_record(*models[i]);
+      write_model(*models[i], record, files, files_[i].model);
+      for (size_t e = 0; e < files_[i].external.size(); ++e)
+        write_external(*models[i], record.external.at(e), files, files_[i].external[e]);
+    }
+    files.publish(plan_.paths());
+  }
+
   RestoreRecord read_record(const Original& original) {
     const SourceRecord& source = *original.source;
     const ModelRecord& model = *original.model;
@@ -142,13 +166,6 @@ class Restorer {
     if (options_.progress) options_.progress("restoring", written_ += written.size(), to_write_);
   }
 
-  void claim(const fs::path& path) {
-    if (!claimed_.insert(path.lexically_normal()).second) {
-      throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": two originals have this place",
-                  "restore them one after the other, by name, to folders of their own");
-    }
-  }
-
   [[noreturn]] static void refuse_size(const Original& model, const std::string& given) {
     throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": gives " + given +
                                          " bytes back, the original had " +
@@ -161,59 +178,48 @@ class Restorer {
       refuse_size(model, "over " + std::to_string(model.source->size));
   }
 
-  TargetFile write_model(const Original& model, const RestoreRecord& record, const fs::path& path) {
-    claim(path);
-    folders_.make(path.parent_path());
-    TargetFile target(path, model.source->size, options_.force);
+  void write_model(const Original& model, const RestoreRecord& record, FileSet& files,
+                   size_t number) {
+    OutputFile file = files.create(number, model.source->size, plan_.shown(number));
     Bytes literal = std::as_bytes(std::span(record.literal));
     for (const LiteralRun& run : record.runs) {
       if (run.literal_size > literal.size()) {
         throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its restore record ends early");
       }
-      target.file().write(literal.first(static_cast<size_t>(run.literal_size)));
+      file.write(literal.first(static_cast<size_t>(run.literal_size)));
       literal = literal.subspan(static_cast<size_t>(run.literal_size));
       const OriginalTensor& payload = tensor(model, run.tensor);
-      const uint64_t at = target.file().offset();
+      const uint64_t at = file.offset();
       check_size(model, at, size_of(payload));
       blobs_.write_tensor(model.name, payload, [&](Bytes bytes) {
-        target.file().write(bytes);
+        file.write(bytes);
         report(bytes);
       });
     }
-    target.file().write(literal);
-    const uint64_t written = target.file().offset();
+    file.write(literal);
+    const uint64_t written = file.offset();
     if (written != model.source->size) refuse_size(model, std::to_string(written));
-    return target;
+    file.close();
   }
 
-  fs::path write_external(const Original& model, const ExternalRecord& record,
-                          const fs::path& folder) {
-    const fs::path path = join_inside(folder, record.location).lexically_normal();
-    auto at = externals_.find(path);
-    if (at == externals_.end()) {
-      if (record.size > INT64_MAX) {
-        throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": its external file " +
-                                             in_quotes(record.location) + " has " +
-                                             std::to_string(record.size) + " bytes, over 2^63");
-      }
-      claim(path);
-      folders_.make(path.parent_path());
-      at = externals_.emplace(path, External{TargetFile(path, 0, options_.force), record.size, {}})
-               .first;
-      if (record.size > 0)
-        at->second.target.file().write_at(record.size - 1, std::as_bytes(std::span("", 1)));
-    }
-    External& external = at->second;
+  void write_external(const Original& model, const ExternalRecord& record, FileSet& files,
+                      size_t number) {
+    External& external = externals_[number];
+    OutputFile file = external.begun ? files.open_again(number, plan_.shown(number))
+                                     : files.create(number, 0, plan_.shown(number));
+    if (!external.begun && external.size > 0)
+      file.write_at(external.size - 1, std::as_bytes(std::span("", 1)));
+    external.begun = true;
     for (const ExternalPiece& piece : record.pieces) {
-      const uint64_t size = write_piece(model, piece, external);
+      const uint64_t size = write_piece(model, piece, external, file);
       external.covered.emplace_back(piece.offset, piece.offset + size);
     }
-    return path;
+    file.close();
   }
 
   // Writes `piece` to its place and returns its size.
-  uint64_t write_piece(const Original& model, const ExternalPiece& piece, External& external) {
-    OutputFile& file = external.target.file();
+  uint64_t write_piece(const Original& model, const ExternalPiece& piece, const External& external,
+                       OutputFile& file) {
     if (piece.kind == ExternalPiece::Kind::kZeros) {
       require_inside(model, external, piece.offset, piece.value);
       return piece.value;
@@ -252,9 +258,9 @@ class Restorer {
   Manifest manifest_;
   BlobReader blobs_;
   uint64_t written_ = 0, to_write_ = 0;  // of tensors
-  std::set<fs::path> claimed_;
-  MadeFolders folders_;  // before the files in them, so that it is destroyed after these
-  std::map<fs::path, External> externals_;
+  FilePlan plan_;
+  std::vector<Files> files_;              // of the originals that are restored
+  std::map<size_t, External> externals_;  // by number in the plan
 };
 
 }  // namespace
