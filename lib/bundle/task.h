@@ -23,7 +23,7 @@ struct DraftBytes {
 
 struct DraftMatrix {
   DraftBytes bytes;
-  std::string dtype;
+  int32_t dtype = 0;
   bool transposed = false;
 };
 

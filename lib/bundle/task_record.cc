@@ -1,6 +1,5 @@
 #include "bundle/task_record.h"
 
-#include "format/dtype.h"
 #include "util/parallel.h"
 
 namespace wshare {
@@ -71,7 +70,7 @@ TaskRecord make_task_record(const Draft& draft, const DraftTask& task, const Tas
     OriginalTensor& out = record.tensors[i];
     out.scope = tensor.scope;
     out.name = tensor.name;
-    out.dtype = dtype_name(tensor.dtype);
+    out.dtype = tensor.dtype;
     out.shape = tensor.shape;
     out.hash = content_hash(tensor.bytes);
     if (drafted.bytes) out.extent = extent_of(draft, *drafted.bytes, blobs);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "format/adapter_file.h"
-#include "format/dtype.h"
 
 namespace wshare {
 namespace {
@@ -72,7 +71,7 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel&
   }
   if (parameters.empty()) return;
   for (const NamedTensor& parameter : parameters) {
-    task.parameters.push_back({parameter.name, dtype_name(parameter.dtype), parameter.shape});
+    task.parameters.push_back({parameter.name, parameter.dtype, parameter.shape});
   }
   const AdapterLayout layout = lay_out_adapter(parameters);
   for (size_t i = 0; i < weights.size(); ++i) {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "compare/matrix.h"
-#include "format/dtype.h"
 
 namespace wshare {
 namespace {
@@ -16,7 +15,7 @@ bool is_served_by_factors(const ExtractTask& task, size_t index) {
 
 // A range that holds `view` of stored factors: `in_a` says in which of the two.
 DraftMatrix matrix_at(const MatrixView& view, DraftBytes bytes) {
-  return {std::move(bytes), dtype_name(view.dtype), view.transposed};
+  return {std::move(bytes), view.dtype, view.transposed};
 }
 
 // Whether `view` looks at A, not at B.
@@ -115,8 +114,8 @@ class Originals {
     tensors_[tensor].bytes = DraftBytes{{}, 0, offset, original_.tensors[tensor].bytes.size()};
   }
 
-  std::string dtype_of(int32_t tensor) const {
-    return dtype_name(original_.tensors[static_cast<size_t>(tensor)].dtype);
+  int32_t dtype_of(int32_t tensor) const {
+    return original_.tensors[static_cast<size_t>(tensor)].dtype;
   }
 
   int32_t tensor_of(int32_t value) const {
@@ -131,7 +130,7 @@ class Originals {
       // The adapter holds what the layer reads; a Conv reads it turned. The task stores either.
       DraftDerivation derivation;
       derivation.base = DraftMatrix{places_.in_adapter(pair.weight, a, seen.bytes.size()),
-                                    dtype_name(seen.dtype), seen.transposed != conv};
+                                    seen.dtype, seen.transposed != conv};
       return derivation;
     };
     DraftTaskTensor& a = tensors_[static_cast<size_t>(tensor_of(module.a))];

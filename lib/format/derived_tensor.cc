@@ -22,39 +22,36 @@ struct MatrixShape {
 
 // A tensor as a matrix: the first dimension against all others. Where the first is 0, the product
 // of the others may be anything.
-MatrixShape matrix_shape(const std::vector<int64_t>& shape) {
+MatrixShape matrix_shape(std::span<const int64_t> shape) {
   if (shape.empty()) return {1, 1};
-  const std::optional<uint64_t> cols = element_count(std::span(shape).subspan(1));
+  const std::optional<uint64_t> cols = element_count(shape.subspan(1));
   if (!cols) throw Error(ErrorCode::kInvalid, "its shape is too large");
   return {static_cast<uint64_t>(shape[0]), *cols};
 }
 
-Dtype float_type(const std::string& name) {
-  const std::optional<Dtype> dtype = find_dtype(std::string_view(name));
-  if (!dtype || !float_format(dtype->code)) {
-    throw Error(ErrorCode::kInvalid, in_quotes(name) + " is no float type");
-  }
-  return *dtype;
+void check_float_type(int32_t dtype) {
+  if (!float_format(dtype))
+    throw Error(ErrorCode::kInvalid, in_quotes(dtype_name(dtype)) + " is no float type");
 }
 
 void check_matrix(const char* what, const std::optional<MatrixRecord>& matrix, uint64_t rows,
                   uint64_t cols) {
   if (!matrix) return;
-  const Dtype dtype = float_type(matrix->dtype);
+  check_float_type(matrix->dtype);
   const int64_t shape[] = {static_cast<int64_t>(rows), static_cast<int64_t>(cols)};
-  const std::optional<uint64_t> needed = byte_size(dtype, shape);
+  const std::optional<uint64_t> needed = byte_size(*find_dtype(matrix->dtype), shape);
   if (needed == matrix->extent.size) return;
-  throw Error(ErrorCode::kInvalid,
-              std::string(what) + " has " + std::to_string(matrix->extent.size) + " bytes, [" +
-                  std::to_string(rows) + "," + std::to_string(cols) + "] of " + matrix->dtype +
-                  " needs " + (needed ? std::to_string(*needed) : "too many"));
+  throw Error(ErrorCode::kInvalid, std::string(what) + " has " +
+                                       std::to_string(matrix->extent.size) + " bytes, [" +
+                                       std::to_string(rows) + "," + std::to_string(cols) + "] of " +
+                                       dtype_name(matrix->dtype) + " needs " +
+                                       (needed ? std::to_string(*needed) : "too many"));
 }
 
 std::optional<MatrixView> view_of(const std::optional<MatrixRecord>& matrix, uint64_t rows,
                                   uint64_t cols, const BytesOf& bytes_of) {
   if (!matrix) return std::nullopt;
-  return MatrixView{bytes_of(matrix->extent), float_type(matrix->dtype).code, rows, cols,
-                    matrix->transposed};
+  return MatrixView{bytes_of(matrix->extent), matrix->dtype, rows, cols, matrix->transposed};
 }
 
 template <typename Call>
@@ -73,7 +70,7 @@ void check_derivation(const OriginalTensor& tensor) {
   name_tensor(tensor, [&] {
     const DerivationRecord& derivation = *tensor.derivation;
     const auto [rows, cols] = matrix_shape(tensor.shape);
-    float_type(tensor.dtype);
+    check_float_type(tensor.dtype);
     if (!std::isfinite(derivation.multiplier))
       throw Error(ErrorCode::kInvalid, "its multiplier is not finite");
     check_matrix("its base", derivation.base, rows, cols);
@@ -87,7 +84,7 @@ void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const 
   name_tensor(tensor, [&] {
     const DerivationRecord& derivation = *tensor.derivation;
     const auto [rows, cols] = matrix_shape(tensor.shape);
-    const Prediction prediction{float_type(tensor.dtype).code,
+    const Prediction prediction{tensor.dtype,
                                 rows,
                                 cols,
                                 view_of(derivation.base, rows, cols, bytes_of),

@@ -30,16 +30,12 @@ TensorRecord read_tensor(const Json& json, const Manifest& manifest) {
   TensorRecord tensor;
   tensor.scope = json.value("scope", std::string());
   tensor.name = json.at("name").get<std::string>();
-  tensor.dtype = json.at("dtype").get<std::string>();
+  tensor.dtype = read_dtype(json);
   tensor.shape = read_shape(json);
   tensor.extent = read_extent(json.at("extent"), manifest);
   tensor.hash = parse_hash(json.at("hash").get<std::string>());
   tensor.folded = json.value("folded", false);
-  const std::optional<Dtype> dtype = find_dtype(std::string_view(tensor.dtype));
-  if (!dtype)
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(tensor.name) + ": unknown dtype " + in_quotes(tensor.dtype));
-  const std::optional<uint64_t> needed = byte_size(*dtype, tensor.shape);
+  const std::optional<uint64_t> needed = byte_size(*find_dtype(tensor.dtype), tensor.shape);
   if (needed != tensor.extent.size) {
     throw Error(ErrorCode::kInvalid,
                 in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +

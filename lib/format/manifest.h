@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "util/content_hash.h"
+#include "util/shared_array.h"
 
 namespace wshare {
 
@@ -36,12 +37,12 @@ struct BlobRecord {
 
 // A tensor whose bytes lie in a blob.
 struct TensorRecord {
-  std::string scope;  // "" for the main graph, else the path of the subgraph: "If#3.then_branch"
-  std::string name;
-  std::string dtype;
-  std::vector<int64_t> shape;
+  Text scope;  // "" for the main graph, else the path of the subgraph: "If#3.then_branch"
+  Text name;
+  Shape shape;
   Extent extent;
   ContentHash hash;
+  int32_t dtype = 0;  // TensorProto.DataType
   // True when ONNX Runtime's optimisers read the bytes (every input of some consumer is constant),
   // so that a session must load the tensor itself instead of taking it from a shared buffer.
   bool folded = false;
@@ -71,7 +72,7 @@ struct ModelRecord {
 // A stored matrix that a derived tensor is computed from.
 struct MatrixRecord {
   Extent extent;
-  std::string dtype;
+  int32_t dtype = 0;
   bool transposed = false;  // stored as [columns, rows] of what it stands for
 };
 
@@ -91,8 +92,9 @@ struct DerivationRecord {
 // A tensor of an original whose bytes are not literal in its restore record: at `extent`, or
 // derived.
 struct OriginalTensor {
-  std::string scope, name, dtype;
-  std::vector<int64_t> shape;
+  Text scope, name;
+  int32_t dtype = 0;
+  Shape shape;
   ContentHash hash;
   std::optional<Extent> extent;
   std::optional<DerivationRecord> derivation;
@@ -100,8 +102,9 @@ struct OriginalTensor {
 
 // A value that an adapter feeds.
 struct ParameterRecord {
-  std::string name, dtype;
-  std::vector<int64_t> shape;
+  Text name;
+  int32_t dtype = 0;
+  Shape shape;
 };
 
 // One task of an extracted bundle: an adapter over the session of `base`, or a model of its own.

@@ -28,11 +28,11 @@ std::vector<int64_t> read_shape(const Json& json) {
   return shape;
 }
 
-std::string read_dtype(const Json& json) {
-  std::string name = json.at("dtype").get<std::string>();
-  if (!find_dtype(std::string_view(name)))
-    throw Error(ErrorCode::kInvalid, "unknown dtype " + in_quotes(name));
-  return name;
+int32_t read_dtype(const Json& json) {
+  const std::string& name = json.at("dtype").get_ref<const std::string&>();
+  const std::optional<Dtype> dtype = find_dtype(std::string_view(name));
+  if (!dtype) throw Error(ErrorCode::kInvalid, "unknown dtype " + in_quotes(name));
+  return dtype->code;
 }
 
 Extent read_extent(const Json& json, const Manifest& manifest) {

@@ -21,7 +21,7 @@ uint64_t read_number(const Json& json, uint64_t largest = (uint64_t{1} << 63) - 
 const Json& read_list(const Json& json, const char* key);
 
 std::vector<int64_t> read_shape(const Json& json);  // under "shape"
-std::string read_dtype(const Json& json);           // under "dtype"; one that this version knows
+int32_t read_dtype(const Json& json);               // under "dtype"; one that this version knows
 
 // The extent lies in its blob, which `manifest` has already.
 Extent read_extent(const Json& json, const Manifest& manifest);

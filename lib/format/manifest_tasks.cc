@@ -46,8 +46,7 @@ OriginalTensor read_original(const Json& json, const Manifest& manifest) {
   tensor.dtype = read_dtype(json);
   tensor.shape = read_shape(json);
   tensor.hash = parse_hash(json.at("hash").get<std::string>());
-  const std::optional<uint64_t> size =
-      byte_size(*find_dtype(std::string_view(tensor.dtype)), tensor.shape);
+  const std::optional<uint64_t> size = byte_size(*find_dtype(tensor.dtype), tensor.shape);
   if (json.contains("extent")) tensor.extent = read_extent(json.at("extent"), manifest);
   if (json.contains("derived")) {
     tensor.derivation = read_derivation(json.at("derived"), manifest);
@@ -63,7 +62,7 @@ OriginalTensor read_original(const Json& json, const Manifest& manifest) {
 
 ParameterRecord read_parameter(const Json& json) {
   ParameterRecord parameter{json.at("name").get<std::string>(), read_dtype(json), read_shape(json)};
-  if (!byte_size(*find_dtype(std::string_view(parameter.dtype)), parameter.shape)) {
+  if (!byte_size(*find_dtype(parameter.dtype), parameter.shape)) {
     throw Error(ErrorCode::kInvalid, in_quotes(parameter.name) + ": its shape is too large");
   }
   return parameter;

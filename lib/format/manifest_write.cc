@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "format/dtype.h"
 #include "format/manifest.h"
 #include "format/manifest_seal.h"
 #include "util/parallel.h"
@@ -39,7 +40,7 @@ std::string text_of(const Extent& extent) {
 }
 
 Json matrix_json(const MatrixRecord& matrix) {
-  Json json{{"extent", extent_json(matrix.extent)}, {"dtype", matrix.dtype}};
+  Json json{{"extent", extent_json(matrix.extent)}, {"dtype", dtype_name(matrix.dtype)}};
   if (matrix.transposed) json["transposed"] = true;
   return json;
 }
@@ -60,9 +61,9 @@ Json derivation_json(const DerivationRecord& derivation) {
 
 Json original_json(const OriginalTensor& tensor) {
   Json json;
-  if (!tensor.scope.empty()) json["scope"] = tensor.scope;
-  json["name"] = tensor.name;
-  json["dtype"] = tensor.dtype;
+  if (!tensor.scope.empty()) json["scope"] = std::string(tensor.scope);
+  json["name"] = std::string(tensor.name);
+  json["dtype"] = dtype_name(tensor.dtype);
   json["shape"] = tensor.shape;
   if (tensor.extent) json["extent"] = extent_json(*tensor.extent);
   if (tensor.derivation) json["derived"] = derivation_json(*tensor.derivation);
@@ -74,8 +75,9 @@ Json original_json(const OriginalTensor& tensor) {
 // else that a bundle of many small models needs.
 std::string tensor_text(const TensorRecord& tensor) {
   std::string out = "{";
-  if (!tensor.scope.empty()) out += "\"scope\":" + dump(tensor.scope) + ',';
-  out += "\"name\":" + dump(tensor.name) + ",\"dtype\":" + dump(tensor.dtype) + ",\"shape\":[";
+  if (!tensor.scope.empty()) out += "\"scope\":" + dump(std::string(tensor.scope)) + ',';
+  out += "\"name\":" + dump(std::string(tensor.name)) + ",\"dtype\":\"" + dtype_name(tensor.dtype) +
+         "\",\"shape\":[";
   for (size_t i = 0; i < tensor.shape.size(); ++i) {
     if (i > 0) out += ',';
     out += std::to_string(tensor.shape[i]);
@@ -104,8 +106,9 @@ void append_lines(std::string& out, std::string_view indent, std::string_view ke
 std::string task_text(const TaskRecord& task) {
   std::vector<std::string> parameters, tensors;
   for (const ParameterRecord& parameter : task.parameters) {
-    parameters.push_back(dump(
-        Json{{"name", parameter.name}, {"dtype", parameter.dtype}, {"shape", parameter.shape}}));
+    parameters.push_back(dump(Json{{"name", std::string(parameter.name)},
+                                   {"dtype", dtype_name(parameter.dtype)},
+                                   {"shape", parameter.shape}}));
   }
   for (const OriginalTensor& tensor : task.tensors) tensors.push_back(dump(original_json(tensor)));
   std::string out = "{\"name\": " + dump(task.name) + ",\n  \"base\": " + dump(task.base) + ",\n";

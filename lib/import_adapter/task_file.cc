@@ -126,7 +126,7 @@ TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMat
 std::vector<ParameterRecord> records_of(const TaskFile& file) {
   std::vector<ParameterRecord> records;
   for (const NamedTensor& parameter : file.parameters)
-    records.push_back({parameter.name, dtype_name(parameter.dtype), parameter.shape});
+    records.push_back({parameter.name, parameter.dtype, parameter.shape});
   return records;
 }
 

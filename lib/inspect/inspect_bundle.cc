@@ -5,6 +5,7 @@
 #include <set>
 
 #include "bundle/edit.h"
+#include "format/dtype.h"
 #include "format/manifest.h"
 #include "format/manifest_extents.h"
 #include "inspect/findings.h"
@@ -24,7 +25,7 @@ ModelRows rows_of(const ModelRecord& model, const std::filesystem::path& folder)
     TensorRow& row = rows.tensors.emplace_back();
     row.tensor.scope = tensor.scope;
     row.tensor.tensor = tensor.name;
-    row.tensor.dtype = tensor.dtype;
+    row.tensor.dtype = dtype_name(tensor.dtype);
     row.tensor.shape = tensor.shape;
     row.tensor.bytes = tensor.extent.size;
     row.extent = tensor.extent;

@@ -50,7 +50,7 @@ std::vector<double> column_lengths(Blobs& blobs, const MatrixRecord& factor, uin
                                    uint64_t rank, bool columns_stored_as_rows) {
   const std::span<const std::byte> bytes = blobs.at(factor.extent);
   if (bytes.empty()) return {};
-  MatrixView view{bytes, find_dtype(factor.dtype)->code, size, rank, factor.transposed};
+  MatrixView view{bytes, factor.dtype, size, rank, factor.transposed};
   if (columns_stored_as_rows) {
     view.rows = rank;
     view.cols = size;
@@ -95,9 +95,10 @@ std::vector<InspectedTaskWeight> weights_of(const Manifest& manifest, const Task
   }
   if (!weights.empty()) return weights;
   for (const ParameterRecord& parameter : task.parameters) {
-    if (!parameter.name.ends_with(kFactorA) || parameter.shape.size() < 2) continue;
-    const std::string name = parameter.name.substr(0, parameter.name.size() - kFactorA.size());
-    weights.push_back({name, static_cast<uint64_t>(parameter.shape[1]), 0, 0, {}});
+    std::string_view name = parameter.name;
+    if (!name.ends_with(kFactorA) || parameter.shape.size() < 2) continue;
+    name.remove_suffix(kFactorA.size());
+    weights.push_back({std::string(name), static_cast<uint64_t>(parameter.shape[1]), 0, 0, {}});
   }
   return weights;
 }

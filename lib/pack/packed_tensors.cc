@@ -49,11 +49,12 @@ std::vector<PackedTensor> find_tensors(const OptimisedModel& optimised, const Mo
     PackedTensor& tensor = tensors.emplace_back();
     tensor.record.scope = site.scope;
     tensor.record.name = site.tensor->name();
-    tensor.record.shape.assign(site.tensor->dims().begin(), site.tensor->dims().end());
+    tensor.record.shape =
+        std::vector<int64_t>(site.tensor->dims().begin(), site.tensor->dims().end());
     const std::optional<Dtype> dtype = find_dtype(site.tensor->data_type());
     if (!dtype || byte_size(*dtype, tensor.record.shape) != place.size)
       throw Error(ErrorCode::kUnsupported, in_quotes(site.name) + ": has a type of unknown size");
-    tensor.record.dtype = dtype->name;
+    tensor.record.dtype = dtype->code;
     if (place.file != kWeightsName) {
       const TensorRecord& stored = find_stored(model, manifest, place);
       tensor.record.extent = stored.extent;

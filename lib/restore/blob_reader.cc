@@ -26,7 +26,7 @@ MappedFile open_sized(const std::filesystem::path& bundle, const std::string& na
 }
 
 uint64_t size_of(const OriginalTensor& tensor) {
-  return *byte_size(*find_dtype(std::string_view(tensor.dtype)), tensor.shape);
+  return *byte_size(*find_dtype(tensor.dtype), tensor.shape);
 }
 
 BlobReader::BlobReader(std::filesystem::path bundle, const Manifest& manifest, unsigned threads)

@@ -68,7 +68,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   for (const TensorRecord* tensor : handover.shared) {
     const MappedFile& blob = bundle->blobs.at(tensor->extent.blob).value();
     keep_alive->values.push_back(wrap(*tensor, memory, slice(blob.bytes(), tensor->extent).data()));
-    ort.AddInitializer(tensor->name.c_str(), keep_alive->values.back());
+    ort.AddInitializer(std::string(tensor->name).c_str(), keep_alive->values.back());
     used[tensor->extent.blob] = true;
   }
   if (options.tier == Tier::kCompact)

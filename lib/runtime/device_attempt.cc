@@ -22,7 +22,7 @@ constexpr uint64_t kGranule = 256;  // a device gives out whole granules
 void offer(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes,
            Ort::SessionOptions& ort, DeviceAttempt& made) {
   made.keep_alive->values.push_back(wrap(tensor, memory, bytes));
-  ort.AddInitializer(tensor.name.c_str(), made.keep_alive->values.back());
+  ort.AddInitializer(std::string(tensor.name).c_str(), made.keep_alive->values.back());
   made.offered.insert(tensor.name);
 }
 

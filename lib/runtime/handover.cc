@@ -58,7 +58,7 @@ bool can_be_wrapped(const Dtype& dtype) {
          dtype.code != kComplex128;
 }
 
-std::string text_of_shape(const std::vector<int64_t>& shape) {
+std::string text_of_shape(std::span<const int64_t> shape) {
   std::string text = "[";
   for (const int64_t dim : shape) text += (text.size() > 1 ? "," : "") + std::to_string(dim);
   return text + "]";
@@ -74,10 +74,9 @@ std::string text_of_shape(const std::vector<int64_t>& shape) {
 
 void check_agrees(const Manifest& manifest, const ModelRecord& record, const TensorRecord& tensor,
                   const WireReference& model) {
-  const auto dtype = find_dtype(model.dtype);
-  if (!dtype || dtype->name != tensor.dtype) {
-    refuse(record, tensor, "the element type", in_quotes(tensor.dtype),
-           dtype ? in_quotes(dtype->name) : std::to_string(model.dtype));
+  if (model.dtype != tensor.dtype) {
+    refuse(record, tensor, "the element type", in_quotes(dtype_name(tensor.dtype)),
+           in_quotes(dtype_name(model.dtype)));
   }
   if (model.shape != tensor.shape) {
     refuse(record, tensor, "the shape", text_of_shape(tensor.shape), text_of_shape(model.shape));

@@ -2,7 +2,6 @@
 
 #include <onnxruntime_session_options_config_keys.h>
 
-#include "format/dtype.h"
 #include "runtime/session_log.h"
 
 namespace wshare {
@@ -16,7 +15,7 @@ void attach_log(const SessionOptions& options, Ort::SessionOptions& ort, KeepAli
 
 // ONNX Runtime never writes to an initializer; its API has no const form.
 Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes) {
-  const auto type = static_cast<ONNXTensorElementDataType>(find_dtype(tensor.dtype)->code);
+  const auto type = static_cast<ONNXTensorElementDataType>(tensor.dtype);
   return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes),
                                   static_cast<size_t>(tensor.extent.size), tensor.shape.data(),
                                   tensor.shape.size(), type);

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "format/adapter_file.h"
-#include "format/dtype.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -131,10 +130,8 @@ void check_parameters(const std::string& task, std::span<const NamedTensor> para
 
 std::vector<NamedTensor> parameters_of(const TaskRecord& task) {
   std::vector<NamedTensor> parameters;
-  for (const ParameterRecord& parameter : task.parameters) {
-    const auto dtype = find_dtype(std::string_view(parameter.dtype));
-    parameters.push_back({parameter.name, dtype ? dtype->code : 0, parameter.shape, {}});
-  }
+  for (const ParameterRecord& parameter : task.parameters)
+    parameters.push_back({parameter.name, parameter.dtype, parameter.shape, {}});
   return parameters;
 }
 

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <tuple>
 
-#include "format/dtype.h"
 #include "format/onnx_wire.h"
 #include "format/packed_buffers.h"
 #include "verify/claims.h"
@@ -41,9 +40,8 @@ std::vector<Finding> find_wrong_references(const Manifest& manifest, const Model
     }
   }
   for (const TensorRecord& tensor : model.tensors) {
-    --balance[{tensor.name, find_dtype(std::string_view(tensor.dtype))->code, tensor.shape,
-               manifest.blobs[tensor.extent.blob].file, std::to_string(tensor.extent.offset),
-               std::to_string(tensor.extent.size)}];
+    --balance[{tensor.name, tensor.dtype, tensor.shape, manifest.blobs[tensor.extent.blob].file,
+               std::to_string(tensor.extent.offset), std::to_string(tensor.extent.size)}];
   }
   for (const BufferRecord& buffer : buffers) {
     const Extent& at = buffer.extent;

@@ -8,7 +8,6 @@
 
 #include "format/adapter_file.h"
 #include "format/derived_tensor.h"
-#include "format/dtype.h"
 #include "format/manifest.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
@@ -114,7 +113,7 @@ class Verifier {
       const std::vector<NamedTensor> held = read_adapter(blobs_[*task.adapter]->bytes());
       const auto equal = [](const NamedTensor& tensor, const ParameterRecord& parameter) {
         return name_in_manifest(tensor.name) == parameter.name && tensor.shape == parameter.shape &&
-               tensor.dtype == find_dtype(std::string_view(parameter.dtype))->code;
+               tensor.dtype == parameter.dtype;
       };
       if (std::equal(held.begin(), held.end(), task.parameters.begin(), task.parameters.end(),
                      equal)) {

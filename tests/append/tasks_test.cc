@@ -77,7 +77,7 @@ TEST_F(AppendTasks, GiveTheBaseBranchesThatItLacks) {
   const std::string base = read_file(temp_ / "bundle" / manifest.models[0].file);
   for (const TaskRecord& task : manifest.tasks) {
     for (const ParameterRecord& parameter : task.parameters)
-      EXPECT_NE(base.find(parameter.name), std::string::npos) << parameter.name;
+      EXPECT_NE(base.find(parameter.name), std::string::npos) << std::string(parameter.name);
   }
   expect_whole({"base.onnx", "first.onnx", "second.onnx"});
 }

@@ -18,13 +18,13 @@ Manifest packed_manifest() {
   model.file = "a.onnx";
   model.size = 77;
   model.hash = hash_of("a.onnx");
-  model.tensors = {{"", "w", "float32", {2, 3}, {0, 64, 24}, hash_of("w"), false}};
+  model.tensors = {{"", "w", {2, 3}, {0, 64, 24}, hash_of("w"), 1, false}};
   PackRecord& pack = manifest.packs.emplace_back();
   pack.model.name = "a";
   pack.model.file = "a.packed.onnx";
   pack.model.size = 99;
   pack.model.hash = hash_of("a.packed.onnx");
-  pack.model.tensors = {{"", "w", "float32", {2, 3}, {1, 0, 24}, hash_of("w"), false}};
+  pack.model.tensors = {{"", "w", {2, 3}, {1, 0, 24}, hash_of("w"), 1, false}};
   pack.buffers = {{{1, 64, 48}, hash_of("packed")}};
   pack.made_of = model.hash;
   pack.onnxruntime = "1.29.0";

@@ -23,26 +23,26 @@ Manifest task_manifest() {
   ModelRecord model;
   model.name = "a";
   model.file = "a.onnx";
-  model.tensors = {{"", "w", "float32", {2, 3}, {0, 64, 24}, hash_of("w"), false}};
+  model.tensors = {{"", "w", {2, 3}, {0, 64, 24}, hash_of("w"), 1, false}};
   manifest.models.push_back(model);
   TaskRecord task;
   task.name = "t";
   task.base = "a";
   task.adapter = 2;
-  task.parameters = {{"w.lora_A.weight", "float32", {2, 1}}, {"bias", "float32", {3}}};
+  task.parameters = {{"w.lora_A.weight", 1, {2, 1}}, {"bias", 1, {3}}};
   task.source = SourceRecord{"", "t.onnx", 98, hash_of("graph"), {1, 0, 20}, hash_of("record")};
   DerivationRecord derivation;
-  derivation.base = MatrixRecord{{0, 64, 24}, "float32", true};
+  derivation.base = MatrixRecord{{0, 64, 24}, 1, true};
   derivation.multiplier = 0.1;  // no double that its decimal digits are equal to
   derivation.rank = 1;
-  derivation.left = MatrixRecord{{2, 64, 8}, "float32", false};
-  derivation.right = MatrixRecord{{2, 128, 12}, "float32", true};
+  derivation.left = MatrixRecord{{2, 64, 8}, 1, false};
+  derivation.right = MatrixRecord{{2, 128, 12}, 1, true};
   derivation.residual = {3, 0, 100};
   derivation.exact = false;
   derivation.relative_error = 1e-7;
   derivation.max_abs_error = 3e-9;
-  task.tensors = {{"", "v", "float32", {2, 3}, hash_of("v"), std::nullopt, derivation},
-                  {"If#3.then_branch", "b", "float32", {3}, hash_of("b"), Extent{2, 192, 12}, {}}};
+  task.tensors = {{"", "v", 1, {2, 3}, hash_of("v"), std::nullopt, derivation},
+                  {"If#3.then_branch", "b", 1, {3}, hash_of("b"), Extent{2, 192, 12}, {}}};
   manifest.tasks.push_back(task);
   return manifest;
 }
@@ -66,7 +66,7 @@ TEST(ToJson, RoundTripsTasks) {
   EXPECT_EQ(task.model, "");
   EXPECT_EQ(task.adapter, 2U);
   ASSERT_EQ(task.parameters.size(), 2U);
-  EXPECT_EQ(task.parameters[0].shape, (std::vector<int64_t>{2, 1}));
+  EXPECT_EQ(task.parameters[0].shape, (Shape{2, 1}));
   EXPECT_EQ(task.source->file, "t.onnx");
   ASSERT_EQ(task.tensors.size(), 2U);
   EXPECT_EQ(task.tensors[1].scope, "If#3.then_branch");

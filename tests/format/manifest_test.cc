@@ -26,9 +26,9 @@ Manifest small_manifest() {
   model.hash = hash_of("a.onnx");
   model.source =
       SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
-  model.tensors = {{"", "w", "float32", {2, 3}, {0, 64, 24}, hash_of("w"), false},
-                   {"If#3.then_branch", "s'\n", "int4", {3}, {0, 128, 2}, hash_of("s"), true},
-                   {"", "", "float32", {0}, {0, 8192, 0}, hash_of(""), false}};
+  model.tensors = {{"", "w", {2, 3}, {0, 64, 24}, hash_of("w"), 1, false},
+                   {"If#3.then_branch", "s'\n", {3}, {0, 128, 2}, hash_of("s"), 22, true},
+                   {"", "", {0}, {0, 8192, 0}, hash_of(""), 1, false}};
   manifest.models.push_back(model);
   manifest.gaps = {{{1, 20, 30}, hash_of("gap")}};
   return manifest;
@@ -76,7 +76,7 @@ TEST(ToJson, RoundTrips) {
   ASSERT_EQ(model.tensors.size(), 3U);
   EXPECT_EQ(model.tensors[1].scope, "If#3.then_branch");
   EXPECT_EQ(model.tensors[1].name, "s'\n");
-  EXPECT_EQ(model.tensors[1].shape, (std::vector<int64_t>{3}));
+  EXPECT_EQ(model.tensors[1].shape, (Shape{3}));
   EXPECT_TRUE(model.tensors[1].folded);
   EXPECT_FALSE(model.tensors[0].folded);
   ASSERT_EQ(read.gaps.size(), 1U);

@@ -239,11 +239,11 @@ TEST_F(BundleSession, CompactOpensWithoutPacking) {
 
 TEST_F(BundleSession, RefusesAManifestThatContradictsTheModel) {
   EXPECT_NE(refusal([](TensorRecord& tensor) {
-              tensor.dtype = "int32";
+              tensor.dtype = 6;
             }).find("'int32' in the manifest, 'float32'"),
             std::string::npos);
   EXPECT_NE(refusal([](TensorRecord& tensor) {
-              tensor.dtype = "float32", tensor.shape = {kColumns, kRows};
+              tensor.dtype = 1, tensor.shape = {kColumns, kRows};
             }).find("[512,64] in the manifest, [64,512]"),
             std::string::npos);
   EXPECT_NE(refusal([](TensorRecord& tensor) {

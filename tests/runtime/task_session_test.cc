@@ -108,10 +108,19 @@ TEST_F(TaskSessions, RefusesParametersThatDoNotFitTheSession) {
   };
   const Manifest whole = load_manifest(folder());
   for (const Case& c :
-       {Case{"name", [](ParameterRecord& p) { p.name += "x"; }, "is no input of the session"},
-        Case{"dtype", [](ParameterRecord& p) { p.dtype = "float16"; }, "another element type"},
-        Case{"rank", [](ParameterRecord& p) { p.shape.push_back(1); }, "another shape"},
-        Case{"dimension", [](ParameterRecord& p) { p.shape[0] += 1; }, "another shape"}}) {
+       {Case{"name", [](ParameterRecord& p) { p.name = std::string(p.name) + "x"; },
+             "is no input of the session"},
+        Case{"dtype", [](ParameterRecord& p) { p.dtype = 10; }, "another element type"},
+        Case{"rank",
+             [](ParameterRecord& p) {
+               p.shape = {p.shape[0], p.shape[1], 1};
+             },
+             "another shape"},
+        Case{"dimension",
+             [](ParameterRecord& p) {
+               p.shape = {p.shape[0] + 1, p.shape[1]};
+             },
+             "another shape"}}) {
     SCOPED_TRACE(c.name);
     change([&](Manifest& manifest) {
       manifest = whole;
@@ -126,7 +135,8 @@ TEST_F(TaskSessions, RefusesParametersThatDoNotFitTheSession) {
 TEST_F(TaskSessions, RefusesRanksThatDoNotAgree) {
   change([](Manifest& manifest) {
     // A: [in, rank]
-    manifest.tasks.at(0).parameters.at(0).shape.at(1) += 1;
+    Shape& shape = manifest.tasks.at(0).parameters.at(0).shape;
+    shape = {shape[0], shape[1] + 1};
   });
   std::string message;
   EXPECT_EQ(refusal(&message), 4);
@@ -161,7 +171,8 @@ TEST_F(TaskSessions, RefusesInputsThatTheTaskGives) {
   const Ort::AllocatorWithDefaultOptions heap;
   inputs.values.push_back(Ort::Value::CreateTensor(heap, given.shape.data(), given.shape.size(),
                                                    ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
-  inputs.names.push_back(given.name.c_str());
+  const std::string parameter = given.name;
+  inputs.names.push_back(parameter.c_str());
   const std::string output = session.session().GetOutputNames().at(0);
   const char* name = output.c_str();
   std::string message;
