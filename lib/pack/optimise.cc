@@ -112,7 +112,7 @@ OptimisedModel optimise(const std::string& name, const fs::path& path, Optimizat
   }
   mend(optimised);
   // A model without large weights has no such file.
-  if (!fs::exists(folder / kWeightsName)) OutputFile(folder / kWeightsName).close();
+  if (!fs::exists(folder / kWeightsName)) OutputFile(folder / kWeightsName, 0, OutputFile::Kind::kTemporary).close();
   return {ModelFile::load(optimised), MappedFile::open(folder / kWeightsName)};
 }
 

@@ -32,6 +32,13 @@ void sync_folder(const fs::path& folder) {
   sync_folder(opened.number(), folder);
 }
 
+void sync_folder_after_commit(const fs::path& folder) {
+  try {
+    sync_folder(folder);
+  } catch (const Error&) {
+  }
+}
+
 void sync_folders(const fs::path& folder) {
   std::vector<fs::path> nested;
   std::error_code error;

@@ -123,7 +123,7 @@ MappedFile::~MappedFile() {
     slot.taken = false;
   }
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
-  if (descriptor_ >= 0) file_calls::close(descriptor_);
+  if (descriptor_ >= 0) ::close(descriptor_);  // nothing of a reader can be lost
 }
 
 void MappedFile::check_unchanged() const {

@@ -80,11 +80,7 @@ void OutputFolder::commit() {
                 "not every file system can exchange two folders: move the old one away first");
   }
   // After an exchange path_ names the old folder, which the destructor removes.
-  // The result is there; a file system that cannot make a folder durable does not undo that.
-  try {
-    sync_folder(parent_of(target_));
-  } catch (const Error&) {
-  }
+  sync_folder_after_commit(parent_of(target_));
 }
 
 }  // namespace wshare

@@ -53,7 +53,7 @@ void TargetFile::publish() {
   if (file_calls::rename_at(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str()) != 0)
     fail_output(path_, "cannot put it there", errno);
   file_ = nullptr;
-  sync_folder(folder_of(path_));
+  sync_folder_after_commit(folder_of(path_));
 }
 
 }  // namespace wshare

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <map>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "support/files.h"
+
+namespace wshare::test {
+
+using Arguments = std::vector<std::string>;
+
+// A command that writes, in a folder with inputs. Paths are relative to that.
+struct WritingCommand {
+  // How much of its result may be seen of one that was killed.
+  enum class Seen {
+    kAllOrNothing,  // it appears in one step
+    kOldOrNew,      // new files that nobody names may stand beside it
+    kFileByFile,    // each file is old or new
+  };
+
+  const char* name;
+  std::vector<Arguments> before;  // what makes the state in which it begins
+  Arguments arguments;
+  // After a kill, what ends where the command would have ended, and what only tidies up where it
+  // had ended.
+  Arguments again, tidy_up;
+  Seen seen;
+};
+
+inline std::ostream& operator<<(std::ostream& out, const WritingCommand& command) {
+  return out << command.name;
+}
+
+// All commands of the program that write.
+std::vector<WritingCommand> writing_commands();
+
+// Files with their bytes, and folders, by their paths.
+using State = std::map<std::string, std::string>;
+
+// A folder with inputs, which becomes the current one; temporary files are made in it, too.
+class Workplace {
+ public:
+  // Begins with the state in which `command` begins.
+  explicit Workplace(const WritingCommand& command);
+  ~Workplace();
+
+  State now() const;
+  const State& before() const { return before_; }
+
+  // Goes back to the state before the command.
+  void reset() const;
+
+ private:
+  TempFolder temp_;
+  fs::path last_folder_;
+  std::string last_temporary_;
+  State before_;
+};
+
+struct Answer {
+  int code;
+  std::string said;
+};
+
+// Runs the program in this process.
+Answer run(const Arguments& arguments);
+
+}  // namespace wshare::test
