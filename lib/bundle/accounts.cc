@@ -84,13 +84,11 @@ void keep_accounts(const Manifest& before, Manifest& left) {
 }
 
 // The blobs that something in `manifest` needs. A gap alone needs none: restore records lie in one
-// blob with the gaps that they name.
+// blob with the gaps that they name, or say in which others these lie.
 std::vector<bool> needed_blobs(Manifest& manifest) {
   std::vector<bool> needed(manifest.blobs.size(), false);
   visit_extents(manifest, [&](Extent& extent) { needed[extent.blob] = true; });
-  for (const TaskRecord& task : manifest.tasks) {
-    if (task.adapter) needed[*task.adapter] = true;
-  }
+  visit_blob_numbers(manifest, [&](uint32_t blob) { needed[blob] = true; });
   return needed;
 }
 
@@ -102,9 +100,7 @@ void drop_blobs(Manifest& manifest, const std::vector<bool>& needed) {
     if (needed[b]) blobs.push_back(std::move(manifest.blobs[b]));
   }
   visit_extents(manifest, [&](Extent& extent) { extent.blob = number[extent.blob]; });
-  for (TaskRecord& task : manifest.tasks) {
-    if (task.adapter) task.adapter = number[*task.adapter];
-  }
+  visit_blob_numbers(manifest, [&](uint32_t& blob) { blob = number[blob]; });
   for (GapRecord& gap : manifest.gaps) {
     // Records name gaps by number, so one that is gone keeps its place.
     if (needed[gap.extent.blob]) {

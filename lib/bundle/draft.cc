@@ -159,7 +159,7 @@ InputBytes input_bytes(std::span<const ScannedModel> models) {
   std::set<FileId> seen;
   for (const ScannedModel& model : models) {
     uint64_t bytes = model.file.file().bytes().size();
-    result.total += bytes;
+    if (seen.insert(model.file.file().id()).second) result.total += bytes;
     for (const ExternalFile& external : model.external) {
       const uint64_t size = external.file.bytes().size();
       bytes += size;

@@ -92,8 +92,8 @@ std::vector<std::vector<uint32_t>> users_of(const Draft& draft);
 // Returns why `tensor` stays in its model, or nothing if it goes into a blob.
 std::optional<InlineReason> reason_to_stay(const TensorRef& tensor, uint64_t min_bytes);
 
-// What the files of the inputs hold; an external file that several models use counts once in
-// `total`.
+// What the files of the inputs hold; a file that several models use, or one with several names,
+// counts once in `total`.
 struct InputBytes {
   std::vector<uint64_t> of_model;  // the model file and its external files
   uint64_t total = 0;

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "bundle/same_models.h"
+
 namespace wshare {
 namespace {
 
@@ -18,11 +20,13 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
   const InputBytes bytes_in = input_bytes(std::span(draft.models).subspan(first));
   figures.bytes_in = bytes_in.total;
   const size_t before = draft.start ? draft.start->manifest.models.size() : 0;
+  const std::vector<std::optional<size_t>> same = find_same_models(draft);
   std::set<uint32_t> of_all;
   for (auto m = static_cast<uint32_t>(first); m < draft.models.size(); ++m) {
     DedupedModel& entry = figures.models.emplace_back();
     entry.name = draft.inputs[m].name;
     entry.source = draft.inputs[m].path.filename().string();
+    if (same[m]) entry.same_as = draft.inputs[*same[m]].name;
     entry.bytes_in = bytes_in.of_model[m - first];
     entry.model_bytes = files.manifest.models[before + m - first].size;
     std::set<uint32_t> distinct;

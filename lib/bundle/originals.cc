@@ -3,9 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "util/text.h"
+#include "wshare/error.h"
+
 // An external file may serve several models, and may hold more than their tensors: a header,
 // padding, weights of models that are not at hand. Nothing may be lost, so what lies between
 // tensors in blobs is kept too: as a count when it is zero, else as a gap, once per file.
+//
+// Restore puts a file together from the models that name it at one place. A file with two names
+// (links, a cache of downloads) comes back under both, so what is left over is asked for each name;
+// where another name's models have the bytes in a blob, the gap lies there.
+
+namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
@@ -17,9 +26,17 @@ struct Interval {
   uint64_t end;
 };
 
+// A file on disk, whatever its names.
 struct SourceFile {
   Bytes bytes;
-  std::vector<Interval> covered;  // by tensors of all models
+  std::map<uint64_t, Extent> stored;                         // offset -> longest tensor in a blob
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> gap_at;  // [begin, end) -> its number
+};
+
+// One name of it.
+struct NamedFile {
+  SourceFile* source;
+  std::vector<Interval> covered;  // by tensors of models that use this name
 };
 
 bool all_zero(Bytes bytes) {
@@ -27,29 +44,71 @@ bool all_zero(Bytes bytes) {
                      [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-// Returns the pieces of `source` between its tensors; appends to `gaps` those that are not zero.
-std::vector<ExternalPiece> find_pieces(SourceFile source, std::vector<Bytes>& gaps,
-                                       size_t first_gap) {
-  std::sort(source.covered.begin(), source.covered.end(),
-            [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
-  std::vector<ExternalPiece> pieces;
-  uint64_t at = 0;
-  const auto keep_until = [&](uint64_t end) {
-    if (end <= at) return;
-    const Bytes rest = source.bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(end - at));
-    if (all_zero(rest)) {
-      pieces.push_back({ExternalPiece::Kind::kZeros, at, rest.size()});
-    } else {
-      pieces.push_back({ExternalPiece::Kind::kGap, at, first_gap + gaps.size()});
-      gaps.push_back(rest);
+// Finds what lies between the tensors of files.
+class RestFinder {
+ public:
+  explicit RestFinder(size_t first_gap) : first_gap_(first_gap) {}
+
+  // Returns the pieces of `file` between its tensors.
+  std::vector<ExternalPiece> find_pieces(NamedFile file) {
+    std::sort(file.covered.begin(), file.covered.end(),
+              [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+    std::vector<ExternalPiece> pieces;
+    uint64_t at = 0;
+    for (const Interval& interval : file.covered) {
+      keep(*file.source, at, interval.begin, pieces);
+      at = std::max(at, interval.end);
     }
-  };
-  for (const Interval& interval : source.covered) {
-    keep_until(interval.begin);
-    at = std::max(at, interval.end);
+    keep(*file.source, at, file.source->bytes.size(), pieces);
+    return pieces;
   }
-  keep_until(source.bytes.size());
-  return pieces;
+
+  std::vector<ExternalGap> take_gaps() { return std::move(gaps_); }
+
+ private:
+  // Keeps [at, end) of `source`: what blobs have, and what is left between that.
+  void keep(SourceFile& source, uint64_t at, uint64_t end, std::vector<ExternalPiece>& pieces) {
+    if (end <= at) return;
+    for (auto next = source.stored.lower_bound(at);
+         next != source.stored.end() && next->first < end; ++next) {
+      const auto& [offset, extent] = *next;
+      if (offset < at || extent.size > end - offset) continue;
+      keep_bytes(source, at, offset, std::nullopt, pieces);
+      keep_bytes(source, offset, offset + extent.size, extent, pieces);
+      at = offset + extent.size;
+    }
+    keep_bytes(source, at, end, std::nullopt, pieces);
+  }
+
+  void keep_bytes(SourceFile& source, uint64_t at, uint64_t end,
+                  const std::optional<Extent>& stored, std::vector<ExternalPiece>& pieces) {
+    if (end <= at) return;
+    const Bytes bytes =
+        source.bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(end - at));
+    if (all_zero(bytes)) {
+      pieces.push_back({ExternalPiece::Kind::kZeros, at, bytes.size()});
+      return;
+    }
+    const auto [gap, is_new] = source.gap_at.try_emplace({at, end}, first_gap_ + gaps_.size());
+    if (is_new) gaps_.push_back({bytes, stored});
+    pieces.push_back({ExternalPiece::Kind::kGap, at, gap->second});
+  }
+
+  size_t first_gap_;
+  std::vector<ExternalGap> gaps_;
+};
+
+// Models that are links lie in one folder, their external files may not.
+void require_equal(const SourceFile& a, const SourceFile& b, const ExternalFile& external) {
+  if (std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end())) return;
+  throw Error(ErrorCode::kUnsupported,
+              in_quotes(external.file.path().string()) + ": another file is " +
+                  in_quotes(external.location) + " of a model in the same folder",
+              "bundle one of the models, then append the other");
+}
+
+fs::path restored_path(const OriginalPlaces& original, const ExternalFile& external) {
+  return (fs::path(original.folder) / external.location).lexically_normal();
 }
 
 // Splits the model file into literal bytes and payloads that lie in blobs.
@@ -85,37 +144,60 @@ void read_literal(const ScannedModel& model, const Places& places, RestoreRecord
 }  // namespace
 
 ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap) {
-  ExternalRest result;
-  std::vector<FileId> order;  // of first use, so that gaps are always numbered alike
+  std::vector<fs::path> order;  // of first use, so that gaps are always numbered alike
+  std::map<fs::path, NamedFile> files;
   std::map<FileId, SourceFile> sources;
-  for (const auto& [model, places] : originals) {
-    for (const ExternalFile& external : model->external) {
+  for (const OriginalPlaces& original : originals) {
+    std::vector<NamedFile*> named;  // parallel to the model's external files
+    for (const ExternalFile& external : original.model->external) {
+      SourceFile& source =
+          sources.try_emplace(external.file.id(), SourceFile{external.file.bytes(), {}, {}})
+              .first->second;
       const auto [at, is_new] =
-          sources.try_emplace(external.file.id(), SourceFile{external.file.bytes(), {}});
+          files.try_emplace(restored_path(original, external), NamedFile{&source, {}});
       if (is_new) order.push_back(at->first);
+      if (at->second.source != &source) require_equal(*at->second.source, source, external);
+      named.push_back(&at->second);
     }
-    for (size_t t = 0; t < model->tensors.size(); ++t) {
-      const TensorRef& tensor = model->tensors[t];
-      if (tensor.external_file < 0 || !places[t]) continue;
-      const auto file = static_cast<size_t>(tensor.external_file);
-      sources.at(model->external[file].file.id())
-          .covered.push_back(
-              {tensor.external_offset, tensor.external_offset + tensor.bytes.size()});
+    for (size_t t = 0; t < original.model->tensors.size(); ++t) {
+      const TensorRef& tensor = original.model->tensors[t];
+      const std::optional<Extent>& place = original.places[t];
+      if (tensor.external_file < 0 || !place) continue;
+      NamedFile& file = *named[static_cast<size_t>(tensor.external_file)];
+      const uint64_t begin = tensor.external_offset;
+      file.covered.push_back({begin, begin + tensor.bytes.size()});
+      if (place->size == 0 || place->size != tensor.bytes.size()) continue;  // none: it is derived
+      Extent& longest = file.source->stored[begin];
+      if (place->size > longest.size) longest = *place;
     }
   }
-  for (const FileId& id : order) {
-    result.pieces[id] = find_pieces(std::move(sources.at(id)), result.gaps, first_gap);
+  RestFinder finder(first_gap);
+  ExternalRest result;
+  for (const fs::path& path : order) {
+    result.pieces[path] = finder.find_pieces(std::move(files.at(path)));
   }
+  result.gaps = finder.take_gaps();
   return result;
 }
 
-RestoreRecord describe_original(const ScannedModel& model, const Places& places,
-                                const ExternalRest& rest) {
+std::vector<uint64_t> gaps_of(const OriginalPlaces& original, const ExternalRest& rest) {
+  std::vector<uint64_t> gaps;
+  for (const ExternalFile& external : original.model->external) {
+    for (const ExternalPiece& piece : rest.pieces.at(restored_path(original, external))) {
+      if (piece.kind == ExternalPiece::Kind::kGap) gaps.push_back(piece.value);
+    }
+  }
+  return gaps;
+}
+
+RestoreRecord describe_original(const OriginalPlaces& original, const ExternalRest& rest) {
+  const ScannedModel& model = *original.model;
+  const Places& places = original.places;
   RestoreRecord record;
   read_literal(model, places, record);
   for (const ExternalFile& external : model.external) {
-    record.external.push_back(
-        {external.location, external.file.bytes().size(), rest.pieces.at(external.file.id())});
+    record.external.push_back({external.location, external.file.bytes().size(),
+                               rest.pieces.at(restored_path(original, external))});
   }
   uint32_t number = 0;
   for (size_t t = 0; t < model.tensors.size(); ++t) {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "format/manifest.h"
@@ -15,25 +17,33 @@ namespace wshare {
 // The place of each tensor of one model, none for those that stay in it: Plan::extents[model].
 using Places = std::vector<std::optional<Extent>>;
 
+// Bytes of an external file that no tensor of the models that restore puts beside it holds.
+struct ExternalGap {
+  std::span<const std::byte> bytes;
+  std::optional<Extent> stored;  // where blobs have them already: the file has other names
+};
+
 // What the external files of all models hold beside tensors in blobs.
 struct ExternalRest {
-  // Bytes that belong to no tensor in a blob and are not all zero; ExternalPiece of kind kGap
-  // refers here.
-  std::vector<std::span<const std::byte>> gaps;
-  std::map<FileId, std::vector<ExternalPiece>> pieces;  // gaps and zeros of each file
+  std::vector<ExternalGap> gaps;  // not all zero; ExternalPiece of kind kGap refers here
+  // Gaps and zeros of each file, by the path that restore gives it.
+  std::map<std::filesystem::path, std::vector<ExternalPiece>> pieces;
 };
 
 // A model that restore gives back, and which of its tensors lie in blobs; [tensor].
 struct OriginalPlaces {
   const ScannedModel* model;
-  Places places;  // may be longer
+  Places places;       // may be longer
+  std::string folder;  // where restore puts it, SourceRecord::folder
 };
 
 // Returns what `originals` need beside tensors; the first gap gets the number `first_gap`.
 ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap = 0);
 
-// Returns what gives `model` back. Tensors are named by their number among those with a place.
-RestoreRecord describe_original(const ScannedModel& model, const Places& places,
-                                const ExternalRest& rest);
+// Returns the numbers of the gaps that `original` needs.
+std::vector<uint64_t> gaps_of(const OriginalPlaces& original, const ExternalRest& rest);
+
+// Returns what gives `original` back. Tensors are named by their number among those with a place.
+RestoreRecord describe_original(const OriginalPlaces& original, const ExternalRest& rest);
 
 }  // namespace wshare

@@ -70,9 +70,12 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
                                         const RestoredPlaces& taken) {
   std::map<fs::path, std::vector<const SourceFiles*>> by_parent;
   std::vector<fs::path> order;
+  std::vector<fs::path> parents;  // parallel to sources
+  CanonicalPaths canonical;
   for (const SourceFiles& source : sources) {
-    std::vector<const SourceFiles*>& list = by_parent[fs::absolute(source.path).parent_path()];
-    if (list.empty()) order.push_back(fs::absolute(source.path).parent_path());
+    const fs::path& parent = parents.emplace_back(canonical.place_of(source.path).parent_path());
+    std::vector<const SourceFiles*>& list = by_parent[parent];
+    if (list.empty()) order.push_back(parent);
     list.push_back(&source);
   }
   const auto is_free = [&](const std::string& name, const fs::path& parent) {
@@ -94,7 +97,7 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
       name_of[parent] = "";
       break;
     }
-    const std::string last = fs::canonical(parent).filename().string();
+    const std::string last = parent.filename().string();
     const std::string stem = is_file_name(last) ? last : "folder";
     std::string name = stem;
     for (int number = 2; !is_free(name, parent) || !chosen.insert(name).second; ++number) {
@@ -103,9 +106,7 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
     name_of[parent] = name;
   }
   std::vector<std::string> result;
-  for (const SourceFiles& source : sources) {
-    result.push_back(name_of.at(fs::absolute(source.path).parent_path()));
-  }
+  for (const fs::path& parent : parents) result.push_back(name_of.at(parent));
   return result;
 }
 

@@ -5,8 +5,10 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <utility>
 
+#include "bundle/edit.h"
 #include "bundle/model_record.h"
 #include "bundle/originals.h"
 #include "bundle/source_folders.h"
@@ -25,8 +27,8 @@ namespace {
 struct Source {
   OriginalPlaces original;
   fs::path path;
-  SourceRecord record;
-  std::string packed;  // restore record
+  SourceRecord record = {};
+  std::string packed = {};  // restore record
 };
 
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
@@ -69,10 +71,8 @@ class Writer {
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
     const std::string text = to_json(manifest_, threads_);
     if (!draft_.start) write_file(kManifestName, text);
-    BundleFiles result{std::move(manifest_), text.size()};
-    for (const BlobRecord& blob : result.manifest.blobs) result.bytes += blob.size;
-    for (const ModelRecord& model : result.manifest.models) result.bytes += model.size;
-    return result;
+    const uint64_t bytes = bundle_bytes(manifest_, text.size());
+    return {std::move(manifest_), bytes};
   }
 
  private:
@@ -103,31 +103,31 @@ class Writer {
       const auto edit = draft_.edits.find(m);
       if (edit != draft_.edits.end() && !edit->second.is_original) continue;
       source_of_model_[m] = sources_.size();
-      sources_.push_back(
-          {{&draft_.models[m], draft_.plan.extents[m]}, draft_.inputs[m].path, {}, {}});
+      sources_.push_back({{&draft_.models[m], draft_.plan.extents[m], {}}, draft_.inputs[m].path});
     }
     source_of_task_.resize(draft_.tasks.size());
     for (size_t t = 0; t < draft_.tasks.size(); ++t) {
       const DraftTask& task = draft_.tasks[t];
       if (task.tensors.empty()) continue;
       source_of_task_[t] = sources_.size();
-      sources_.push_back({{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t])},
-                          task.input.path,
-                          {},
-                          {}});
+      sources_.push_back({{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t]), {}},
+                          task.input.path});
     }
-    std::vector<OriginalPlaces> originals;
     std::vector<SourceFiles> files;
     for (const Source& source : sources_) {
-      originals.push_back(source.original);
       SourceFiles& of_source = files.emplace_back(SourceFiles{source.path, {}});
       for (const ExternalFile& external : source.original.model->external)
         of_source.external.push_back(external.location);
     }
-    rest_ = find_external_rest(originals, manifest_.gaps.size());
     const std::vector<std::string> folders =
         source_folders(files, draft_.start ? draft_.start->restored : RestoredPlaces());
-    for (size_t s = 0; s < sources_.size(); ++s) sources_[s].record.folder = folders[s];
+    std::vector<OriginalPlaces> originals;
+    for (size_t s = 0; s < sources_.size(); ++s) {
+      sources_[s].original.folder = sources_[s].record.folder = folders[s];
+      originals.push_back(sources_[s].original);
+    }
+    first_gap_ = manifest_.gaps.size();
+    rest_ = find_external_rest(originals, first_gap_);
   }
 
   void write_file(const std::string& name, const std::string& bytes) const {
@@ -160,8 +160,7 @@ class Writer {
   // Fills in all of `source` but where its record will lie.
   void describe(Source& source, const std::string& model_file) const {
     const MappedFile& file = source.original.model->file.file();
-    RestoreRecord restore =
-        describe_original(*source.original.model, source.original.places, rest_);
+    RestoreRecord restore = describe_original(source.original, rest_);
     source.record.file = file.path().filename().string();
     source.record.size = file.bytes().size();
     source.record.graph_hash = content_hash(std::as_bytes(std::span(restore.literal)));
@@ -192,6 +191,16 @@ class Writer {
     if (file) file->close();
   }
 
+  // Blobs of tensors in which gaps of `source` lie.
+  std::vector<uint32_t> other_blobs(const Source& source) const {
+    std::set<uint32_t> blobs;
+    for (const size_t gap : gaps_of(source.original, rest_)) {
+      const std::optional<Extent>& stored = rest_.gaps[gap - first_gap_].stored;
+      if (stored) blobs.insert(stored->blob);
+    }
+    return {blobs.begin(), blobs.end()};
+  }
+
   // Writes the blob that only restore reads: a compressed record per original, then the gaps.
   void write_restore_blob() {
     const auto blob = static_cast<uint32_t>(manifest_.blobs.size() - 1);
@@ -199,17 +208,20 @@ class Writer {
     std::optional<OutputFile> file;
     if (folder_) file.emplace(*folder_ / record.file);
     for (Source& source : sources_) {
+      source.record.blobs = other_blobs(source);
       source.record.record = {blob, record.size, source.packed.size()};
       source.record.record_hash = content_hash(std::as_bytes(std::span(source.packed)));
       if (file) file->write(source.packed);
       record.size += source.packed.size();
     }
-    for (const Bytes gap : rest_.gaps) {
+    for (const ExternalGap& gap : rest_.gaps) {
       const uint64_t offset = align_up(record.size, kLineBytes);
-      manifest_.gaps.push_back({{blob, offset, gap.size()}, content_hash(gap, threads_)});
+      const Extent place = gap.stored.value_or(Extent{blob, offset, gap.bytes.size()});
+      manifest_.gaps.push_back({place, content_hash(gap.bytes, threads_)});
+      if (gap.stored) continue;
       if (file) file->write_zeros(offset - record.size);
-      if (file) file->write(gap);
-      record.size = offset + gap.size();
+      if (file) file->write(gap.bytes);
+      record.size = offset + gap.bytes.size();
     }
     if (file) file->close();
     for (size_t m = 0; m < source_of_model_.size(); ++m) {
@@ -235,6 +247,7 @@ class Writer {
   ProgressFn progress_;
   uint64_t to_write_ = 0;  // in blobs of tensors: nearly all there is
   mutable std::atomic<uint64_t> written_{0};
+  size_t first_gap_ = 0;  // what is left over in external files gets numbers from here on
   ExternalRest rest_;
   std::vector<Source> sources_;
   std::vector<std::optional<size_t>> source_of_model_, source_of_task_;  // in sources_

@@ -12,8 +12,8 @@
 #include "bundle/target.h"
 #include "extract_lora/extraction.h"
 #include "extract_lora/peft_output.h"
-#include "util/mapped_file.h"
 #include "util/output_folder.h"
+#include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -45,9 +45,10 @@ std::vector<ModelInput> resolve_all(const std::vector<ModelInput>& tasks, const 
                 in_quotes(base) + ": holds " + std::to_string(all.size()) + " models",
                 "--base wants one file");
   }
-  const FileId of_base = file_id(all[0].path);
+  CanonicalPaths places;
+  const fs::path of_base = places.place_of(all[0].path);
   for (const ModelInput& task : tasks) {
-    if (file_id(task.path) == of_base) continue;
+    if (places.place_of(task.path) == of_base) continue;
     if (task.name == all[0].name) {
       throw Error(ErrorCode::kInvalid, in_quotes(task.name) + ": name of the base and of a task",
                   "name one of them: NAME=file");

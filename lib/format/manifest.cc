@@ -55,6 +55,13 @@ ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std:
   model.size = read_number(json.at("size"));
   model.hash = parse_hash(json.at("hash").get<std::string>());
   if (json.contains("source")) model.source = read_source(json.at("source"), manifest);
+  model.files = read_blob_numbers(json, "files", manifest);
+  for (const uint32_t blob : model.files) {
+    if (manifest.blobs[blob].hash) continue;
+    throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": " +
+                                         in_quotes(manifest.blobs[blob].file) +
+                                         " has no hash, so it is no file that nodes name");
+  }
   for (const Json& tensor : read_list(json, "tensors"))
     model.tensors.push_back(read_tensor(tensor, manifest));
   return model;

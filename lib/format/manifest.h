@@ -16,7 +16,9 @@
 
 namespace wshare {
 
-inline constexpr int kFormatVersion = 3;  // 2 where there are no packs, 1 where no tasks either
+// 4 where something is needed that is no extent: SourceRecord::blobs, ModelRecord::files; 3 where
+// there are packs, 2 where there are tasks, else 1.
+inline constexpr int kFormatVersion = 4;
 inline constexpr char kManifestName[] = "manifest.json";
 
 // A range of bytes of one blob.
@@ -57,6 +59,7 @@ struct SourceRecord {
   ContentHash graph_hash;  // of all bytes of the original file but the payloads that lie in blobs
   Extent record;           // compressed
   ContentHash record_hash;
+  std::vector<uint32_t> blobs = {};  // others than that of `record` that its gaps lie in; rising
 };
 
 struct ModelRecord {
@@ -67,6 +70,8 @@ struct ModelRecord {
   // None where a task's record gives the original back, or there was no original.
   std::optional<SourceRecord> source;
   std::vector<TensorRecord> tensors;
+  // Blobs that nodes name as files beside the model, so that their names stay; rising.
+  std::vector<uint32_t> files = {};
 };
 
 // A stored matrix that a derived tensor is computed from.

@@ -55,4 +55,26 @@ void visit_extents(Manifest& manifest, const Visit& visit) {
   for (PackRecord& pack : manifest.packs) visit_pack_extents(pack, visit);
 }
 
+// Calls visit(blob) for every number of a blob that `record`, of a model or a task, names by
+// itself: adapters, files, what restore records need.
+template <typename Record, typename Visit>
+void visit_blob_numbers(Record& record, const Visit& visit) {
+  if (record.source) {
+    for (auto& blob : record.source->blobs) visit(blob);
+  }
+  if constexpr (requires { record.files; }) {
+    for (auto& blob : record.files) visit(blob);
+  }
+  if constexpr (requires { record.adapter; }) {
+    if (record.adapter) visit(*record.adapter);
+  }
+}
+
+// The same for all models and tasks.
+template <typename Visit>
+void visit_blob_numbers(Manifest& manifest, const Visit& visit) {
+  for (ModelRecord& model : manifest.models) visit_blob_numbers(model, visit);
+  for (TaskRecord& task : manifest.tasks) visit_blob_numbers(task, visit);
+}
+
 }  // namespace wshare

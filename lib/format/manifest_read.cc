@@ -54,6 +54,20 @@ Extent read_extent(const Json& json, const Manifest& manifest) {
   return extent;
 }
 
+std::vector<uint32_t> read_blob_numbers(const Json& json, const char* key,
+                                        const Manifest& manifest) {
+  std::vector<uint32_t> numbers;
+  if (!json.contains(key)) return numbers;
+  for (const Json& number : read_list(json, key)) {
+    numbers.push_back(static_cast<uint32_t>(read_number(number, UINT32_MAX)));
+    if (numbers.back() < manifest.blobs.size()) continue;
+    throw Error(ErrorCode::kInvalid, in_quotes(key) + ": names blob " +
+                                         std::to_string(numbers.back()) + ", there are " +
+                                         std::to_string(manifest.blobs.size()));
+  }
+  return numbers;
+}
+
 SourceRecord read_source(const Json& json, const Manifest& manifest) {
   SourceRecord source;
   source.folder = json.value("folder", std::string());
@@ -66,6 +80,7 @@ SourceRecord read_source(const Json& json, const Manifest& manifest) {
   source.graph_hash = parse_hash(json.at("graph_hash").get<std::string>());
   source.record = read_extent(json.at("record"), manifest);
   source.record_hash = parse_hash(json.at("record_hash").get<std::string>());
+  source.blobs = read_blob_numbers(json, "blobs", manifest);
   return source;
 }
 

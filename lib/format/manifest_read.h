@@ -23,6 +23,10 @@ const Json& read_list(const Json& json, const char* key);
 std::vector<int64_t> read_shape(const Json& json);  // under "shape"
 int32_t read_dtype(const Json& json);               // under "dtype"; one that this version knows
 
+// Returns the indices of blobs under `key`, which may be absent.
+std::vector<uint32_t> read_blob_numbers(const Json& json, const char* key,
+                                        const Manifest& manifest);
+
 // The extent lies in its blob, which `manifest` has already.
 Extent read_extent(const Json& json, const Manifest& manifest);
 

@@ -25,6 +25,7 @@ Json source_json(const SourceRecord& source) {
   json["graph_hash"] = to_hex(source.graph_hash);
   json["record"] = extent_json(source.record);
   json["record_hash"] = to_hex(source.record_hash);
+  if (!source.blobs.empty()) json["blobs"] = source.blobs;
   return json;
 }
 
@@ -131,6 +132,7 @@ std::string model_keys(const ModelRecord& model, const std::string& more = "") {
                     ",\n  \"size\": " + std::to_string(model.size) + ",\n  \"hash\": \"" +
                     to_hex(model.hash) + "\",\n  \"blobs\": " + dump(Json(blobs)) + ",\n";
   if (model.source) out += "  \"source\": " + dump(source_json(*model.source)) + ",\n";
+  if (!model.files.empty()) out += "  \"files\": " + dump(Json(model.files)) + ",\n";
   out += more;
   append_lines(out, "  ", "tensors", tensors);
   return out;
@@ -151,6 +153,22 @@ std::string pack_text(const PackRecord& pack) {
                                  ",\n  \"optimization\": " + dump(pack.optimization) + ",\n");
   append_lines(out += ",\n", "  ", "buffers", buffers);
   return out + "}";
+}
+
+// An older reader would take what it does not know for damage, or delete what is needed.
+int version_of(const Manifest& manifest) {
+  const auto needs_blobs = [](const auto& record) {
+    return record.source && !record.source->blobs.empty();
+  };
+  const auto has_files = [](const ModelRecord& model) { return !model.files.empty(); };
+  const std::vector<ModelRecord>& models = manifest.models;
+  const std::vector<TaskRecord>& tasks = manifest.tasks;
+  if (std::any_of(models.begin(), models.end(), needs_blobs) ||
+      std::any_of(tasks.begin(), tasks.end(), needs_blobs) ||
+      std::any_of(models.begin(), models.end(), has_files)) {
+    return kFormatVersion;
+  }
+  return !manifest.packs.empty() ? 3 : tasks.empty() ? 1 : 2;
 }
 
 }  // namespace
@@ -177,8 +195,7 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   for (const TaskRecord& task : manifest.tasks) tasks.push_back(task_text(task));
   std::vector<std::string> packs;
   for (const PackRecord& pack : manifest.packs) packs.push_back(pack_text(pack));
-  // An older reader would take what it does not know for damage, and leave it lying about.
-  const int version = !packs.empty() ? kFormatVersion : tasks.empty() ? 1 : 2;
+  const int version = version_of(manifest);
   std::string out =
       "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
   append_lines(out, "", "blobs", blobs);

@@ -38,7 +38,7 @@ class Units {
     const size_t unit = bytes_.size();
     bytes_.push_back(0);
     if (!task.model.empty()) unit_of_.emplace(task.model, unit);
-    if (task.adapter) use_blob(*task.adapter, unit);
+    visit_blob_numbers(task, [&](uint32_t blob) { use_blob(blob, unit); });
     visit_extents(task, [&](const Extent& extent) { use_blob(extent.blob, unit); });
   }
 
@@ -47,6 +47,7 @@ class Units {
     if (is_new) bytes_.push_back(0);
     bytes_[at->second] += model.size;
     const size_t unit = at->second;
+    visit_blob_numbers(model, [&](uint32_t blob) { use_blob(blob, unit); });
     visit_extents(model, [&](const Extent& extent) { use_blob(extent.blob, unit); });
   }
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "bundle/draft.h"
+#include "bundle/same_models.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
 #include "inspect/findings.h"
@@ -105,12 +106,13 @@ std::vector<ModelStructure> read_structures(const std::vector<ModelInput>& input
   return structures;
 }
 
-// Returns the bytes of all files, an external file that several models use once.
+// Returns the bytes of all files; one that several models use, or with several names, once.
 uint64_t bytes_of_files(const std::vector<ModelStructure>& structures) {
   uint64_t bytes = 0;
   std::set<FileId> seen;
   for (const ModelStructure& structure : structures) {
     bytes += structure.rows.bytes;
+    if (!seen.insert(structure.id).second) bytes -= structure.model_bytes;
     for (size_t e = 0; e < structure.external.size(); ++e) {
       const std::optional<FileId>& id = structure.external[e].id;
       if (id && !seen.insert(*id).second) bytes -= *structure.rows.external[e].bytes;
@@ -144,6 +146,10 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
     rows.push_back(rows_of(draft, m, std::move(structures[m].rows)));
   }
   Inspection inspection = summarise(rows, options);
+  const std::vector<std::optional<size_t>> same = find_same_models(draft);
+  for (size_t m = 0; m < same.size(); ++m) {
+    if (same[m]) inspection.models[m].same_as = inspection.models[*same[m]].name;
+  }
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);

@@ -40,6 +40,7 @@ std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
   for (const ModelRecord& model : manifest.models) {
     std::set<uint32_t> used;
     for (const TensorRecord& tensor : model.tensors) used.insert(tensor.extent.blob);
+    used.insert(model.files.begin(), model.files.end());
     for (const uint32_t blob : used) blobs[blob].models.push_back(model.name);
   }
   for (const PackRecord& pack : manifest.packs) {

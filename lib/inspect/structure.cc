@@ -42,6 +42,8 @@ class StructureReader {
     const ModelFile file = ModelFile::load(input_.path);
     Skeleton skeleton = file.skeleton();
     file_bytes_ = file.file().bytes().size();
+    structure_.id = file.file().id();
+    structure_.model_bytes = file_bytes_;
     structure_.rows = {input_.name, input_.path.string(), file_bytes_, {}, {}};
     const std::vector<TensorReaders> readers = find_readers(skeleton.model());
     visit_tensors(skeleton.model(), [&](const TensorSite& site) {

@@ -20,6 +20,8 @@ struct ExternalUse {
 
 // A model without its weights.
 struct ModelStructure {
+  FileId id;                          // of the model file
+  uint64_t model_bytes = 0;           // of it
   ModelRows rows;                     // without extents, hashes and reasons
   std::vector<Home> homes;            // parallel to rows.tensors
   std::vector<bool> used;             // parallel to rows.tensors: something reads it

@@ -17,10 +17,14 @@ struct User {
   const TensorRef* tensor = nullptr;
 };
 
-// Where bytes lie on disk: equal for two tensors that name one place of an external file.
+// Where bytes lie on disk: equal for two tensors that name one place of a file.
 using Storage = std::tuple<FileId, uint64_t, const void*>;
 
 Storage storage_of(const ScannedModel& model, const TensorRef& tensor) {
+  if (tensor.is_span) {
+    const MappedFile& file = model.file.file();
+    return {file.id(), static_cast<uint64_t>(tensor.bytes.data() - file.bytes().data()), nullptr};
+  }
   if (tensor.external_file < 0) return {FileId{}, 0, tensor.bytes.data()};
   return {model.external[static_cast<size_t>(tensor.external_file)].file.id(),
           tensor.external_offset, nullptr};

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 
-#include "util/mapped_file.h"
 #include "util/paths.h"
 #include "util/suggest.h"
 #include "util/text.h"
@@ -45,7 +44,10 @@ std::string hint_of_neighbours(const fs::path& path) {
 }
 
 void require_unique(const std::vector<ModelInput>& models) {
-  std::map<FileId, fs::path> files;  // links of both kinds to one file have one id
+  // A model is where it stands and what it says: external data lies beside it, so two links to one
+  // file in two folders are two models.
+  CanonicalPaths places;
+  std::map<fs::path, fs::path> files;
   std::map<std::string, fs::path> names;
   for (const ModelInput& model : models) {
     if (!is_file_name(model.name)) {
@@ -54,13 +56,13 @@ void require_unique(const std::vector<ModelInput>& models) {
           in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
           "give it a name: NAME=" + model.path.string());
     }
-    const auto [same, is_new_file] = files.try_emplace(file_id(model.path), model.path);
+    const auto [same, is_new_file] = files.try_emplace(places.place_of(model.path), model.path);
     if (!is_new_file) {
       throw Error(
           ErrorCode::kInvalid,
           in_quotes(model.path.string()) + ": is given twice" +
               (same->second == model.path ? "" : ", also as " + in_quotes(same->second.string())),
-          "name each file once; copies are no obstacle");
+          "name each file once; copies and links are no obstacle");
     }
     const auto [other, is_new] = names.try_emplace(model.name, model.path);
     if (!is_new) {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bundle/edit.h"
+#include "bundle/originals.h"
 #include "bundle/plan.h"
 #include "bundle/start.h"
 #include "format/layout.h"
@@ -107,6 +109,9 @@ class Compactor {
     for (TaskRecord& task : new_.tasks) {
       if (task.adapter) task.adapter = new_number_[*task.adapter];
     }
+    for (ModelRecord& model : new_.models) {
+      for (uint32_t& blob : model.files) blob = *new_number_[blob];
+    }
   }
 
   // Records of originals are no tensors: write_restore_blob() places them.
@@ -155,10 +160,31 @@ class Compactor {
     for (const uint64_t number : number_gaps(originals_)) {
       if (number >= old_.gaps.size()) fail_damaged(kManifestName, "a gap is missing");
       const GapRecord& gap = old_.gaps[static_cast<size_t>(number)];
-      gaps_.push_back(slice(blobs_[gap.extent.blob].bytes(), gap.extent));
-      if (content_hash(gaps_.back(), threads_) != gap.hash)
+      gaps_.push_back({slice(blobs_[gap.extent.blob].bytes(), gap.extent), stored(gap.extent)});
+      if (content_hash(gaps_.back().bytes, threads_) != gap.hash)
         fail_damaged(old_.blobs[gap.extent.blob].file, "gap " + std::to_string(number));
     }
+    for (OriginalRecord& original : originals_) original.source->blobs = other_blobs(original);
+  }
+
+  // Where a gap lies that is a tensor too, or a whole file; others move to the new restore blob.
+  std::optional<Extent> stored(const Extent& gap) const {
+    if (new_number_[gap.blob]) return Extent{*new_number_[gap.blob], gap.offset, gap.size};
+    const auto at = layout_.moved.find(place_of(gap));
+    if (at == layout_.moved.end()) return std::nullopt;
+    return at->second;
+  }
+
+  std::vector<uint32_t> other_blobs(const OriginalRecord& original) const {
+    std::set<uint32_t> blobs;
+    for (const ExternalRecord& external : original.record.external) {
+      for (const ExternalPiece& piece : external.pieces) {
+        if (piece.kind != ExternalPiece::Kind::kGap) continue;
+        const std::optional<Extent>& place = gaps_[static_cast<size_t>(piece.value)].stored;
+        if (place) blobs.insert(place->blob);
+      }
+    }
+    return {blobs.begin(), blobs.end()};
   }
 
   void write_file(const std::string& name, Bytes bytes) const {
@@ -237,12 +263,14 @@ class Compactor {
     std::optional<OutputFile> file;
     if (output_) file.emplace(*output_ / record.file);
     if (file) file->write(bytes);
-    for (const Bytes gap : gaps_) {
+    for (const ExternalGap& gap : gaps_) {
       const uint64_t offset = align_up(record.size, kLineBytes);
-      new_.gaps.push_back({{blob, offset, gap.size()}, content_hash(gap, threads_)});
+      const Extent place = gap.stored.value_or(Extent{blob, offset, gap.bytes.size()});
+      new_.gaps.push_back({place, content_hash(gap.bytes, threads_)});
+      if (gap.stored) continue;
       if (file) file->write_zeros(offset - record.size);
-      if (file) file->write(gap);
-      record.size = offset + gap.size();
+      if (file) file->write(gap.bytes);
+      record.size = offset + gap.bytes.size();
     }
     if (file) file->close();
   }
@@ -262,7 +290,7 @@ class Compactor {
   std::vector<std::optional<uint32_t>> new_number_;  // of blobs that are copied
   std::vector<OriginalRecord> originals_;
   std::vector<std::string> packed_;  // their records
-  std::vector<Bytes> gaps_;          // new
+  std::vector<ExternalGap> gaps_;    // new
 };
 
 }  // namespace

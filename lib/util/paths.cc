@@ -48,13 +48,19 @@ fs::path CanonicalPaths::of(const fs::path& path) {
   if (type == fs::file_type::symlink || !path.has_filename()) {
     result = fs::canonical(path, error);
   } else if (!error) {
-    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    const auto [at, is_new] = folders_.try_emplace(folder);
-    if (is_new) at->second = fs::canonical(folder, error);
-    result = at->second / path.filename();
+    return place_of(path);
   }
   if (error) throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + error.message());
   return result;
+}
+
+fs::path CanonicalPaths::place_of(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const auto [at, is_new] = folders_.try_emplace(folder);
+  std::error_code error;
+  if (is_new) at->second = fs::canonical(folder, error);
+  if (error) throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + error.message());
+  return at->second / path.filename();
 }
 
 fs::path resolve_external(const fs::path& model_path, std::string_view location) {

@@ -36,6 +36,10 @@ class CanonicalPaths {
   // Returns the canonical form of `path`. Throws Error(kIo) if there is no such file.
   std::filesystem::path of(const std::filesystem::path& path);
 
+  // Returns where the file stands: its name in the canonical form of its folder. It may be a link.
+  // Throws Error(kIo) if there is no such folder.
+  std::filesystem::path place_of(const std::filesystem::path& path);
+
  private:
   std::map<std::filesystem::path, std::filesystem::path> folders_;
 };

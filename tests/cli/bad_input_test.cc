@@ -85,9 +85,8 @@ TEST_F(BadInput, IsNotThereOrNoFile) {
 
 TEST_F(BadInput, IsGivenTwice) {
   add("a.onnx", {raw("w", noise(5000, 1))});
-  fs::create_symlink(temp_ / "in/a.onnx", temp_ / "link.onnx");
-  fs::create_hard_link(temp_ / "in/a.onnx", temp_ / "hard.onnx");
-  for (const std::string second : {"in/a.onnx", "link.onnx", "hard.onnx", "in/../in/a.onnx"}) {
+  fs::create_directory_symlink(temp_ / "in", temp_ / "way");
+  for (const std::string second : {"in/a.onnx", "way/a.onnx", "in/../in/a.onnx"}) {
     SCOPED_TRACE(second);
     expect_refused({"dedupe", path("in/a.onnx"), "b=" + path(second), "-o", path("o")}, 4,
                    {path(second) + "': is given twice"});

@@ -30,7 +30,7 @@ Manifest task_manifest() {
   task.base = "a";
   task.adapter = 2;
   task.parameters = {{"w.lora_A.weight", 1, {2, 1}}, {"bias", 1, {3}}};
-  task.source = SourceRecord{"", "t.onnx", 98, hash_of("graph"), {1, 0, 20}, hash_of("record")};
+  task.source = SourceRecord{"", "t.onnx", 98, hash_of("graph"), {1, 0, 20}, hash_of("record"), {}};
   DerivationRecord derivation;
   derivation.base = MatrixRecord{{0, 64, 24}, 1, true};
   derivation.multiplier = 0.1;  // no double that its decimal digits are equal to

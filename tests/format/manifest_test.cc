@@ -25,7 +25,7 @@ Manifest small_manifest() {
   model.size = 77;
   model.hash = hash_of("a.onnx");
   model.source =
-      SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record")};
+      SourceRecord{"first", "orig.onnx", 99, hash_of("graph"), {1, 0, 20}, hash_of("record"), {}};
   model.tensors = {{"", "w", {2, 3}, {0, 64, 24}, hash_of("w"), 1, false},
                    {"If#3.then_branch", "s'\n", {3}, {0, 128, 2}, hash_of("s"), 22, true},
                    {"", "", {0}, {0, 8192, 0}, hash_of(""), 1, false}};
@@ -81,6 +81,23 @@ TEST(ToJson, RoundTrips) {
   EXPECT_FALSE(model.tensors[0].folded);
   ASSERT_EQ(read.gaps.size(), 1U);
   EXPECT_EQ(read.gaps[0].extent, (Extent{1, 20, 30}));
+}
+
+TEST(ToJson, NamesBlobsThatAreNeededAsAWhole) {
+  Manifest manifest = small_manifest();
+  manifest.models[0].source->blobs = {0};
+  EXPECT_NE(to_json(manifest).find("\"version\": 4,"), std::string::npos);
+  EXPECT_EQ(parse_manifest(to_json(manifest)).models[0].source->blobs, std::vector<uint32_t>{0});
+  manifest.models[0].source->blobs = {2};
+  expect_refused(to_json(manifest), ErrorCode::kInvalid);
+
+  manifest = small_manifest();
+  manifest.blobs.push_back({"side.bin", 4, hash_of("side")});
+  manifest.models[0].files = {2};
+  EXPECT_NE(to_json(manifest).find("\"version\": 4,"), std::string::npos);
+  EXPECT_EQ(parse_manifest(to_json(manifest)).models[0].files, std::vector<uint32_t>{2});
+  manifest.models[0].files = {1};  // has no hash
+  expect_refused(to_json(manifest), ErrorCode::kInvalid);
 }
 
 TEST(ToJson, RoundTripsAnEmptyManifest) {

@@ -41,6 +41,15 @@ TEST_F(ResolveInputs, TakesAFileWhoseNameHasAnEqualsSign) {
   EXPECT_EQ(names({path("k=v.onnx")}), Names{"k=v"});
 }
 
+// What a model is depends on where it stands: external data lies there.
+TEST_F(ResolveInputs, TakesLinksForModelsOfTheirOwn) {
+  add("x/a.onnx");
+  test::fs::create_symlink(temp_ / "x/a.onnx", temp_ / "x/b.onnx");
+  test::fs::create_directory(temp_ / "y");
+  test::fs::create_hard_link(temp_ / "x/a.onnx", temp_ / "y/c.onnx");
+  EXPECT_EQ(names({path("x"), path("y")}), (Names{"a", "b", "c"}));
+}
+
 TEST_F(ResolveInputs, ShowsHowToNameOneWhenACollisionRemains) {
   for (const char* name : {"1/x/model.onnx", "2/x/model.onnx"}) add(name);
   std::string message, hint;
@@ -54,7 +63,7 @@ TEST_F(ResolveInputs, RefusesBadArguments) {
   add("a.onnx");
   add("in/b.onnx");
   test::fs::create_directory(temp_ / "empty");
-  test::fs::create_symlink(temp_ / "a.onnx", temp_ / "alias.onnx");
+  test::fs::create_directory_symlink(temp_ / "in", temp_ / "way");
   struct Case {
     const char* name;
     Names arguments;
@@ -67,7 +76,7 @@ TEST_F(ResolveInputs, RefusesBadArguments) {
         Case{"folder without models", {path("empty")}, 4, "empty"},
         Case{"twice", {path("a.onnx"), path("a.onnx")}, 4, "twice"},
         Case{"twice by other names", {path("a.onnx"), "b=" + path("in/../a.onnx")}, 4, "twice"},
-        Case{"twice by a link", {path("a.onnx"), path("alias.onnx")}, 4, "twice"},
+        Case{"twice by a link to its folder", {path("in/b.onnx"), path("way/b.onnx")}, 4, "twice"},
         Case{"file and its folder", {path("in"), path("in/b.onnx")}, 4, "twice"},
         Case{"one name for two", {"n=" + path("a.onnx"), "n=" + path("in/b.onnx")}, 4, "'n'"},
         Case{"name with a slash", {"x/y=" + path("a.onnx")}, 4, "x/y"},

@@ -16,6 +16,8 @@ nlohmann::ordered_json to_json(const std::vector<DedupedModel>& models) {
   for (const DedupedModel& model : models) {
     json.push_back({{"name", model.name},
                     {"source", model.source},
+                    {"same_as", model.same_as.empty() ? nlohmann::ordered_json()
+                                                      : nlohmann::ordered_json(model.same_as)},
                     {"bytes_in", model.bytes_in},
                     {"model_bytes", model.model_bytes},
                     {"own_bytes", model.own_bytes},
@@ -46,6 +48,10 @@ void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
                     format_bytes(model.shared_bytes), std::to_string(model.tensors), model.name});
   }
   print_table(out, rows, 4);
+  for (const DedupedModel& model : models) {
+    if (!model.same_as.empty())
+      out << fmt::format("{}: same file as {}\n", in_quotes(model.name), in_quotes(model.same_as));
+  }
   std::map<std::string, std::pair<uint64_t, uint64_t>> reasons;
   for (const InlineTensor& tensor : left_inline) {
     auto& [count, bytes] = reasons[text_of(tensor.reason)];

@@ -30,6 +30,7 @@ Json tensor_json(const InspectedTensor& tensor) {
 Json model_json(const InspectedModel& model) {
   Json json = {{"name", model.name},
                {"path", model.path},
+               {"same_as", model.same_as.empty() ? Json() : Json(model.same_as)},
                {"bytes", model.bytes},
                {"tensor_bytes", model.tensor_bytes},
                {"tensors", model.tensors},

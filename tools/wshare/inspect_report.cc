@@ -71,6 +71,11 @@ void print_models(std::ostream& out, const Inspection& inspection, const Inspect
                     std::to_string(model->tensors), model->name});
   }
   print_rows(out, rows, 5);
+  for (const InspectedModel* model : models) {
+    if (!model->same_as.empty())
+      out << fmt::format("{}: same file as {}\n", in_quotes(model->name),
+                         in_quotes(model->same_as));
+  }
 }
 
 void print_duplicates(std::ostream& out, const Inspection& inspection, const InspectView& view) {

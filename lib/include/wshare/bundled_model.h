@@ -24,6 +24,7 @@ struct PlacedTensor {
 
 struct DedupedModel {
   std::string name, source;
+  std::string same_as;        // the first model whose files hold the same; empty: none
   uint64_t bytes_in = 0;      // the model file and its external files
   uint64_t model_bytes = 0;   // of the new model file
   uint64_t own_bytes = 0;     // of tensors that only it uses

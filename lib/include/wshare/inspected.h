@@ -38,7 +38,8 @@ struct InspectedTensor {
 // Lists of TensorCount are sorted by bytes, largest first, then by name.
 struct InspectedModel {
   std::string name, path;
-  uint64_t bytes = 0;         // the model file and its external files
+  std::string same_as;  // the first model whose files hold the same; empty: none, or not known
+  uint64_t bytes = 0;   // the model file and its external files
   uint64_t tensor_bytes = 0;  // of all tensors, also those that cannot leave the model
   uint64_t tensors = 0;
   // Of tensors with a place in a blob, bytes that occur several times in the model counted once:
