@@ -4,14 +4,24 @@
 #include <vector>
 
 #include "compare/graph.h"
+#include "compare/signatures.h"
 
 namespace wshare {
 
 // One of two models that are aligned. Borrows.
 struct AlignSide {
+  AlignSide(const ComputeGraph& its_graph, const ScannedModel& its_model,
+            const std::vector<int64_t>& its_contents)
+      : graph(&its_graph),
+        model(&its_model),
+        contents(its_contents),
+        signatures(compute_signatures(its_graph)) {}
+
   const ComputeGraph* graph;
   const ScannedModel* model;
-  std::vector<int64_t> contents;  // [tensor]: equal numbers, equal bytes, over both sides; -1: none
+  // [tensor]: equal numbers, equal bytes, over both sides; -1: none
+  const std::vector<int64_t>& contents;
+  Signatures signatures;
 };
 
 // Two tensors that are the same operand of the same node.

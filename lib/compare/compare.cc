@@ -1,16 +1,10 @@
 #include "compare/compare.h"
 
-#include <onnx/onnx_pb.h>
-
 #include <algorithm>
 #include <atomic>
-#include <numeric>
-#include <string>
-#include <string_view>
-#include <unordered_map>
+#include <memory>
 #include <utility>
 
-#include "bundle/distinct.h"
 #include "compare/blas.h"
 #include "compare/counterparts.h"
 #include "util/parallel.h"
@@ -18,80 +12,21 @@
 namespace wshare {
 namespace {
 
-// Bytes to compare tensors by that have no plain ones: strings, segments, types of a newer ONNX.
-std::vector<std::string> opaque_bytes(const ScannedModel& model) {
-  std::vector<std::string> result(model.tensors.size());
-  const auto is_opaque = [](const TensorRef& tensor) {
-    return tensor.inline_reason == InlineReason::kString ||
-           tensor.inline_reason == InlineReason::kSegment ||
-           tensor.inline_reason == InlineReason::kUnknownDtype;
-  };
-  if (std::none_of(model.tensors.begin(), model.tensors.end(), is_opaque)) return result;
-  Skeleton skeleton = model.file.skeleton();
-  size_t t = 0;
-  visit_tensors(skeleton.model(), [&](const TensorSite& site) {
-    if (is_opaque(model.tensors[t])) {
-      onnx::TensorProto whole = *site.tensor;
-      put_back(model.file, whole);
-      whole.clear_name();
-      whole.clear_doc_string();
-      result[t] = whole.SerializeAsString();
-    }
-    ++t;
-  });
+BypassedGraph bypass_pairs(const ScannedModel& model) {
+  BypassedGraph result;
+  result.graph = build_graph(model);
+  result.lora = find_lora_modules(result.graph, model);
+  bypass(result.graph, result.lora);
   return result;
 }
 
-// Numbers the contents of `tensors`; bytes decide. Those that begin like no other are not read.
-std::vector<int64_t> number_contents(const std::vector<Bytes>& tensors, unsigned threads,
-                                     const ReadProgress& progress) {
-  const auto front_of = [](Bytes bytes) {
-    constexpr size_t kFront = 1024;
-    return std::string_view(reinterpret_cast<const char*>(bytes.data()),
-                            std::min(kFront, bytes.size()));
-  };
-  std::unordered_map<std::string_view, size_t> count;
-  for (const Bytes& bytes : tensors) ++count[front_of(bytes)];
-  std::vector<int64_t> numbers(tensors.size(), -1);
-  std::vector<size_t> compared;
-  std::vector<Bytes> their_bytes;
-  int64_t next = 0;
-  for (size_t t = 0; t < tensors.size(); ++t) {
-    if (count[front_of(tensors[t])] == 1) {
-      numbers[t] = next++;
-      progress(tensors[t].size());
-    } else {
-      compared.push_back(t);
-      their_bytes.push_back(tensors[t]);
-    }
-  }
-  const Contents contents = find_distinct(their_bytes, threads, progress);
-  for (size_t i = 0; i < compared.size(); ++i) numbers[compared[i]] = next + contents.of_tensor[i];
-  return numbers;
-}
-
-// Numbers the contents of both models' tensors.
-void number_contents(AlignSide& a, AlignSide& b, const CompareOptions& options) {
-  const std::vector<std::string> opaque[2] = {opaque_bytes(*a.model), opaque_bytes(*b.model)};
-  std::vector<Bytes> tensors;
+// Tells `progress` of the bytes of `model` that have been read.
+ReadProgress progress_of(const ScannedModel& model, const ProgressFn& progress) {
+  if (!progress) return [](uint64_t) {};
   uint64_t total = 0;
-  for (const AlignSide* side : {&a, &b}) {
-    const std::vector<std::string>& others = opaque[side == &b];
-    for (size_t t = 0; t < side->model->tensors.size(); ++t) {
-      const Bytes plain = side->model->tensors[t].bytes;
-      tensors.push_back(others[t].empty() ? plain : std::as_bytes(std::span(others[t])));
-      total += tensors.back().size();
-    }
-  }
-  std::atomic<uint64_t> done = 0;
-  const auto progress = [&](uint64_t bytes) {
-    if (options.progress) options.progress("comparing", done += bytes, total);
-  };
-  const std::vector<int64_t> numbers =
-      number_contents(tensors, thread_count(options.threads), progress);
-  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(a.model->tensors.size());
-  a.contents.assign(numbers.begin(), middle);
-  b.contents.assign(middle, numbers.end());
+  for (const TensorRef& tensor : model.tensors) total += tensor.bytes.size();
+  auto done = std::make_shared<std::atomic<uint64_t>>(0);
+  return [done, total, &progress](uint64_t bytes) { progress("comparing", *done += bytes, total); };
 }
 
 // A pair that both models have, with one scaling, is an ordinary part of them: its factors lie at
@@ -195,18 +130,30 @@ bool is_small(const TensorMatch& match, const ScannedModel& a, const ScannedMode
 
 }  // namespace
 
-ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
+ComparisonBase::ComparisonBase(const ScannedModel& model, unsigned threads,
+                               const ProgressFn& progress)
+    : skeleton_(model.file.skeleton()),
+      bypassed_(bypass_pairs(model)),
+      contents_(model, thread_count(threads), progress_of(model, progress)),
+      side_(bypassed_.graph, model, contents_.numbers()) {}
+
+ModelComparison compare_models(const ComparisonBase& base, const ScannedModel& b,
                                const CompareOptions& options) {
-  ModelComparison comparison;
-  comparison.graph_a = build_graph(a);
-  comparison.graph_b = build_graph(b);
-  comparison.lora_a = find_lora_modules(comparison.graph_a, a);
-  comparison.lora_b = find_lora_modules(comparison.graph_b, b);
-  bypass(comparison.graph_a, comparison.lora_a);
-  bypass(comparison.graph_b, comparison.lora_b);
-  AlignSide side_a{&comparison.graph_a, &a, {}};
-  AlignSide side_b{&comparison.graph_b, &b, {}};
-  number_contents(side_a, side_b, options);
+  const ScannedModel& a = base.model();
+  const AlignSide& side_a = base.side();
+  BypassedGraph bypassed = bypass_pairs(b);
+  ModelComparison comparison{base.graph(),
+                             std::move(bypassed.graph),
+                             side_a.contents,
+                             base.contents().numbers_of(b, thread_count(options.threads),
+                                                        progress_of(b, options.progress)),
+                             {},
+                             base.lora(),
+                             std::move(bypassed.lora),
+                             {},
+                             {},
+                             {}};
+  const AlignSide side_b(comparison.graph_b, b, comparison.contents_b);
   comparison.alignment = align(side_a, side_b);
   keep_one_sided(comparison);
   comparison.branches_a =
@@ -217,8 +164,6 @@ ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
   std::erase_if(comparison.tensors,
                 [&](const TensorMatch& match) { return is_small(match, a, b, options.min_bytes); });
   look_into_replaced(a, b, options, comparison);
-  comparison.contents_a = std::move(side_a.contents);
-  comparison.contents_b = std::move(side_b.contents);
   return comparison;
 }
 

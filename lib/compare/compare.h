@@ -8,6 +8,7 @@
 
 #include "compare/adapter_branches.h"
 #include "compare/align.h"
+#include "compare/contents.h"
 #include "compare/lora_modules.h"
 #include "compare/low_rank.h"
 #include "compare/matrix.h"
@@ -42,10 +43,43 @@ struct CompareOptions {
   OnLowRank on_low_rank;  // once per tensor, on any thread, in any order; what it throws ends all
 };
 
+// A graph with its LoRA pairs bypassed.
+struct BypassedGraph {
+  ComputeGraph graph;
+  std::vector<LoraModule> lora;
+};
+
+// A model that others are compared with. What a comparison needs of it is made once: its graph and
+// the numbers of its contents. Borrows the model, which must outlive it.
+class ComparisonBase {
+ public:
+  explicit ComparisonBase(const ScannedModel& model, unsigned threads = 0,
+                          const ProgressFn& progress = {});
+  ComparisonBase(const ComparisonBase&) = delete;
+  ComparisonBase& operator=(const ComparisonBase&) = delete;
+
+  const ScannedModel& model() const { return *side_.model; }
+  // Without tensor bytes.
+  const onnx::ModelProto& proto() const { return skeleton_.model(); }
+  const ComputeGraph& graph() const { return bypassed_.graph; }
+  const std::vector<LoraModule>& lora() const { return bypassed_.lora; }
+  const NumberedContents& contents() const { return contents_; }
+  const AlignSide& side() const { return side_; }
+
+ private:
+  Skeleton skeleton_;
+  BypassedGraph bypassed_;
+  NumberedContents contents_;
+  AlignSide side_;  // of the three
+};
+
 // How two models belong together. Tensor numbers are indices in ScannedModel::tensors.
 struct ModelComparison {
-  ComputeGraph graph_a, graph_b;                // LoRA pairs bypassed
-  std::vector<int64_t> contents_a, contents_b;  // [tensor]: equal numbers, equal bytes
+  // LoRA pairs bypassed. That of a lives as long as the ComparisonBase.
+  const ComputeGraph& graph_a;
+  ComputeGraph graph_b;
+  const std::vector<int64_t>& contents_a;  // [tensor]: equal numbers, equal bytes
+  std::vector<int64_t> contents_b;
   Alignment alignment;
   std::vector<LoraModule> lora_a, lora_b;             // pairs that the other model does not have
   std::vector<AdapterBranch> branches_a, branches_b;  // other adapters that only one model has
@@ -53,12 +87,12 @@ struct ModelComparison {
   std::vector<TensorMatch> tensors;
 };
 
-// Compares two models; every byte of their weights is read once, those of tensors that differ more
-// often. Memory: see analyze_delta(), once per thread. Of a tensor that is used at several places,
-// in whichever direction, there is one match.
+// Compares two models; every byte of b's weights is read once, and of a's those that may be equal;
+// those of tensors that differ more often. Memory: see analyze_delta(), once per thread. Of a
+// tensor that is used at several places, in whichever direction, there is one match.
 //
 // The result does not depend on the number of threads.
-ModelComparison compare_models(const ScannedModel& a, const ScannedModel& b,
+ModelComparison compare_models(const ComparisonBase& a, const ScannedModel& b,
                                const CompareOptions& options);
 
 }  // namespace wshare

@@ -249,14 +249,13 @@ class Comparer {
 
 }  // namespace
 
-GraphChanges find_graph_changes(const ScannedModel& a, const ScannedModel& b,
+GraphChanges find_graph_changes(const ComparisonBase& a, const ScannedModel& b,
                                 const ModelComparison& comparison) {
   GraphChanges changes;
-  Skeleton skeleton_a = a.file.skeleton();
   Skeleton skeleton_b = b.file.skeleton();
-  compare_interfaces(skeleton_a.model(), skeleton_b.model(), changes.reasons);
-  compare_opsets(skeleton_a.model(), skeleton_b.model(), changes.notes);
-  Comparer(a, b, comparison).run(changes.reasons);
+  compare_interfaces(a.proto(), skeleton_b.model(), changes.reasons);
+  compare_opsets(a.proto(), skeleton_b.model(), changes.notes);
+  Comparer(a.model(), b, comparison).run(changes.reasons);
   return changes;
 }
 

@@ -23,7 +23,7 @@ struct GraphChanges {
 // not count. That a new opset defines an operator anew is not seen.
 //
 // `comparison` was made of all tensors (CompareOptions::min_bytes 0).
-GraphChanges find_graph_changes(const ScannedModel& a, const ScannedModel& b,
+GraphChanges find_graph_changes(const ComparisonBase& a, const ScannedModel& b,
                                 const ModelComparison& comparison);
 
 }  // namespace wshare

@@ -14,8 +14,7 @@ std::optional<Pair> take_first(std::deque<Pair>& pairs) {
 
 }  // namespace
 
-Pairs::Pairs(const AlignSide& a, const AlignSide& b)
-    : sides_{&a, &b}, signatures_{compute_signatures(*a.graph), compute_signatures(*b.graph)} {
+Pairs::Pairs(const AlignSide& a, const AlignSide& b) : sides_{&a, &b} {
   for (const Side side : {kA, kB}) {
     nodes_[side].assign(graph(side).nodes.size(), kAbsent);
     values_[side].assign(graph(side).values.size(), kAbsent);
@@ -85,8 +84,8 @@ int Pairs::score(int32_t va, int32_t vb) const {
   const int32_t pa = value(kA, va).producer, pb = value(kB, vb).producer;
   if (pa == kAbsent || pb == kAbsent) return pa == pb ? 1 : -2;
   if (node(kA, pa).op != node(kB, pb).op) return -2;
-  const bool alike = signatures_[kA].above[static_cast<size_t>(pa)] ==
-                     signatures_[kB].above[static_cast<size_t>(pb)];
+  const bool alike = signatures(kA).above[static_cast<size_t>(pa)] ==
+                     signatures(kB).above[static_cast<size_t>(pb)];
   return alike ? 2 : 1;
 }
 

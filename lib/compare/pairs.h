@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "compare/align.h"
-#include "compare/signatures.h"
 
 namespace wshare {
 
@@ -36,7 +35,7 @@ class Pairs {
   int64_t content(Side side, int32_t t) const {
     return sides_[side]->contents[static_cast<size_t>(t)];
   }
-  const Signatures& signatures(Side side) const { return signatures_[side]; }
+  const Signatures& signatures(Side side) const { return sides_[side]->signatures; }
   bool is_tensor(Side side, int32_t v) const {
     return v != kAbsent && value(side, v).tensor != kAbsent;
   }
@@ -70,7 +69,6 @@ class Pairs {
   int score(int32_t va, int32_t vb) const;
 
   std::array<const AlignSide*, 2> sides_;
-  std::array<Signatures, 2> signatures_;
   std::array<std::vector<int32_t>, 2> nodes_, values_;  // counterparts
   std::deque<Pair> new_nodes_, new_values_;
   bool any_shape_ = false;

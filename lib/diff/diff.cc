@@ -207,7 +207,8 @@ DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path
   how.delta.svd = options.svd;
   how.threads = options.threads;
   how.progress = options.progress;
-  const ModelComparison comparison = compare_models(a, b, how);
+  const ComparisonBase base(a, options.threads, options.progress);
+  const ModelComparison comparison = compare_models(base, b, how);
   DiffReport report;
   report.nodes_a = comparison.graph_a.nodes.size() + comparison.graph_a.passed.size();
   report.nodes_b = comparison.graph_b.nodes.size() + comparison.graph_b.passed.size();

@@ -34,10 +34,13 @@ void Extraction::read() {
       scan_all({inputs_.begin() + 1, inputs_.end()}, thread_count(options_.threads));
   sites_ = find_base_sites(scanned_[0]);
   if (stored_) stored_->name_branches(scanned_[0], sites_);
+  // The base is put where it stays: the comparisons refer to it.
+  scanned_.reserve(1 + models.size());
+  const ComparisonBase base(scanned_[0], options_.threads, options_.progress);
   for (size_t i = 0; i < models.size(); ++i) {
     ExtractTask task;
     task.input = inputs_[i + 1];
-    task.changes = find_changes(scanned_[0], sites_, models[i], options_, scratch_);
+    task.changes = find_changes(base, sites_, models[i], options_, scratch_);
     if (const std::optional<std::string> why = unrelated(task, models[i])) {
       if (!stored_) {
         throw Error(ErrorCode::kInvalid, *why,
@@ -71,13 +74,12 @@ void Extraction::count_bytes() {
 // Returns why a task that has nothing of the base's weights is another model, not a task of it.
 std::optional<std::string> Extraction::unrelated(const ExtractTask& task,
                                                  const ScannedModel& model) const {
-  const ModelComparison& comparison = task.changes.comparison;
   uint64_t known = 0, all = 0;
-  for (const TensorMatch& match : comparison.tensors) {
-    if (match.b == kAbsent) continue;
-    const uint64_t bytes = model.tensors[static_cast<size_t>(match.b)].bytes.size();
+  for (size_t t = 0; t < model.tensors.size(); ++t) {
+    const TaskTensor& tensor = task.changes.tensors[t];
+    const uint64_t bytes = model.tensors[t].bytes.size();
     all += bytes;
-    if (match.a != kAbsent || match.tensor_class == TensorClass::kLora) known += bytes;
+    if (tensor.base != kAbsent || tensor.tensor_class == TensorClass::kLora) known += bytes;
   }
   if (all == 0 || 2 * known >= all) return std::nullopt;
   return in_quotes(task.input.name) + ": is no variant of the base " + in_quotes(inputs_[0].name) +
@@ -109,8 +111,8 @@ void Extraction::add_task(ExtractTask& task, ScannedModel model) {
   if (is_adapter && options_.emit.adapter) {
     make_adapter(task, sites_, draft_.models[0], model, scratch_);
     for (const auto& [weight, offsets] : task.factors_at) weights_.insert(weight);
-    for (const auto& [match, offset] : task.vectors_at)
-      vectors_.insert(task.changes.comparison.tensors[match].a);
+    for (const auto& [vector, offset] : task.vectors_at)
+      vectors_.insert(task.changes.tensors[vector].base);
   }
   DraftTask& drafted = draft_.tasks.emplace_back();
   drafted.input = task.input;

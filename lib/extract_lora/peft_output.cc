@@ -97,21 +97,13 @@ class ModulePaths {
   PathMap map_;
 };
 
-std::map<int32_t, const StoredFactors*> factors_of(const TaskChanges& changes) {
-  std::map<int32_t, const StoredFactors*> factors;
-  for (const auto& [index, merged] : changes.merged)
-    factors[changes.comparison.tensors[index].a] = &merged.factors;
-  for (const UnmergedPair& pair : changes.unmerged) factors[pair.weight] = &pair.factors;
-  return factors;
-}
-
 std::string reason_against(const ExtractTask& task) {
   if (!task.changes.reasons.empty()) return "it is no adapter: " + task.changes.reasons.front();
   if (!task.changes.vectors.empty()) {
     return "it changes " + std::to_string(task.changes.vectors.size()) +
            " biases or norms, which a LoRA of PEFT does not hold";
   }
-  return factors_of(task.changes).empty() ? "it changes no weight" : "";
+  return task.changes.factors().empty() ? "it changes no weight" : "";
 }
 
 std::vector<int64_t> shape_of(const std::vector<int64_t>& shape, uint64_t rank) {
@@ -140,7 +132,7 @@ std::vector<PeftTask> make_peft_tasks(const ScannedModel& base, const BaseSites&
     out.reason = reason_against(task);
     if (!out.reason.empty()) continue;
     std::map<std::string, std::string> weight_of;
-    for (const auto& [weight, factors] : factors_of(task.changes)) {
+    for (const auto& [weight, factors] : task.changes.factors()) {
       LoraFactors module = paths.module_of(weight);
       const std::string& name = base.tensors[static_cast<size_t>(weight)].name;
       const auto [at, is_new] = weight_of.emplace(module.path, name);

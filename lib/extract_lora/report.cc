@@ -16,8 +16,7 @@ class TaskReport {
       : draft_(draft), task_(task), original_(original), min_bytes_(min_bytes) {}
 
   std::vector<ExtractedTensor> tensors() {
-    const ModelComparison& comparison = task_.changes.comparison;
-    for (size_t i = 0; i < comparison.tensors.size(); ++i) add(i, comparison.tensors[i]);
+    for (size_t i = 0; i < task_.changes.tensors.size(); ++i) add(i, task_.changes.tensors[i]);
     for (const UnmergedPair& pair : task_.changes.unmerged) add(pair);
     std::stable_sort(
         tensors_.begin(), tensors_.end(), [](const ExtractedTensor& a, const ExtractedTensor& b) {
@@ -36,30 +35,29 @@ class TaskReport {
   }
 
   // Whether the tensor comes from the factors in what serves the task.
-  bool is_served_low(const TensorMatch& match, size_t index) const {
-    if (task_.model && task_.adapter.empty()) return task_.rewritten.count(match.b) != 0;
+  bool is_served_low(size_t index) const {
+    if (task_.model && task_.adapter.empty())
+      return task_.rewritten.count(static_cast<int32_t>(index)) != 0;
     return task_.changes.merged.count(index) != 0;
   }
 
-  void add(size_t index, const TensorMatch& match) {
-    if (match.b == kAbsent || match.tensor_class == TensorClass::kSame ||
-        match.tensor_class == TensorClass::kRenamed) {
+  void add(size_t index, const TaskTensor& match) {
+    if (match.tensor_class == TensorClass::kSame || match.tensor_class == TensorClass::kRenamed)
       return;
-    }
     const bool is_factor_of_pair = match.tensor_class == TensorClass::kLora;
     if (is_factor_of_pair && !task_.changes.unmerged.empty()) return;  // one row for each pair
-    const TensorRef& tensor = of_task(match.b);
+    const TensorRef& tensor = original_.tensors[index];
     const bool travels =
         task_.changes.merged.count(index) != 0 || task_.changes.vectors.count(index) != 0;
     if (tensor.bytes.size() < min_bytes_ && !travels) return;
     ExtractedTensor row;
-    row.base_tensor = base_name(match.a);
+    row.base_tensor = base_name(match.base);
     row.task_tensor = full_name(tensor);
     row.tensor_class = match.tensor_class;
     row.bytes = row.stored_bytes = tensor.bytes.size();
     if (match.tensor_class == TensorClass::kTransposed && !task_.model) row.stored_bytes = 0;
     const auto merged = task_.changes.merged.find(index);
-    if (merged != task_.changes.merged.end() && is_served_low(match, index)) {
+    if (merged != task_.changes.merged.end() && is_served_low(index)) {
       const StoredFactors& factors = merged->second.factors;
       row.stored_bytes = factors.a.size() + factors.b.size();
       row.residual_bytes = merged->second.residual.size();
@@ -67,46 +65,26 @@ class TaskReport {
       row.max_abs_error = merged->second.max_abs_error;
     }
     if (match.tensor_class == TensorClass::kLowRank) {
-      row.rank = match.delta->rank;
-      row.energy = match.delta->energy;
-      row.singular_values = match.delta->singular_values;
-      row.noise_edge = match.delta->noise_edge;
+      const DeltaReport& delta = task_.changes.low_rank.at(index);
+      row.rank = delta.rank;
+      row.energy = delta.energy;
+      row.singular_values = delta.singular_values;
+      row.noise_edge = delta.noise_edge;
     }
-    add_notes(index, match, row);
-    tensors_.push_back(std::move(row));
-  }
-
-  void add_notes(size_t index, const TensorMatch& match, ExtractedTensor& row) const {
     const auto notes = task_.changes.notes.find(index);
     if (notes != task_.changes.notes.end()) row.notes = notes->second;
-    if (match.ambiguous) row.notes.push_back("ambiguous: several fit equally well");
-    if (!match.delta) return;
-    const DeltaReport& delta = *match.delta;
-    if (delta.kind == DeltaKind::kNotFinite) row.notes.push_back("holds NaN or infinity");
-    if (delta.kind == DeltaKind::kFewRows) {
-      row.notes.push_back(std::to_string(delta.changed_rows) + " of " + std::to_string(delta.rows) +
-                          " rows, " + std::to_string(delta.changed_cols) + " of " +
-                          std::to_string(delta.cols) + " columns changed: few rows, no LoRA");
-    }
-    if (delta.kind == DeltaKind::kLowRank && std::abs(delta.rank - delta.rank_by_rounding) > 3) {
-      row.notes.push_back("by roundings alone rank " + std::to_string(delta.rank_by_rounding));
-    }
+    tensors_.push_back(std::move(row));
   }
 
   void add(const UnmergedPair& pair) {
     ExtractedTensor row;
-    const LoraModule& module = task_.changes.comparison.lora_b[pair.module];
-    const ComputeGraph& graph = task_.changes.comparison.graph_b;
-    const auto name_of = [&](int32_t value) {
-      return full_name(of_task(graph.values[static_cast<size_t>(value)].tensor));
-    };
     row.base_tensor = base_name(pair.weight);
-    row.task_tensor = name_of(module.a) + " x " + name_of(module.b);
+    row.task_tensor = full_name(of_task(pair.tensor_a)) + " x " + full_name(of_task(pair.tensor_b));
     row.tensor_class = TensorClass::kLora;
     row.bytes = pair.a.bytes.size() + pair.b.bytes.size();
     row.stored_bytes = row.bytes;
     row.residual_bytes = pair.b_residual.size();
-    row.rank = module.rank;
+    row.rank = static_cast<int64_t>(pair.factors.rank);
     tensors_.push_back(std::move(row));
   }
 

@@ -24,11 +24,34 @@ bool is_power_of_two(double value) {
 
 class Finder {
  public:
-  Finder(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
+  Finder(const ComparisonBase& base, const BaseSites& sites, const ScannedModel& task,
          const ExtractOptions& options, SharedScratch& scratch)
-      : base_(base), sites_(sites), task_(task), options_(options), scratch_(scratch) {}
+      : base_(base.model()),
+        sites_(sites),
+        task_(task),
+        options_(options),
+        scratch_(scratch),
+        comparison_(compare_models(base, task, how_to_compare())) {
+    for (std::string& reason : find_graph_changes(base, task_, comparison_).reasons) {
+      changes_.reasons.push_back("the graph " + std::move(reason));
+    }
+  }
 
   TaskChanges run() {
+    for (const LoraModule& module : comparison_.lora_b) add_unmerged(module);
+    check_places();
+    check_sharing();
+    if (changes_.reasons.size() > kMostReasons) {
+      const size_t more = changes_.reasons.size() - kMostReasons;
+      changes_.reasons.resize(kMostReasons);
+      changes_.reasons.push_back("and " + std::to_string(more) + " more");
+    }
+    keep_tensors();
+    return std::move(changes_);
+  }
+
+ private:
+  CompareOptions how_to_compare() {
     CompareOptions compare;
     compare.delta.max_rank = options_.max_rank;
     compare.delta.fixed_rank = options_.rank;
@@ -38,22 +61,9 @@ class Finder {
     compare.on_low_rank = [this](size_t index, const TensorMatch& match, LowRankFactors&& factors) {
       add_merged(index, match, factors);
     };
-    changes_.comparison = compare_models(base_, task_, compare);
-    for (std::string& reason : find_graph_changes(base_, task_, changes_.comparison).reasons) {
-      changes_.reasons.push_back("the graph " + std::move(reason));
-    }
-    for (size_t m = 0; m < changes_.comparison.lora_b.size(); ++m) add_unmerged(m);
-    check_places();
-    check_sharing();
-    if (changes_.reasons.size() > kMostReasons) {
-      const size_t more = changes_.reasons.size() - kMostReasons;
-      changes_.reasons.resize(kMostReasons);
-      changes_.reasons.push_back("and " + std::to_string(more) + " more");
-    }
-    return std::move(changes_);
+    return compare;
   }
 
- private:
   const TensorRef& of_base(int32_t t) const { return base_.tensors[static_cast<size_t>(t)]; }
   const TensorRef& of_task(int32_t t) const { return task_.tensors[static_cast<size_t>(t)]; }
 
@@ -96,24 +106,21 @@ class Finder {
   }
 
   const TensorRef& factor_of(int32_t value) const {
-    const GraphValue& found = changes_.comparison.graph_b.values[static_cast<size_t>(value)];
+    const GraphValue& found = comparison_.graph_b.values[static_cast<size_t>(value)];
     return of_task(found.tensor);
   }
 
   // The weight of the base that the layer of `module` reads. The layer says it, not the task's
   // weight: an exporter may have made one tensor of two equal ones.
   int32_t weight_of(const LoraModule& module) const {
-    const ModelComparison& comparison = changes_.comparison;
-    const int32_t layer = comparison.alignment.node_of_b[static_cast<size_t>(module.base_node)];
+    const int32_t layer = comparison_.alignment.node_of_b[static_cast<size_t>(module.base_node)];
     if (layer == kAbsent) return kAbsent;
-    const GraphNode& node = comparison.graph_a.nodes[static_cast<size_t>(layer)];
+    const GraphNode& node = comparison_.graph_a.nodes[static_cast<size_t>(layer)];
     if (node.inputs.size() < 2 || node.inputs[1] == kAbsent) return kAbsent;
-    return comparison.graph_a.values[static_cast<size_t>(node.inputs[1])].tensor;
+    return comparison_.graph_a.values[static_cast<size_t>(node.inputs[1])].tensor;
   }
 
-  void add_unmerged(size_t index) {
-    const ModelComparison& comparison = changes_.comparison;
-    const LoraModule& module = comparison.lora_b[index];
+  void add_unmerged(const LoraModule& module) {
     const TensorRef& weight = factor_of(module.weight);
     const int32_t base = weight_of(module);
     const auto refuse = [&](const std::string& why) {
@@ -139,8 +146,8 @@ class Finder {
       return refuse("is scaled by no power of two, which rounds B (--exact)");
     }
     const UnmergedPair pair =
-        store_pair(comparison, index, task_, {base, *matrix_of(of_base(base)), site->second},
-                   options_.residual, scratch_);
+        store_pair(comparison_.graph_b, module, task_,
+                   {base, *matrix_of(of_base(base)), site->second}, options_.residual, scratch_);
     if (!std::isfinite(pair.max_abs_error)) return refuse("is not finite when scaled");
     if (options_.exact && !pair.predicted) return refuse("loses bits when scaled (--exact)");
     changes_.unmerged.push_back(pair);
@@ -149,15 +156,14 @@ class Finder {
   // Every operand that both graphs read at one place must be what the base has there, but for the
   // weights whose change an adapter holds.
   void check_places() {
-    const ModelComparison& comparison = changes_.comparison;
     std::set<int32_t> reported;
-    for (const TensorPlace& place : comparison.alignment.places) {
-      const int64_t content_a = comparison.contents_a[static_cast<size_t>(place.a)];
-      if (content_a >= 0 && content_a == comparison.contents_b[static_cast<size_t>(place.b)]) {
+    for (const TensorPlace& place : comparison_.alignment.places) {
+      const int64_t content_a = comparison_.contents_a[static_cast<size_t>(place.a)];
+      if (content_a >= 0 && content_a == comparison_.contents_b[static_cast<size_t>(place.b)]) {
         if (!place.transposed) continue;
       }
       const auto index = static_cast<size_t>(place.b);
-      const TensorMatch& match = comparison.tensors[index];
+      const TensorMatch& match = comparison_.tensors[index];
       const bool same_place = match.a == place.a;
       if (same_place && match.tensor_class == TensorClass::kTransposed) continue;
       if (same_place && (is_adaptable(index) || may_travel(match, index))) continue;
@@ -184,7 +190,7 @@ class Finder {
     if (merged == changes_.merged.end() || (options_.exact && !merged->second.predicted)) {
       return false;
     }
-    return sites_.sites.at(changes_.comparison.tensors[index].a).no_inputs.empty();
+    return sites_.sites.at(comparison_.tensors[index].a).no_inputs.empty();
   }
 
   std::string reason_for(const TensorMatch& match, size_t index) const {
@@ -215,13 +221,11 @@ class Finder {
   // both.
   void check_sharing() {
     std::map<int32_t, std::set<int32_t>> users;
-    for (const TensorPlace& place : changes_.comparison.alignment.places)
-      users[place.a].insert(place.b);
+    for (const TensorPlace& place : comparison_.alignment.places) users[place.a].insert(place.b);
     std::set<int32_t> changed;
     for (const auto& [index, merged] : changes_.merged)
-      changed.insert(changes_.comparison.tensors[index].a);
-    for (const size_t index : changes_.vectors)
-      changed.insert(changes_.comparison.tensors[index].a);
+      changed.insert(comparison_.tensors[index].a);
+    for (const size_t index : changes_.vectors) changed.insert(comparison_.tensors[index].a);
     for (const int32_t weight : changed) {
       if (users[weight].size() > 1) {
         changes_.reasons.push_back(name_of(of_base(weight)) + " stands for " +
@@ -236,6 +240,31 @@ class Finder {
     }
   }
 
+  // Keeps of the comparison what is said of each tensor: the rest goes with it.
+  void keep_tensors() {
+    for (size_t index = 0; index < task_.tensors.size(); ++index) {
+      TensorMatch& match = comparison_.tensors[index];
+      changes_.tensors.push_back({match.a, match.tensor_class, match.transposed});
+      add_notes(index, match);
+      if (match.tensor_class == TensorClass::kLowRank)
+        changes_.low_rank.emplace(index, *std::move(match.delta));
+    }
+  }
+
+  void add_notes(size_t index, const TensorMatch& match) {
+    if (match.ambiguous) add_note(index, "ambiguous: several fit equally well");
+    if (!match.delta) return;
+    const DeltaReport& delta = *match.delta;
+    if (delta.kind == DeltaKind::kNotFinite) add_note(index, "holds NaN or infinity");
+    if (delta.kind == DeltaKind::kFewRows) {
+      add_note(index, std::to_string(delta.changed_rows) + " of " + std::to_string(delta.rows) +
+                          " rows, " + std::to_string(delta.changed_cols) + " of " +
+                          std::to_string(delta.cols) + " columns changed: few rows, no LoRA");
+    }
+    if (delta.kind == DeltaKind::kLowRank && std::abs(delta.rank - delta.rank_by_rounding) > 3)
+      add_note(index, "by roundings alone rank " + std::to_string(delta.rank_by_rounding));
+  }
+
   const ScannedModel& base_;
   const BaseSites& sites_;
   const ScannedModel& task_;
@@ -243,12 +272,21 @@ class Finder {
   SharedScratch& scratch_;
   std::mutex mutex_;
   TaskChanges changes_;
+  ModelComparison comparison_;  // last: it is made with the others
 };
 
 }  // namespace
 
-TaskChanges find_changes(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
-                         const ExtractOptions& options, SharedScratch& scratch) {
+std::map<int32_t, const StoredFactors*> TaskChanges::factors() const {
+  std::map<int32_t, const StoredFactors*> factors;
+  for (const auto& [index, weight] : merged) factors[tensors[index].base] = &weight.factors;
+  for (const UnmergedPair& pair : unmerged) factors[pair.weight] = &pair.factors;
+  return factors;
+}
+
+TaskChanges find_changes(const ComparisonBase& base, const BaseSites& sites,
+                         const ScannedModel& task, const ExtractOptions& options,
+                         SharedScratch& scratch) {
   return Finder(base, sites, task, options, scratch).run();
 }
 

@@ -26,21 +26,32 @@ struct MergedWeight {
   double relative_error = 0, max_abs_error = 0;
 };
 
-// What a task is to the base.
+// What a tensor of a task is to the base.
+struct TaskTensor {
+  int32_t base = kAbsent;  // its counterpart there
+  TensorClass tensor_class = TensorClass::kReplaced;
+  bool transposed = false;  // it is to be compared as the transpose of that
+};
+
+// What a task is to the base. Everything is by tensor of the task.
 struct TaskChanges {
-  ModelComparison comparison;
-  // All tensors were compared, so a match of a tensor of the task has that tensor's number.
-  std::map<size_t, MergedWeight> merged;  // by match
+  std::vector<TaskTensor> tensors;
+  std::map<size_t, DeltaReport> low_rank;  // of class kLowRank
+  std::map<size_t, MergedWeight> merged;
+  std::set<size_t> vectors;  // of BaseSites::vectors, replaced, to travel as inputs
+  std::map<size_t, std::vector<std::string>> notes;
   std::vector<UnmergedPair> unmerged;
-  std::set<size_t> vectors;  // matches: of BaseSites::vectors, replaced, to travel as inputs
-  std::map<size_t, std::vector<std::string>> notes;  // by match
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
+
+  // The factors of every weight that changes, by tensor of the base.
+  std::map<int32_t, const StoredFactors*> factors() const;
 };
 
 // Compares `task` with `base` and takes its changes apart; factors and residuals lie in `scratch`.
 //
 // The result does not depend on the number of threads.
-TaskChanges find_changes(const ScannedModel& base, const BaseSites& sites, const ScannedModel& task,
-                         const ExtractOptions& options, SharedScratch& scratch);
+TaskChanges find_changes(const ComparisonBase& base, const BaseSites& sites,
+                         const ScannedModel& task, const ExtractOptions& options,
+                         SharedScratch& scratch);
 
 }  // namespace wshare

@@ -15,29 +15,18 @@ std::vector<int64_t> with_rank(std::vector<int64_t> shape, uint64_t rank) {
   return shape;
 }
 
-// The factors of every weight that the task changes, by tensor of the base.
-std::map<int32_t, const StoredFactors*> changed_weights(const TaskChanges& changes) {
-  std::map<int32_t, const StoredFactors*> weights;
-  for (const auto& [index, merged] : changes.merged)
-    weights[changes.comparison.tensors[index].a] = &merged.factors;
-  for (const UnmergedPair& pair : changes.unmerged) weights[pair.weight] = &pair.factors;
-  return weights;
-}
-
 // True if a task's own model may read the base's weight and a branch in place of `merged`.
-bool can_be_rewritten(const TensorMatch& match, const MergedWeight& merged, const BaseSites& sites,
-                      const ScannedModel& base, const ScannedModel& model,
+bool can_be_rewritten(const TaskTensor& tensor, const MergedWeight& merged, const TensorRef& weight,
+                      const BaseSite* site, const ScannedModel& base,
                       const ExtractOptions& options) {
-  if (match.transposed || (options.exact && !merged.predicted)) return false;
-  const TensorRef& weight = model.tensors[static_cast<size_t>(match.b)];
-  const TensorRef& of_base = base.tensors[static_cast<size_t>(match.a)];
+  if (tensor.transposed || (options.exact && !merged.predicted)) return false;
+  const TensorRef& of_base = base.tensors[static_cast<size_t>(tensor.base)];
   if (weight.shape != of_base.shape || reason_to_stay(weight, options.min_bytes) ||
       reason_to_stay(of_base, options.min_bytes)) {
     return false;
   }
-  const auto site = sites.sites.find(match.b);
-  return site != sites.sites.end() && site->second.layout == merged.factors.layout &&
-         site->second.dtype == merged.factors.dtype;
+  return site != nullptr && site->layout == merged.factors.layout &&
+         site->dtype == merged.factors.dtype;
 }
 
 TensorRef added_tensor(const BranchTensor& tensor, std::span<const std::byte> bytes) {
@@ -55,7 +44,7 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel&
                   const ScannedModel& model, SharedScratch& scratch) {
   std::vector<NamedTensor> parameters;
   std::vector<int32_t> weights;
-  for (const auto& [weight, factors] : changed_weights(task.changes)) {
+  for (const auto& [weight, factors] : task.changes.factors()) {
     const BaseSite& site = sites.sites.at(weight);
     parameters.push_back(
         {site.a_name, site.dtype, with_rank(site.a_shape, factors->rank), factors->a});
@@ -64,10 +53,9 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel&
     weights.push_back(weight);
   }
   for (const size_t index : task.changes.vectors) {
-    const TensorMatch& match = task.changes.comparison.tensors[index];
-    const TensorRef& vector = model.tensors[static_cast<size_t>(match.b)];
-    parameters.push_back({base.tensors[static_cast<size_t>(match.a)].name, vector.dtype,
-                          vector.shape, vector.bytes});
+    const TensorRef& vector = model.tensors[index];
+    const auto of_base = static_cast<size_t>(task.changes.tensors[index].base);
+    parameters.push_back({base.tensors[of_base].name, vector.dtype, vector.shape, vector.bytes});
   }
   if (parameters.empty()) return;
   for (const NamedTensor& parameter : parameters) {
@@ -93,9 +81,12 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
   ModelEdit edit;
   const BaseSites sites = find_base_sites(model);
   for (const auto& [index, merged] : task.changes.merged) {
-    const TensorMatch& match = task.changes.comparison.tensors[index];
-    if (can_be_rewritten(match, merged, sites, base, model, options))
-      task.rewritten.insert(match.b);
+    const auto tensor = static_cast<int32_t>(index);
+    const auto site = sites.sites.find(tensor);
+    if (can_be_rewritten(task.changes.tensors[index], merged, model.tensors[index],
+                         site == sites.sites.end() ? nullptr : &site->second, base, options)) {
+      task.rewritten.insert(tensor);
+    }
   }
   std::vector<PlacedBranch> branches;
   for (const int32_t tensor : task.rewritten) {
@@ -109,7 +100,7 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
          BranchTensor{site.b_name, site.dtype, with_rank(site.b_shape, factors.rank)}});
     edit.added.push_back(added_tensor(*branches.back().a, factors.a));
     edit.added.push_back(added_tensor(*branches.back().b, factors.b));
-    const int32_t of_base = task.changes.comparison.tensors[index].a;
+    const int32_t of_base = task.changes.tensors[index].base;
     edit.substitutes[index] = base.tensors[static_cast<size_t>(of_base)].bytes;
   }
   if (branches.empty()) return edit;

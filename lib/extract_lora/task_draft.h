@@ -21,7 +21,7 @@ struct ExtractTask {
   std::span<const std::byte> adapter;                           // the file; empty: none
   std::map<int32_t, std::pair<uint64_t, uint64_t>> factors_at;  // [weight of the base]: offsets of
                                                                 // A and B in the adapter
-  std::map<size_t, uint64_t> vectors_at;  // [match]: offsets of replaced vectors there
+  std::map<size_t, uint64_t> vectors_at;  // [tensor]: offsets of replaced vectors there
   std::vector<ParameterRecord> parameters;
   std::optional<uint32_t> model;  // of its own, in the draft
   std::set<int32_t> rewritten;    // tensors of the task, where its own model

@@ -83,48 +83,39 @@ class Originals {
   }
 
  private:
-  const ModelComparison& comparison() const { return task_.changes.comparison; }
-
   bool is_placed(size_t model, int32_t tensor) const {
     return draft_.plan.extents[model][static_cast<size_t>(tensor)].has_value();
   }
 
   void place_merged(size_t index, const MergedWeight& merged, uint64_t residual) {
-    const TensorMatch& match = comparison().tensors[index];
-    if (!is_placed(0, match.a)) return;  // small: literal
+    const TaskTensor& tensor = task_.changes.tensors[index];
+    if (!is_placed(0, tensor.base)) return;  // small: literal
     DraftDerivation derivation;
     const StoredFactors& factors = merged.factors;
-    const FactorViews views = factors.views(match.transposed);
-    derivation.base =
-        DraftMatrix{{0, static_cast<size_t>(match.a), 0, 0}, dtype_of(match.b), match.transposed};
+    const FactorViews views = factors.views(tensor.transposed);
+    derivation.base = DraftMatrix{
+        {0, static_cast<size_t>(tensor.base), 0, 0}, dtype_of(index), tensor.transposed};
     derivation.rank = factors.rank;
-    derivation.left = places_.place(match.a, match.b, factors, views.left);
-    derivation.right = places_.place(match.a, match.b, factors, views.right);
+    derivation.left = places_.place(tensor.base, static_cast<int32_t>(index), factors, views.left);
+    derivation.right =
+        places_.place(tensor.base, static_cast<int32_t>(index), factors, views.right);
     derivation.residual_offset = residual;
     derivation.residual_size = merged.residual.size();
     derivation.exact = has_residual_ || merged.predicted;
     derivation.relative_error = merged.relative_error;
     derivation.max_abs_error = merged.max_abs_error;
-    tensors_[static_cast<size_t>(match.b)].derivation = std::move(derivation);
+    tensors_[index].derivation = std::move(derivation);
   }
 
   void place_vector(size_t index, uint64_t offset) {
     if (task_.model) return;
-    const auto tensor = static_cast<size_t>(comparison().tensors[index].b);
-    tensors_[tensor].bytes = DraftBytes{{}, 0, offset, original_.tensors[tensor].bytes.size()};
+    tensors_[index].bytes = DraftBytes{{}, 0, offset, original_.tensors[index].bytes.size()};
   }
 
-  int32_t dtype_of(int32_t tensor) const {
-    return original_.tensors[static_cast<size_t>(tensor)].dtype;
-  }
-
-  int32_t tensor_of(int32_t value) const {
-    return comparison().graph_b.values[static_cast<size_t>(value)].tensor;
-  }
+  int32_t dtype_of(size_t tensor) const { return original_.tensors[tensor].dtype; }
 
   // A and B of an unmerged pair lie in the adapter, B scaled.
   void place_pair(const UnmergedPair& pair, uint64_t residual) {
-    const LoraModule& module = comparison().lora_b[pair.module];
     const bool conv = pair.factors.layout == FactorLayout::kConv;
     const auto derive = [&](bool a, const MatrixView& seen) {
       // The adapter holds what the layer reads; a Conv reads it turned. The task stores either.
@@ -133,15 +124,15 @@ class Originals {
                                     seen.dtype, seen.transposed != conv};
       return derivation;
     };
-    DraftTaskTensor& a = tensors_[static_cast<size_t>(tensor_of(module.a))];
+    DraftTaskTensor& a = tensors_[static_cast<size_t>(pair.tensor_a)];
     if (pair.a.transposed == conv) {
       a.bytes = places_.in_adapter(pair.weight, true, pair.a.bytes.size());
     } else {
       a.derivation = derive(true, pair.a);
     }
-    DraftTaskTensor& b = tensors_[static_cast<size_t>(tensor_of(module.b))];
+    DraftTaskTensor& b = tensors_[static_cast<size_t>(pair.tensor_b)];
     b.derivation = derive(false, pair.b);
-    b.derivation->multiplier = 1 / module.scaling;
+    b.derivation->multiplier = 1 / pair.scaling;
     b.derivation->residual_offset = residual;
     b.derivation->residual_size = pair.b_residual.size();
     b.derivation->exact = has_residual_ || pair.predicted;
@@ -154,15 +145,15 @@ class Originals {
       if (draft_.plan.extents[*task_.model][t]) placed.bytes = DraftBytes{*task_.model, t, 0, 0};
       return placed;
     }
-    const TensorMatch& match = comparison().tensors[t];
-    if (match.a == kAbsent || !is_placed(0, match.a)) return placed;
-    const DraftBytes base{0, static_cast<size_t>(match.a), 0, 0};
-    if (match.tensor_class == TensorClass::kSame || match.tensor_class == TensorClass::kRenamed) {
+    const TaskTensor& tensor = task_.changes.tensors[t];
+    if (tensor.base == kAbsent || !is_placed(0, tensor.base)) return placed;
+    const DraftBytes base{0, static_cast<size_t>(tensor.base), 0, 0};
+    if (tensor.tensor_class == TensorClass::kSame || tensor.tensor_class == TensorClass::kRenamed) {
       placed.bytes = base;
-    } else if (match.tensor_class == TensorClass::kTransposed &&
+    } else if (tensor.tensor_class == TensorClass::kTransposed &&
                matrix_of(original_.tensors[t]).has_value()) {
       placed.derivation.emplace();
-      placed.derivation->base = DraftMatrix{base, dtype_of(match.b), true};
+      placed.derivation->base = DraftMatrix{base, dtype_of(t), true};
     }
     return placed;
   }

@@ -16,11 +16,11 @@ MatrixView factor_view(const ComputeGraph& graph, const ScannedModel& task, int3
 
 // How the task's B follows from the stored one: divided by the scaling, which rounds unless that is
 // a power of two.
-Prediction prediction_of_b(const UnmergedPair& pair, double scaling) {
+Prediction prediction_of_b(const UnmergedPair& pair) {
   const bool conv = pair.factors.layout == FactorLayout::kConv;
   MatrixView stored{pair.factors.b, pair.factors.dtype, pair.b.rows, pair.b.cols, conv};
   if (pair.b.transposed) stored = transpose_of(stored);  // the task stores [out, rank]
-  return {pair.b.dtype, stored.rows, stored.cols, stored, 1 / scaling, {}, {}};
+  return {pair.b.dtype, stored.rows, stored.cols, stored, 1 / pair.scaling, {}, {}};
 }
 
 // Returns a copy of `view` in memory of `scratch`, each element multiplied by `scaling`.
@@ -32,25 +32,26 @@ std::span<const std::byte> copy_of(const MatrixView& view, double scaling, Share
 
 }  // namespace
 
-UnmergedPair store_pair(const ModelComparison& comparison, size_t module, const ScannedModel& task,
-                        const PairWeight& weight, bool residual, SharedScratch& scratch) {
-  const LoraModule& found = comparison.lora_b[module];
+UnmergedPair store_pair(const ComputeGraph& graph, const LoraModule& module,
+                        const ScannedModel& task, const PairWeight& weight, bool residual,
+                        SharedScratch& scratch) {
   const BaseSite& site = weight.site;
   const bool conv = site.layout == FactorLayout::kConv;
   UnmergedPair pair;
-  pair.module = module;
   pair.weight = weight.tensor;
-  pair.a = factor_view(comparison.graph_b, task, found.a);
-  pair.b = factor_view(comparison.graph_b, task, found.b);
+  pair.tensor_a = graph.values[static_cast<size_t>(module.a)].tensor;
+  pair.tensor_b = graph.values[static_cast<size_t>(module.b)].tensor;
+  pair.scaling = module.scaling;
+  pair.a = factor_view(graph, task, module.a);
+  pair.b = factor_view(graph, task, module.b);
   pair.factors = {site.layout,
                   site.dtype,
                   weight.matrix.rows,
                   weight.matrix.cols,
-                  static_cast<uint64_t>(found.rank),
+                  static_cast<uint64_t>(module.rank),
                   copy_of(conv ? transpose_of(pair.a) : pair.a, 1, scratch),
-                  copy_of(conv ? transpose_of(pair.b) : pair.b, found.scaling, scratch)};
-  const CodedResidual coded =
-      code_residual(prediction_of_b(pair, found.scaling), pair.b.bytes, residual, scratch);
+                  copy_of(conv ? transpose_of(pair.b) : pair.b, pair.scaling, scratch)};
+  const CodedResidual coded = code_residual(prediction_of_b(pair), pair.b.bytes, residual, scratch);
   pair.predicted = coded.report.differing_elements == 0;
   pair.max_abs_error = coded.report.max_abs_error;
   pair.b_residual = coded.bytes;

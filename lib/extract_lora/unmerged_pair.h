@@ -1,10 +1,9 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
-#include "compare/compare.h"
+#include "compare/lora_modules.h"
 #include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
 #include "model/tensors.h"
@@ -13,8 +12,9 @@ namespace wshare {
 
 // A LoRA pair that the task holds unmerged, with the scaling folded into B.
 struct UnmergedPair {
-  size_t module = 0;         // index in ModelComparison::lora_b
-  int32_t weight = kAbsent;  // tensor of the base
+  int32_t weight = kAbsent;                        // tensor of the base
+  int32_t tensor_a = kAbsent, tensor_b = kAbsent;  // of the task
+  double scaling = 1;
   StoredFactors factors;
   MatrixView a, b;                        // the task's own tensors, seen as [in, rank], [rank, out]
   std::span<const std::byte> b_residual;  // what makes b of factors.b / scaling
@@ -29,9 +29,10 @@ struct PairWeight {
   const BaseSite& site;
 };
 
-// Returns pair `module` of `comparison`, whose model b is `task`, as an adapter holds it, in memory
-// of `scratch`. Without `residual` nothing is kept that makes B exact.
-UnmergedPair store_pair(const ModelComparison& comparison, size_t module, const ScannedModel& task,
-                        const PairWeight& weight, bool residual, SharedScratch& scratch);
+// Returns the pair `module` of `task`, whose graph is `graph`, as an adapter holds it, in memory of
+// `scratch`. Without `residual` nothing is kept that makes B exact.
+UnmergedPair store_pair(const ComputeGraph& graph, const LoraModule& module,
+                        const ScannedModel& task, const PairWeight& weight, bool residual,
+                        SharedScratch& scratch);
 
 }  // namespace wshare

@@ -109,7 +109,7 @@ std::vector<Candidate> candidates_of(const Draft& draft, size_t task, const Alig
   const ComputeGraph graph = graph_without_pairs(model);
   std::set<std::pair<int32_t, int32_t>> seen;
   std::vector<Candidate> candidates;
-  for (const TensorPlace& place : align(base, {&graph, &model, contents}).places) {
+  for (const TensorPlace& place : align(base, {graph, model, contents}).places) {
     const auto a = static_cast<size_t>(place.a), b = static_cast<size_t>(place.b);
     if (place.transposed || draft.planned[task].tensors[b].reason) continue;
     if (base.contents[a] == contents[b] || !seen.emplace(place.a, place.b).second) continue;
@@ -153,7 +153,7 @@ void find_ranks(std::vector<Candidate>& candidates, unsigned threads) {
 std::vector<Candidate> find_candidates(const Draft& draft, size_t base, unsigned threads) {
   const std::vector<std::vector<int64_t>> contents = content_numbers(draft, threads);
   const ComputeGraph graph = graph_without_pairs(draft.models[base]);
-  const AlignSide side{&graph, &draft.models[base], contents[base]};
+  const AlignSide side(graph, draft.models[base], contents[base]);
   std::vector<std::vector<Candidate>> of_model(draft.models.size());
   parallel_for(draft.models.size(), threads, [&](size_t m) {
     const bool worth_it =

@@ -29,6 +29,7 @@ class Skeleton {
   ~Skeleton();
 
   onnx::ModelProto& model() { return *model_; }
+  const onnx::ModelProto& model() const { return *model_; }
 
  private:
   std::unique_ptr<google::protobuf::Arena> arena_;

@@ -27,7 +27,7 @@ class CompareTest : public test::BundleTest {
     const ScannedModel in_b = scan_model(temp_ / "in/b.onnx");
     std::map<std::string, Said> said;
     removed_.clear();
-    for (const TensorMatch& match : compare_models(in_a, in_b, options).tensors) {
+    for (const TensorMatch& match : compare_models(ComparisonBase(in_a), in_b, options).tensors) {
       if (match.b == kAbsent) {
         removed_[in_a.tensors[static_cast<size_t>(match.a)].name] = match.ambiguous;
         continue;

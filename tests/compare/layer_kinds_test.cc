@@ -162,7 +162,7 @@ class QuantizedWeights : public test::BundleTest {
     add("b.onnx", b);
     const ScannedModel in_a = scan_model(temp_ / "in/a.onnx");
     const ScannedModel in_b = scan_model(temp_ / "in/b.onnx");
-    for (const TensorMatch& match : compare_models(in_a, in_b, {}).tensors) {
+    for (const TensorMatch& match : compare_models(ComparisonBase(in_a), in_b, {}).tensors) {
       if (in_b.tensors[static_cast<size_t>(match.b)].name == "w") return match.quantized;
     }
     return std::nullopt;
