@@ -1,6 +1,7 @@
 #include "extract_lora/peft_output.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -9,7 +10,9 @@
 
 #include "lora/module_names.h"
 #include "lora/weight_sites.h"
+#include "util/file_calls.h"
 #include "util/mapped_file.h"
+#include "util/output_errors.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -180,8 +183,10 @@ void write_peft_tasks(const std::vector<PeftTask>& tasks, const std::string& bas
                       const fs::path& folder) {
   for (const PeftTask& task : tasks) {
     if (task.modules.empty()) continue;
-    fs::create_directory(folder / task.name);
-    write_peft_adapter(folder / task.name, task.modules, base);
+    const fs::path made = folder / task.name;
+    if (file_calls::make_folder_at(AT_FDCWD, made.c_str(), 0777) != 0)
+      fail_output(made, "cannot make this folder", errno);
+    write_peft_adapter(made, task.modules, base);
   }
 }
 
