@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "format/manifest_text.h"
 #include "util/durable.h"
 #include "util/output_file.h"
 #include "util/text.h"
@@ -127,7 +128,7 @@ void BundleEdit::announce(std::vector<std::string> files) {
 void BundleEdit::publish(Manifest manifest, unsigned threads) {
   std::vector<std::string> gone;
   for (const BundleFile& file : files_gone(manifest_, manifest)) gone.push_back(file.name);
-  const std::string text = to_json(manifest, threads);
+  const std::string text = to_checked_json(manifest, threads);
   const Unstoppable committing;
   lock_.announce(gone);
 

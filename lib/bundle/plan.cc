@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "format/layout.h"
+#include "util/paths.h"
 
 namespace wshare {
 namespace {
@@ -45,7 +46,8 @@ UnusedNames::UnusedNames(const std::vector<std::string>& taken) {
 
 std::string UnusedNames::make(const std::string& stem, const std::string& extension) {
   for (int number = 1;; ++number) {
-    std::string name = stem + (number == 1 ? "" : "_" + std::to_string(number)) + extension;
+    const std::string end = (number == 1 ? "" : "_" + std::to_string(number)) + extension;
+    std::string name = safe_file_name(stem, kLongestFileName - end.size()) + end;
     if (taken_.insert(folded(name)).second) return name;
   }
 }

@@ -135,15 +135,6 @@ void write_files(const fs::path& folder, const std::vector<NewFile>& files) {
   }
 }
 
-std::string new_file_name(UnusedNames& names, const std::string& stem,
-                          const std::string& extension) {
-  std::string name = names.make(stem, extension);
-  if (!is_file_name(name)) {
-    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": is too long for the name of a file");
-  }
-  return name;
-}
-
 std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names) {
   std::vector<NewBlob> blobs = move_records(manifest, folder, models);
@@ -152,7 +143,7 @@ std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
     const auto record =
         std::find_if(manifest.models.begin(), manifest.models.end(),
                      [&](const ModelRecord& each) { return each.name == model.name; });
-    record->file = new_file_name(names, model.name, ".onnx");
+    record->file = names.make(model.name, ".onnx");
     record->size = model.model.size();
     record->hash = content_hash(std::as_bytes(std::span(model.model)));
     files.push_back({record->file, std::move(model.model)});

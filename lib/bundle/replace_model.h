@@ -27,15 +27,11 @@ struct ReplacedModel {
 //
 // Restore records that need one of the files are packed anew: each blob that has some becomes a new
 // one, with all its records and gaps. Throws Error(kInvalid) if a record is damaged or lies among
-// other things, or a name gets too long for a file; Error(kIo) if a blob cannot be read.
+// other things; Error(kIo) if a blob cannot be read.
 std::vector<NewFile> replace_models(Manifest& manifest, const std::filesystem::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names);
 
 // Makes `files` in `folder`, which has none of them. Throws Error(kIo).
 void write_files(const std::filesystem::path& folder, const std::vector<NewFile>& files);
-
-// Returns a new name for a file, from `names`. Throws Error(kInvalid) if it is too long for one.
-std::string new_file_name(UnusedNames& names, const std::string& stem,
-                          const std::string& extension);
 
 }  // namespace wshare

@@ -98,7 +98,9 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
       break;
     }
     const std::string last = parent.filename().string();
-    const std::string stem = is_file_name(last) ? last : "folder";
+    // With room for a number behind it.
+    const std::string stem =
+        is_path_part(last) && last.size() <= kLongestFileName ? last : "folder";
     std::string name = stem;
     for (int number = 2; !is_free(name, parent) || !chosen.insert(name).second; ++number) {
       name = stem + "_" + std::to_string(number);

@@ -14,6 +14,7 @@
 #include "bundle/source_folders.h"
 #include "bundle/task_record.h"
 #include "format/layout.h"
+#include "format/manifest_text.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "wshare/error.h"
@@ -69,7 +70,7 @@ class Writer {
     const auto first = models_.begin() + static_cast<std::ptrdiff_t>(draft_.first_new());
     std::move(first, models_.end(), std::back_inserter(manifest_.models));
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
-    const std::string text = to_json(manifest_, threads_);
+    const std::string text = to_checked_json(manifest_, threads_);
     if (!draft_.start) write_file(kManifestName, text);
     const uint64_t bytes = bundle_bytes(manifest_, text.size());
     return {std::move(manifest_), bytes};

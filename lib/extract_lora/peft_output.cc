@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "format/json_reader.h"
 #include "lora/module_names.h"
 #include "lora/weight_sites.h"
+#include "util/as_text.h"
 #include "util/file_calls.h"
 #include "util/mapped_file.h"
 #include "util/output_errors.h"
@@ -34,14 +35,13 @@ PathMap read_map(const fs::path& path) {
                 R"(it is to be a JSON object: {"weight, path or front of paths": "path", ...})");
   };
   if (file.bytes().size() > kLargestMap) refuse("has over 64 MiB");
-  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-  const nlohmann::json json =
-      nlohmann::json::parse(text, text + file.bytes().size(), nullptr, false);
-  if (!json.is_object()) refuse("is no JSON object");
   PathMap map;
-  for (const auto& [key, value] : json.items()) {
-    if (!value.is_string()) refuse("the value of " + in_quotes(key) + " is no path");
-    map[key] = value.get<std::string>();
+  try {
+    JsonReader json(as_text(file.bytes()));
+    json.object({}, [&](std::string_view key) { map[std::string(key)] = json.text(); });
+    json.finish();
+  } catch (const Error& error) {
+    refuse(error.what());
   }
   return map;
 }

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
-#include "format/dtype.h"
-#include "format/manifest_read.h"
-#include "format/manifest_seal.h"
+#include "format/manifest_extents.h"
+#include "format/manifest_text.h"
 #include "util/paths.h"
 #include "util/suggest.h"
 #include "util/text.h"
@@ -17,129 +15,83 @@
 namespace wshare {
 namespace {
 
-std::string read_file_name(const Json& json, std::set<std::string>& taken) {
-  std::string name = json.get<std::string>();
-  if (!is_file_name(name)) throw Error(ErrorCode::kInvalid, in_quotes(name) + ": unsafe file name");
-  if (!taken.insert(name).second) {
-    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": named by two records");
-  }
-  return name;
-}
+[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::kInvalid, what); }
 
-TensorRecord read_tensor(const Json& json, const Manifest& manifest) {
-  TensorRecord tensor;
-  tensor.scope = json.value("scope", std::string());
-  tensor.name = json.at("name").get<std::string>();
-  tensor.dtype = read_dtype(json);
-  tensor.shape = read_shape(json);
-  tensor.extent = read_extent(json.at("extent"), manifest);
-  tensor.hash = parse_hash(json.at("hash").get<std::string>());
-  tensor.folded = json.value("folded", false);
-  const std::optional<uint64_t> needed = byte_size(*find_dtype(tensor.dtype), tensor.shape);
-  if (needed != tensor.extent.size) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +
-                    " bytes, its shape needs " +
-                    (needed ? std::to_string(*needed) : std::string("too many")));
-  }
-  return tensor;
-}
+// What records say of each other.
+class ManifestCheck {
+ public:
+  explicit ManifestCheck(const Manifest& manifest) : manifest_(manifest) {}
 
-ModelRecord read_model(const Json& json, const Manifest& manifest, std::set<std::string>& taken) {
-  ModelRecord model;
-  model.name = json.at("name").get<std::string>();
-  if (!is_file_name(model.name)) {
-    throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": cannot be the name of a model");
+  void run() {
+    for (const ModelRecord& model : manifest_.models) {
+      if (!is_file_name(model.name) || !models_.insert(model.name).second)
+        fail(in_quotes(model.name) + ": cannot be the name of a model");
+    }
+    std::set<std::string_view> tasks, packs;
+    for (const TaskRecord& task : manifest_.tasks) {
+      if (!is_file_name(task.name) || !tasks.insert(task.name).second)
+        fail(in_quotes(task.name) + ": cannot be the name of a task");
+      check_task(task);
+    }
+    for (const PackRecord& pack : manifest_.packs) {
+      const std::string& name = pack.model.name;
+      if (!models_.contains(name))
+        fail("there is a pack of " + in_quotes(name) + ", no such model");
+      if (!packs.insert(name).second || pack.model.source)
+        fail(in_quotes(name) + ": has two packs, or one with a source");
+    }
+    const auto check = [&](const Extent& extent) { check_extent(extent); };
+    for (const ModelRecord& model : manifest_.models) {
+      visit_extents(model, check);
+      visit_blob_numbers(model, [&](uint32_t blob) { check_blob(blob); });
+      for (const uint32_t blob : model.files) check_whole(blob, model.name);
+    }
+    for (const TaskRecord& task : manifest_.tasks) {
+      visit_extents(task, check);
+      visit_blob_numbers(task, [&](uint32_t blob) { check_blob(blob); });
+      if (task.adapter) check_whole(*task.adapter, task.name);
+    }
+    for (const PackRecord& pack : manifest_.packs) visit_pack_extents(pack, check);
+    for (const GapRecord& gap : manifest_.gaps) check_extent(gap.extent);
   }
-  model.file = read_file_name(json.at("file"), taken);
-  model.size = read_number(json.at("size"));
-  model.hash = parse_hash(json.at("hash").get<std::string>());
-  if (json.contains("source")) model.source = read_source(json.at("source"), manifest);
-  model.files = read_blob_numbers(json, "files", manifest);
-  for (const uint32_t blob : model.files) {
-    if (manifest.blobs[blob].hash) continue;
-    throw Error(ErrorCode::kInvalid, in_quotes(model.name) + ": " +
-                                         in_quotes(manifest.blobs[blob].file) +
-                                         " has no hash, so it is no file that nodes name");
-  }
-  for (const Json& tensor : read_list(json, "tensors"))
-    model.tensors.push_back(read_tensor(tensor, manifest));
-  return model;
-}
 
-PackRecord read_pack(const Json& json, const Manifest& manifest, std::set<std::string>& taken) {
-  PackRecord pack;
-  pack.model = read_model(json, manifest, taken);
-  const std::string& name = find_model(manifest, pack.model.name).name;
-  if (find_pack(manifest, name) != nullptr || pack.model.source) {
-    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": has two packs, or one with a source");
+ private:
+  void check_task(const TaskRecord& task) const {
+    for (const std::string& name : {task.base, task.model.empty() ? task.base : task.model}) {
+      if (models_.contains(name)) continue;
+      fail("task " + in_quotes(task.name) + " needs the model " + in_quotes(name) +
+           ", which the bundle does not have");
+    }
   }
-  for (const Json& buffer : read_list(json, "buffers")) {
-    pack.buffers.push_back({read_extent(buffer.at("extent"), manifest),
-                            parse_hash(buffer.at("hash").get<std::string>())});
-  }
-  pack.made_of = parse_hash(json.at("made_of").get<std::string>());
-  pack.onnxruntime = json.at("onnxruntime").get<std::string>();
-  pack.cpu = json.at("cpu").get<std::string>();
-  pack.optimization = json.at("optimization").get<std::string>();
-  return pack;
-}
 
-BlobRecord read_blob(const Json& json, std::set<std::string>& taken) {
-  BlobRecord blob{read_file_name(json.at("file"), taken), read_number(json.at("size"))};
-  if (json.contains("hash")) blob.hash = parse_hash(json.at("hash").get<std::string>());
-  return blob;
-}
+  void check_blob(uint32_t blob) const {
+    if (blob < manifest_.blobs.size()) return;
+    fail("blob " + std::to_string(blob) + " is named, there are " +
+         std::to_string(manifest_.blobs.size()));
+  }
 
-Manifest read_manifest(const Json& json) {
-  if (!json.is_object() || json.value("format", std::string()) != "wshare-bundle") {
-    throw Error(ErrorCode::kInvalid, "is no manifest of a wshare bundle",
-                "'wshare dedupe MODEL... -o BUNDLE' makes a bundle");
+  // A file that is needed under its own name, not for its extents.
+  void check_whole(uint32_t blob, const std::string& owner) const {
+    if (manifest_.blobs[blob].hash) return;
+    fail(in_quotes(owner) + ": " + in_quotes(manifest_.blobs[blob].file) +
+         " has no hash, so it is no file of its own");
   }
-  const Json& number = json.at("version");
-  const uint64_t version = read_number(number, UINT64_MAX);
-  if (version == 0) throw Error(ErrorCode::kInvalid, "has version 0, which never was");
-  if (version > kFormatVersion) {
-    throw Error(ErrorCode::kUnsupported,
-                "bundle format " + std::to_string(version) +
-                    " is newer than this wshare, which reads up to " +
-                    std::to_string(kFormatVersion),
-                "use a newer wshare");
+
+  void check_extent(const Extent& extent) const {
+    check_blob(extent.blob);
+    const BlobRecord& blob = manifest_.blobs[extent.blob];
+    if (extent.offset <= blob.size && extent.size <= blob.size - extent.offset) return;
+    fail("extent of " + std::to_string(extent.size) + " bytes at " + std::to_string(extent.offset) +
+         " leaves " + in_quotes(blob.file) + " of " + std::to_string(blob.size) + " bytes");
   }
-  Manifest manifest;
-  std::set<std::string> taken = {kManifestName};
-  for (const Json& blob : read_list(json, "blobs"))
-    manifest.blobs.push_back(read_blob(blob, taken));
-  for (const Json& model : read_list(json, "models"))
-    manifest.models.push_back(read_model(model, manifest, taken));
-  if (json.contains("tasks")) {
-    for (const Json& task : read_list(json, "tasks"))
-      manifest.tasks.push_back(read_task(task, manifest));
-  }
-  if (json.contains("packs")) {
-    for (const Json& pack : read_list(json, "packs"))
-      manifest.packs.push_back(read_pack(pack, manifest, taken));
-  }
-  for (const Json& gap : read_list(json, "gaps")) {
-    manifest.gaps.push_back(
-        {read_extent(gap.at("extent"), manifest), parse_hash(gap.at("hash").get<std::string>())});
-  }
-  return manifest;
-}
+
+  const Manifest& manifest_;
+  std::set<std::string_view> models_;
+};
 
 }  // namespace
 
-Manifest parse_manifest(std::string_view text) {
-  try {
-    Manifest manifest = read_manifest(Json::parse(text));
-    if (text.substr(seal_at(text), kSealDigits) != seal_of(std::string(text))) {
-      throw Error(ErrorCode::kInvalid, "was changed: its manifest_hash does not fit its text");
-    }
-    return manifest;
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::kInvalid, "no valid manifest: " + std::string(error.what()));
-  }
-}
+void check_manifest(const Manifest& manifest) { ManifestCheck(manifest).run(); }
 
 Manifest load_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestName;

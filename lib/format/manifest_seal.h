@@ -24,9 +24,13 @@ inline size_t seal_at(std::string_view json) {
 }
 
 // Returns the digits that seal `json`, whatever stands there now.
-inline std::string seal_of(std::string json) {
-  json.replace(seal_at(json), kSealDigits, kSealDigits, '0');
-  return to_hex(content_hash(std::as_bytes(std::span(json))));
+inline std::string seal_of(std::string_view json) {
+  const size_t at = seal_at(json);
+  const std::string zeros(kSealDigits, '0');
+  ContentHasher hasher;
+  for (const std::string_view piece : {json.substr(0, at), std::string_view(zeros), kSealTail})
+    hasher.update(std::as_bytes(std::span(piece)));
+  return to_hex(hasher.digest());
 }
 
 }  // namespace wshare

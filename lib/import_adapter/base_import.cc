@@ -37,7 +37,7 @@ void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matche
 }
 
 std::optional<ReplacedModel> BaseImport::compose(Manifest& manifest, UnusedNames& names) {
-  adapter_name_ = new_file_name(names, task_, ".onnx_adapter");
+  adapter_name_ = names.make(task_, ".onnx_adapter");
   blob_ = manifest.blobs.size();
   TaskRecord& task = manifest.tasks.emplace_back();
   task.name = task_;

@@ -3,43 +3,56 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 #include <tuple>
 
+#include "format/json_reader.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-using Json = nlohmann::ordered_json;  // the first pattern that fits counts
-
 constexpr size_t kLongestPattern = 256, kLongestPath = 1024, kMostPatterns = 1000;
-
-// An option that is null, false, zero or empty is not used.
-bool is_used(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  if (found == json.end() || found->is_null()) return false;
-  if (found->is_boolean()) return found->get<bool>();
-  return found->is_number() ? *found != 0 : !found->empty() && *found != "";
-}
 
 void refuse(const std::string& what) {
   throw Error(ErrorCode::kUnsupported, what + ": only plain LoRA is read", kMergeHint);
 }
 
-// Refuses all that makes a module compute something else than W + scaling · B · A.
-void check_plain(const Json& json) {
-  const std::string type = json.at("peft_type").get<std::string>();
-  if (type != "LORA") refuse("peft_type is " + in_quotes(type));
-  for (const char* key : {"use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens",
-                          "arrow_config", "kasa_config", "monteclora_config", "layer_replication",
-                          "target_parameters", "trainable_token_indices"}) {
-    if (is_used(json, key)) refuse(in_quotes(key) + " is set");
+// An option that is null, false, zero or empty is not used.
+bool is_used(JsonReader& json) {
+  bool used = false;
+  switch (json.peek()) {
+    case 't':
+    case 'f':
+      return json.flag();
+    case '"':
+      return !json.text().empty();
+    case '[':
+      json.list([&] { json.skip(), used = true; });
+      return used;
+    case '{':
+      json.object({}, [&](std::string_view) { used = true; });
+      return used;
+    default:
+      return !json.take_null() && json.real() != 0;
   }
-  const auto found = json.find("init_lora_weights");
-  if (found == json.end() || !found->is_string()) return;
-  const std::string start = found->get<std::string>();
+}
+
+// Refuses all that makes a module compute something else than W + scaling · B · A.
+void check_plain(std::string_view key, JsonReader& json) {
+  if (key == "peft_type") {
+    const std::string_view type = json.text();
+    if (type != "LORA") refuse("peft_type is " + in_quotes(type));
+  }
+  for (const char* option : {"use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens",
+                             "arrow_config", "kasa_config", "monteclora_config",
+                             "layer_replication", "target_parameters", "trainable_token_indices"}) {
+    if (key == option && is_used(json)) refuse(in_quotes(key) + " is set");
+  }
+  if (key != "init_lora_weights" || json.peek() != '"') return;
+  const std::string_view start = json.text();
   for (const char* changes_base : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {
     if (!start.starts_with(changes_base)) continue;
     throw Error(
@@ -50,31 +63,16 @@ void check_plain(const Json& json) {
   }
 }
 
-int64_t read_rank(const Json& json) {
-  if (!json.is_number_unsigned() || json.get<uint64_t>() == 0 || json.get<uint64_t>() > INT32_MAX) {
-    throw Error(ErrorCode::kInvalid, json.dump() + ": is no rank");
-  }
-  return json.get<int64_t>();
+int64_t read_rank(JsonReader& json) {
+  const uint64_t rank = json.number(INT32_MAX);
+  if (rank == 0) throw Error(ErrorCode::kInvalid, "0 is no rank");
+  return static_cast<int64_t>(rank);
 }
 
-double read_alpha(const Json& json) {
-  if (!json.is_number()) throw Error(ErrorCode::kInvalid, json.dump() + ": is no number");
-  return json.get<double>();
-}
-
-bool read_flag(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && !found->is_null() && found->get<bool>();
-}
-
-template <typename Value>
-PeftPatterns<Value> read_patterns(const Json& json, const char* key, Value read(const Json&)) {
-  PeftPatterns<Value> patterns;
-  const auto found = json.find(key);
-  if (found == json.end() || found->is_null()) return patterns;
-  if (!found->is_object()) throw Error(ErrorCode::kInvalid, in_quotes(key) + ": is no object");
-  for (const auto& [pattern, value] : found->items()) patterns.emplace_back(pattern, read(value));
-  return patterns;
+template <typename Value, typename Read>
+void read_patterns(JsonReader& json, PeftPatterns<Value>& patterns, const Read& read) {
+  if (json.take_null()) return;
+  json.object({}, [&](std::string_view pattern) { patterns.emplace_back(pattern, read()); });
 }
 
 bool is_literal(std::string_view pattern) {
@@ -134,6 +132,8 @@ void match(const PeftPatterns<Value>& patterns, const std::vector<std::string>& 
   }
 }
 
+using Json = nlohmann::ordered_json;
+
 // Returns the rank of each module as a pattern of its own, or none where all have the largest.
 //
 // A path as a pattern fits longer paths that end like it, and equally long ones that have other
@@ -163,23 +163,30 @@ Json rank_patterns(std::vector<std::pair<std::string, int64_t>> modules, int64_t
 
 }  // namespace
 
-PeftConfig parse_peft_config(std::string_view text) {
-  try {
-    const Json json = Json::parse(text);
-    check_plain(json);
-    PeftConfig config;
-    config.rank = read_rank(json.at("r"));
-    config.alpha = read_alpha(json.at("lora_alpha"));
-    config.rank_pattern = read_patterns<int64_t>(json, "rank_pattern", read_rank);
-    config.alpha_pattern = read_patterns<double>(json, "alpha_pattern", read_alpha);
-    config.use_rslora = read_flag(json, "use_rslora");
-    config.fan_in_fan_out = read_flag(json, "fan_in_fan_out");
-    const auto base = json.find("base_model_name_or_path");
-    if (base != json.end() && base->is_string()) config.base_model = base->get<std::string>();
-    return config;
-  } catch (const Json::exception& error) {
-    throw Error(ErrorCode::kInvalid, "no valid adapter_config.json: " + std::string(error.what()));
-  }
+PeftConfig parse_peft_config(std::string_view text) try {
+  PeftConfig config;
+  JsonReader json(text);
+  std::optional<double> alpha;
+  json.object({"peft_type", "r", "lora_alpha"}, [&](std::string_view key) {
+    check_plain(key, json);
+    // Methods other than LoRA have other values here.
+    if (key == "r" && json.peek() != 'n') config.rank = read_rank(json);
+    if (key == "lora_alpha" && json.peek() != 'n') alpha = json.real();
+    if (key == "rank_pattern")
+      read_patterns(json, config.rank_pattern, [&] { return read_rank(json); });
+    if (key == "alpha_pattern")
+      read_patterns(json, config.alpha_pattern, [&] { return json.real(); });
+    if (key == "use_rslora") config.use_rslora = !json.take_null() && json.flag();
+    if (key == "fan_in_fan_out") config.fan_in_fan_out = !json.take_null() && json.flag();
+    if (key == "base_model_name_or_path" && json.peek() == '"') config.base_model = json.text();
+  });
+  json.finish();
+  if (config.rank == 0 || !alpha) throw Error(ErrorCode::kInvalid, "has no rank or no alpha");
+  config.alpha = *alpha;
+  return config;
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::kInvalid) throw;
+  throw Error(ErrorCode::kInvalid, "no valid adapter_config.json: " + std::string(error.what()));
 }
 
 std::vector<PeftScale> scales_of(const PeftConfig& config, const std::vector<std::string>& paths) {

@@ -43,6 +43,21 @@ std::string hint_of_neighbours(const fs::path& path) {
   return "did you mean " + in_quotes((path.parent_path() / meant).string()) + "?";
 }
 
+// A file may have any name, a model only one that other files can have, too. Two that differ no
+// more get a number.
+void make_safe(std::vector<ModelInput>& models, const std::vector<bool>& named) {
+  std::set<std::string> taken;
+  for (const ModelInput& model : models) taken.insert(model.name);
+  for (size_t i = 0; i < models.size(); ++i) {
+    if (named[i] || is_file_name(models[i].name)) continue;
+    const std::string safe = safe_file_name(models[i].name, kLongestFileName - 10);
+    std::string name = safe;
+    for (int number = 2; !taken.insert(name).second; ++number)
+      name = safe + "_" + std::to_string(number);
+    models[i].name = name;
+  }
+}
+
 void require_unique(const std::vector<ModelInput>& models) {
   // A model is where it stands and what it says: external data lies beside it, so two links to one
   // file in two folders are two models.
@@ -106,6 +121,7 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
     if (named[i] || uses[models[i].name] == 1) continue;
     models[i].name = fs::absolute(models[i].path).parent_path().filename().string();
   }
+  make_safe(models, named);
   require_unique(models);
   return models;
 }

@@ -119,7 +119,7 @@ class Packer {
     blob_name_ = names.make("packed", ".bin");
     for (const ModelRecord& model : manifest_.models) {
       if (chosen_.contains(model.name))
-        file_names_[model.name] = new_file_name(names, model.name + ".packed", ".onnx");
+        file_names_[model.name] = names.make(model.name + ".packed", ".onnx");
     }
   }
 

@@ -14,6 +14,7 @@
 #include "bundle/start.h"
 #include "format/layout.h"
 #include "format/manifest_extents.h"
+#include "format/manifest_text.h"
 #include "model/externalize.h"
 #include "model/model_file.h"
 #include "remove/layout.h"
@@ -79,7 +80,7 @@ class Compactor {
     });
     write_restore_blob();
     for (const MappedFile& blob : blobs_) blob.check_unchanged();
-    const std::string text = to_json(new_, threads_);
+    const std::string text = to_checked_json(new_, threads_);
     write_file(kManifestName, std::as_bytes(std::span(text)));
     return bundle_bytes(new_, text.size());
   }

@@ -4,19 +4,43 @@
 #include <string>
 
 #include "util/text.h"
+#include "util/utf8.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
 
 namespace wshare {
 
+namespace {
+
+bool is_plain(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte >= 0x20 && byte != 0x7f && c != '/' && c != '\\';
+}
+
+}  // namespace
+
 bool is_file_name(std::string_view name) {
-  constexpr size_t kLongest = 240;
-  return !name.empty() && name.size() <= kLongest && name[0] != '.' &&
-         std::none_of(name.begin(), name.end(), [](char c) {
-           const auto byte = static_cast<unsigned char>(c);
-           return byte < 0x20 || byte == 0x7f || c == '/' || c == '\\';
-         });
+  return !name.empty() && name.size() <= kLongestFileName && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), is_plain) && is_utf8(name);
+}
+
+bool is_path_part(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+std::string safe_file_name(std::string_view name, size_t longest) {
+  std::string safe;
+  while (!name.empty()) {
+    const Utf8Step step = utf8_step(name);
+    const std::string_view part = step.valid && is_plain(name[0]) ? name.substr(0, step.size) : "_";
+    name.remove_prefix(step.size);
+    if (part == "." && safe.empty()) continue;
+    if (safe.size() + part.size() > longest) break;
+    safe += part;
+  }
+  return safe.empty() ? "model" : safe;
 }
 
 fs::path join_inside(const fs::path& folder, std::string_view relative) {

@@ -2,13 +2,23 @@
 
 #include <filesystem>
 #include <map>
+#include <string>
 #include <string_view>
 
 namespace wshare {
 
 // True when `name` can be a file directly in a bundle on any system: not empty, at most 240 bytes,
-// no separator of paths, no control byte, not hidden, not "." or "..".
+// UTF-8, no separator of paths, no control byte, not hidden, not "." or "..".
+inline constexpr size_t kLongestFileName = 240;
 bool is_file_name(std::string_view name);
+
+// True when `name` can be a file or folder of an original, which restore makes again: any single
+// part of a path, of at most 255 bytes.
+bool is_path_part(std::string_view name);
+
+// Returns a name for is_file_name() that is like `name`: other bytes become '_', dots in front go,
+// what is over `longest` bytes is cut; "model" where nothing is left.
+std::string safe_file_name(std::string_view name, size_t longest = kLongestFileName);
 
 // Returns `folder` / `relative`.
 //

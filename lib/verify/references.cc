@@ -40,8 +40,9 @@ std::vector<Finding> find_wrong_references(const Manifest& manifest, const Model
     }
   }
   for (const TensorRecord& tensor : model.tensors) {
-    --balance[{tensor.name, tensor.dtype, tensor.shape, manifest.blobs[tensor.extent.blob].file,
-               std::to_string(tensor.extent.offset), std::to_string(tensor.extent.size)}];
+    --balance[{name_in_manifest(tensor.name), tensor.dtype, tensor.shape,
+               manifest.blobs[tensor.extent.blob].file, std::to_string(tensor.extent.offset),
+               std::to_string(tensor.extent.size)}];
   }
   for (const BufferRecord& buffer : buffers) {
     const Extent& at = buffer.extent;

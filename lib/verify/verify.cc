@@ -112,8 +112,8 @@ class Verifier {
     try {
       const std::vector<NamedTensor> held = read_adapter(blobs_[*task.adapter]->bytes());
       const auto equal = [](const NamedTensor& tensor, const ParameterRecord& parameter) {
-        return name_in_manifest(tensor.name) == parameter.name && tensor.shape == parameter.shape &&
-               tensor.dtype == parameter.dtype;
+        return name_in_manifest(tensor.name) == name_in_manifest(parameter.name) &&
+               tensor.shape == parameter.shape && tensor.dtype == parameter.dtype;
       };
       if (std::equal(held.begin(), held.end(), task.parameters.begin(), task.parameters.end(),
                      equal)) {

@@ -1,11 +1,12 @@
-#include "format/manifest.h"
-
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 
+#include "format/manifest_text.h"
 #include "support/bytes.h"
 #include "wshare/error.h"
 
@@ -105,10 +106,48 @@ TEST(ToJson, RoundTripsAnEmptyManifest) {
   EXPECT_EQ(to_json(parse_manifest(text)), text);
 }
 
-TEST(ToJson, WritesNamesThatAreNoUtf8AsValidText) {
+// They are shown as text, and their bytes follow in hex; older readers see the first.
+TEST(ToJson, KeepsNamesThatAreNoUtf8) {
   Manifest manifest = small_manifest();
   manifest.models[0].tensors[0].name = "a\xff\xfe";
-  EXPECT_NO_THROW(parse_manifest(to_json(manifest)));
+  manifest.models[0].tensors[1].scope = "f\xe9";
+  manifest.models[0].source->file = "m\xe9.onnx";
+  manifest.models[0].source->folder = "\xe9";
+  const std::string text = to_json(manifest);
+  EXPECT_TRUE(nlohmann::json::accept(text));
+  const nlohmann::json tensor = nlohmann::json::parse(text)["models"][0]["tensors"][0];
+  EXPECT_EQ(tensor["name"], "a\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(tensor["name_bytes"], "61fffe");
+  const Manifest read = parse_manifest(text);
+  EXPECT_EQ(read.models[0].tensors[0].name, "a\xff\xfe");
+  EXPECT_EQ(read.models[0].tensors[1].scope, "f\xe9");
+  EXPECT_EQ(read.models[0].source->file, "m\xe9.onnx");
+  EXPECT_EQ(read.models[0].source->folder, "\xe9");
+  EXPECT_NE(text.find("\"version\": 4,"), std::string::npos);  // older readers know no such source
+  EXPECT_EQ(to_json(read), text);
+  for (const char* bytes : {"61fffE", "61fff", "", "62fffe", "612f", "zz"}) {
+    SCOPED_TRACE(bytes);
+    expect_refused(rehashed(replaced(text, "\"61fffe\"", '"' + std::string(bytes) + '"')),
+                   ErrorCode::kInvalid);
+  }
+}
+
+TEST(ToJson, WritesTextsAsJsonDoes) {
+  std::string all;
+  for (int c = 0; c < 0x80; ++c) all += static_cast<char>(c);
+  all += "é日😀";
+  Manifest manifest = small_manifest();
+  manifest.models[0].tensors[0].name = all;
+  const std::string text = to_json(manifest);
+  EXPECT_NE(text.find("\"name\":" + nlohmann::json(all).dump() + ","), std::string::npos);
+  EXPECT_EQ(parse_manifest(text).models[0].tensors[0].name, all);
+}
+
+TEST(ToCheckedJson, RefusesWhatCannotBeRead) {
+  EXPECT_EQ(to_checked_json(small_manifest(), 1), to_json(small_manifest()));
+  Manifest manifest = small_manifest();
+  manifest.models[0].source->file = "a/b";
+  EXPECT_THROW(to_checked_json(manifest, 1), Error);
 }
 
 TEST(ParseManifest, RefusesEverySingleBitFlip) {
@@ -166,6 +205,81 @@ TEST(ParseManifest, IgnoresUnknownKeys) {
   const std::string text =
       replaced(to_json(small_manifest()), "\"version\": 1,", "\"version\": 1,\"later\": [1],");
   EXPECT_NO_THROW(parse_manifest(rehashed(text)));
+}
+
+// "format" says what the rest is, so it comes first; all else in any order.
+TEST(ParseManifest, TakesKeysInAnyOrder) {
+  const std::string text = to_json(small_manifest());
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(text), other;
+  other["format"] = json["format"];
+  for (const char* key : {"models", "gaps", "blobs", "version"}) other[key] = json[key];
+  other["manifest_hash"] = std::string(32, '0');
+  EXPECT_EQ(to_json(parse_manifest(rehashed(other.dump(1) + "\n"))), text);
+}
+
+TEST(ParseManifest, RefusesKeysThatStandTwice) {
+  const std::string text = to_json(small_manifest());
+  for (const char* twice : {"\"gaps\": [],", "\"later\": 1, \"later\": 2,"}) {
+    SCOPED_TRACE(twice);
+    expect_refused(
+        rehashed(replaced(text, "\"version\": 1,", "\"version\": 1," + std::string(twice))),
+        ErrorCode::kInvalid);
+  }
+}
+
+TEST(ParseManifest, EndsWithAnErrorWhereValuesNestDeeply) {
+  const std::string deep(1000000, '[');
+  const std::string text = to_json(small_manifest());
+  expect_refused(replaced(text, "\"size\": 77", "\"size\": " + deep), ErrorCode::kInvalid);
+  expect_refused(replaced(text, "\"version\": 1", "\"version\": 1,\"later\": " + deep),
+                 ErrorCode::kInvalid);
+}
+
+TEST(ParseManifest, KeepsTheTensorsOfOneModel) {
+  Manifest manifest = small_manifest();
+  manifest.models.push_back(manifest.models[0]);
+  manifest.models[1].name = "b";
+  manifest.models[1].file = "b.onnx";
+  const std::string text = to_json(manifest);
+  const auto counts = [&](const std::string& only) {
+    const Manifest read = parse_manifest_of(text, only);
+    return std::pair(read.models.at(0).tensors.size(), read.models.at(1).tensors.size());
+  };
+  EXPECT_EQ(counts(""), std::pair(size_t{0}, size_t{0}));
+  EXPECT_EQ(counts("a"), std::pair(size_t{3}, size_t{0}));
+  EXPECT_EQ(counts("b"), std::pair(size_t{0}, size_t{3}));
+}
+
+uint64_t heap_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// The figure is that of glibc's heap; sanitizers have their own, which says 0.
+TEST(ParseManifest, TakesAtMost200BytesARecord) {
+  constexpr size_t kTensors = 20000;
+  Manifest manifest = small_manifest();
+  ModelRecord& model = manifest.models[0];
+  for (size_t t = 0; t < kTensors; ++t) {
+    TensorRecord tensor = model.tensors[0];
+    tensor.name = "model.layers." + std::to_string(t) + ".self_attn.q_proj.weight";
+    model.tensors.push_back(tensor);
+  }
+  const std::string one = to_json(manifest);
+  ModelRecord second = model;
+  second.name = "b";
+  second.file = "b.onnx";
+  manifest.models.push_back(second);
+  const std::string two = to_json(manifest);
+  const auto kept = [](const std::string& text, const std::optional<std::string>& only) {
+    const uint64_t before = heap_bytes();
+    const Manifest read = only ? parse_manifest_of(text, *only) : parse_manifest(text);
+    return heap_bytes() - before;
+  };
+  const uint64_t first = kept(one, std::nullopt);
+  EXPECT_LE(first / kTensors, 200U);
+  EXPECT_LE((kept(two, std::nullopt) - first) / kTensors, 80U) << "names of both are held once";
+  EXPECT_LE(kept(two, ""), 10000U);
 }
 
 struct Change {

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "generate.h"
+#include "manifest.h"
 #ifdef WSHARE_HAS_ONNXRUNTIME
 #include "sessions.h"
 #include "tasks.h"
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
   CLI::App app("Makes data for wshare's benchmarks, and measures sessions.", "wshare-bench");
   app.require_subcommand(1);
   add_generate_command(app);
+  add_manifest_command(app);
 #ifdef WSHARE_HAS_ONNXRUNTIME
   add_session_commands(app);
   add_task_command(app);
