@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& program, const std::string& what,
                        const std::string& hint = {}) {
-  throw Error(ErrorCode::kRuntime, in_quotes(program.string()) + ": " + what, hint);
+  throw Error(ErrorCode::kRuntime, "the child process " + in_quotes(program.string()) + " " + what,
+              hint);
 }
 
 // The two ends of a pipe, which no other child inherits; closed with the object.
@@ -44,6 +46,28 @@ struct Pipe {
   std::array<int, 2> ends{-1, -1};
 };
 
+// A file in memory that holds `text`, to be read from its beginning. (A pipe would have to be
+// filled while the child is read, and a child that ends early would break it.)
+struct InputFile {
+  InputFile(const std::filesystem::path& program, const std::string& text)
+      : descriptor(::memfd_create("stdin", MFD_CLOEXEC)) {
+    size_t written = 0;
+    while (descriptor >= 0 && written < text.size()) {
+      const ssize_t count = ::write(descriptor, text.data() + written, text.size() - written);
+      if (count < 0 && errno != EINTR) break;
+      if (count > 0) written += static_cast<size_t>(count);
+    }
+    if (written == text.size() && ::lseek(descriptor, 0, SEEK_SET) == 0) return;
+    const int error = errno;
+    ::close(descriptor);
+    fail(program, std::string("cannot be given its input: ") + std::strerror(error));
+  }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  ~InputFile() { ::close(descriptor); }
+  const int descriptor;
+};
+
 // Appends what there is to read; returns false at the end.
 bool read_some(int descriptor, std::string& text) {
   char buffer[4096];
@@ -53,17 +77,16 @@ bool read_some(int descriptor, std::string& text) {
   return count > 0;
 }
 
-// Takes complete lines that begin with `mark` out of `text`, and calls `on_line` with each.
-void take_lines(std::string& text, char mark,
-                const std::function<void(const std::string&)>& on_line) {
+// Takes complete lines of progress out of `text`, and calls `on_progress` with each.
+void take_progress(std::string& text, const std::function<void(const std::string&)>& on_progress) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) return;
-    if (text[begin] != mark) {
+    if (text[begin] != kProgressMark) {
       begin = end + 1;
       continue;
     }
-    on_line(text.substr(begin + 1, end - begin - 1));
+    if (on_progress) on_progress(text.substr(begin + 1, end - begin - 1));
     text.erase(begin, end + 1 - begin);
   }
 }
@@ -88,15 +111,17 @@ void read_both(int out, int err, ChildResult& result, const std::function<void()
 }  // namespace
 
 ChildResult run_child(const std::filesystem::path& program,
-                      const std::vector<std::string>& arguments, char mark,
-                      const std::function<void(const std::string&)>& on_line) {
+                      const std::vector<std::string>& arguments, const std::string& input,
+                      const std::function<void(const std::string&)>& on_progress) {
   std::string name = program.filename().string();
   std::vector<char*> argv = {name.data()};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  const InputFile in(program, input);
   Pipe out(program), err(program);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, in.descriptor, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err.ends[1], STDERR_FILENO);
   pid_t child = 0;
@@ -108,9 +133,7 @@ ChildResult run_child(const std::filesystem::path& program,
   ChildResult result;
   {
     const CleanUp end_child([child] { return ::kill(child, SIGKILL) == 0; });
-    read_both(out.ends[0], err.ends[0], result, [&] {
-      if (on_line) take_lines(result.err, mark, on_line);
-    });
+    read_both(out.ends[0], err.ends[0], result, [&] { take_progress(result.err, on_progress); });
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {

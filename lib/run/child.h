@@ -14,14 +14,17 @@ struct ChildResult {
   std::string err;
 };
 
-// Runs `program` with `arguments` and waits for its end.
+// Begins the lines on stderr by which a child says what it does next.
+inline constexpr char kProgressMark = '\x1f';
+
+// Runs `program` with `arguments`, `input` on its stdin, and waits for its end.
 //
-// Lines on its stderr that begin with `mark` are handed to `on_line` as they come, without the mark
-// and the line feed, and are no part of the result.
+// Lines on its stderr that begin with kProgressMark are handed to `on_progress` as they come,
+// without the mark and the line feed, and are no part of the result.
 //
 // Throws Error(kRuntime) if it cannot be started or is ended by a signal, which the message names.
 ChildResult run_child(const std::filesystem::path& program,
-                      const std::vector<std::string>& arguments, char mark = '\0',
-                      const std::function<void(const std::string& line)>& on_line = {});
+                      const std::vector<std::string>& arguments, const std::string& input = {},
+                      const std::function<void(const std::string& line)>& on_progress = {});
 
 }  // namespace wshare

@@ -1,17 +1,15 @@
 #include "runtime/free_memory.h"
 
-#include <dlfcn.h>
-
 #include <cstddef>
+
+#include "runtime/cuda_driver.h"
 
 namespace wshare {
 namespace {
 
 constexpr uint32_t kNvidia = 0x10DE;
-constexpr char kDriver[] = "libcuda.so.1";
 
-// The functions of NVIDIA's driver that are needed, without CUDA's toolkit. All return 0 if they
-// succeed.
+// The functions of the driver that are needed.
 struct Driver {
   using Context = void*;
   int (*init)(unsigned) = nullptr;
@@ -24,21 +22,15 @@ struct Driver {
   bool is_complete = false;
 
   Driver() {
-    void* library = ::dlopen(kDriver, RTLD_NOW | RTLD_LOCAL);  // stays: CUDA cannot be unloaded
+    void* library = open_cuda_driver();
     if (library == nullptr) return;
-    is_complete = find(library, "cuInit", init) && find(library, "cuDeviceGet", get) &&
-                  find(library, "cuDevicePrimaryCtxRetain", retain) &&
-                  find(library, "cuDevicePrimaryCtxRelease_v2", release) &&
-                  find(library, "cuCtxPushCurrent_v2", push) &&
-                  find(library, "cuCtxPopCurrent_v2", pop) &&
-                  find(library, "cuMemGetInfo_v2", memory) && init(0) == 0;
-  }
-
- private:
-  template <typename Function>
-  static bool find(void* library, const char* name, Function& function) {
-    function = reinterpret_cast<Function>(::dlsym(library, name));
-    return function != nullptr;
+    is_complete = find_function(library, "cuInit", init) &&
+                  find_function(library, "cuDeviceGet", get) &&
+                  find_function(library, "cuDevicePrimaryCtxRetain", retain) &&
+                  find_function(library, "cuDevicePrimaryCtxRelease_v2", release) &&
+                  find_function(library, "cuCtxPushCurrent_v2", push) &&
+                  find_function(library, "cuCtxPopCurrent_v2", pop) &&
+                  find_function(library, "cuMemGetInfo_v2", memory) && init(0) == 0;
   }
 };
 

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/cuda_driver.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -21,7 +22,6 @@ namespace wshare {
 namespace {
 
 constexpr char kCudaLibrary[] = "libonnxruntime_providers_cuda.so";
-constexpr char kDriver[] = "libcuda.so.1";
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -54,20 +54,19 @@ struct Missing {
   }
 };
 
-// Asks the driver, without CUDA's toolkit. Source: NVIDIA, CUDA Driver API, cuInit and
-// cuDeviceGetCount.
 void check_driver(Missing& missing) {
-  void* driver = ::dlopen(kDriver, RTLD_NOW | RTLD_LOCAL);  // stays: CUDA cannot be unloaded
+  void* driver = open_cuda_driver();
   if (driver == nullptr) {
-    missing.add("the NVIDIA driver (" + std::string(kDriver) + ")", "install the NVIDIA driver");
+    missing.add("the NVIDIA driver (" + std::string(kCudaDriver) + ")",
+                "install the NVIDIA driver");
     return;
   }
-  using Init = int (*)(unsigned);
-  using GetCount = int (*)(int*);
-  const auto init = reinterpret_cast<Init>(::dlsym(driver, "cuInit"));
-  const auto get_count = reinterpret_cast<GetCount>(::dlsym(driver, "cuDeviceGetCount"));
+  int (*init)(unsigned) = nullptr;
+  int (*get_count)(int*) = nullptr;
   int count = 0;
-  int result = init == nullptr || get_count == nullptr ? -1 : init(0);
+  const bool has_both =
+      find_function(driver, "cuInit", init) && find_function(driver, "cuDeviceGetCount", get_count);
+  int result = has_both ? init(0) : -1;
   if (result == 0) result = get_count(&count);
   if (result == 0 && count > 0) return;
   missing.add("a GPU that the NVIDIA driver can use (it gives " + std::to_string(count) +

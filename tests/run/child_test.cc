@@ -23,6 +23,13 @@ TEST(RunChild, PassesArgumentsAsTheyAre) {
   EXPECT_EQ(result.out, "<a b><><$x><-y=*>");
 }
 
+TEST(RunChild, GivesTheInputOnStdin) {
+  const std::string much(300000, 'x');
+  EXPECT_EQ(run_child("/bin/sh", {"-c", "cat"}, much).out, much);
+  EXPECT_EQ(run_child("/bin/sh", {"-c", "cat"}).out, "");
+  EXPECT_EQ(run_child("/bin/sh", {"-c", "exit 5"}, much).exit_code, 5);  // nobody reads it
+}
+
 TEST(RunChild, ReadsMoreThanAPipeHoldsFromBothStreams) {
   // Alternating, so that a reader of one stream after the other would wait for ever.
   const ChildResult result = run_shell(
@@ -50,14 +57,16 @@ TEST(RunChild, SaysWhatCannotBeStarted) {
   EXPECT_NE(message.find("No such file"), std::string::npos) << message;
 }
 
-TEST(RunChild, HandsOverMarkedLinesAsTheyCome) {
+TEST(RunChild, HandsOverLinesOfProgressAsTheyCome) {
   std::vector<std::string> lines;
-  const ChildResult result = run_child(
-      "/bin/sh", {"-c", "printf '#one\\nerror\\n#tw' >&2; printf 'o\\n#half' >&2; echo '#out'"},
-      '#', [&](const std::string& line) { lines.push_back(line); });
+  const char* script =
+      R"(printf '\037one\nerror\n\037tw' >&2; printf 'o\n\037half' >&2; printf '\037out')";
+  const ChildResult result = run_child("/bin/sh", {"-c", script}, "",
+                                       [&](const std::string& line) { lines.push_back(line); });
   EXPECT_EQ(lines, (std::vector<std::string>{"one", "two"}));
-  EXPECT_EQ(result.err, "error\n#half");
-  EXPECT_EQ(result.out, "#out\n");
+  EXPECT_EQ(result.err, "error\n\037half");
+  EXPECT_EQ(result.out, "\037out");
+  EXPECT_EQ(run_child("/bin/sh", {"-c", script}).err, "error\n\037half");  // nobody listens
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "run/child.h"
 #include "run/run_command.h"
 
 #ifndef WSHARE_TESTDATA
@@ -237,7 +236,7 @@ TEST_F(RunCommand, TakesTheTestDataOfAFamily) {
   for (const json& row : report.at("parity")) EXPECT_EQ(row.at("bit_equal"), true) << row;
 }
 
-// In child processes, and with --against in the program itself: each has one environment.
+// Each side is a child process, and has one environment.
 TEST_F(RunCommand, SharesThreadsAndMemory) {
   const json own = run_json({"--sessions=4", "--baseline"});
   const json shared =
@@ -247,11 +246,9 @@ TEST_F(RunCommand, SharesThreadsAndMemory) {
   EXPECT_EQ(threads(own), threads(own.at("baseline")));
   EXPECT_EQ(threads(shared), threads(own) + 2);
   EXPECT_EQ(threads(shared.at("baseline")), threads(own) + 8 * 2);
-  const ChildResult child = run_child(
-      WSHARE_PROGRAM, {"run", path("bundle"), "--repeat=1", "--json", "--shared-threads=3",
-                       "--shared-arena", "--max-abs-diff=0", "--against", a_is("in/a.onnx")});
-  EXPECT_EQ(child.exit_code, 0) << child.err;
-  EXPECT_EQ(json::parse(child.out).at("parity").at(0).at("bit_equal"), true);
+  const json compared = run_json(
+      {"--shared-threads=3", "--shared-arena", "--max-abs-diff=0", "--against", a_is("in/a.onnx")});
+  EXPECT_EQ(compared.at("parity").at(0).at("bit_equal"), true);
   EXPECT_EQ(run({"--shared-threads=0"}), 2);
 }
 
@@ -267,10 +264,10 @@ TEST(RunHelp, ShowsOptionsAndNoHiddenCommand) {
         "--baseline", "--shared-threads", "--shared-arena", "--max-pss", "--max-anonymous",
         "--max-create-ms", "--max-abs-diff"})
     EXPECT_NE(help({"run", "--help"}).find(option), std::string::npos) << option;
-  EXPECT_EQ(help({"--help"}).find("run-side"), std::string::npos);
+  EXPECT_EQ(help({"--help"}).find("child"), std::string::npos);
   std::ostringstream out, err;
-  EXPECT_EQ(run_cli({"run-sid"}, out, err), 2);
-  EXPECT_EQ(err.str().find("run-side"), std::string::npos) << err.str();
+  EXPECT_EQ(run_cli({"chil"}, out, err), 2);
+  EXPECT_EQ(err.str().find("child"), std::string::npos) << err.str();
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ using Action = std::function<int()>;
 
 // Each declares the options of one command on its own `app`, and sets `action` when that command
 // was chosen. Nothing is opened while parsing.
+void add_child(CLI::App& app, Context& context, Action& action);
 void add_append(CLI::App& app, Context& context, Action& action);
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
@@ -59,13 +60,13 @@ void add_restore(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);
-void add_run_side(CLI::App& app, Context& context, Action& action);
 
 // Runs the command line `arguments` (without the program's name) and returns its exit code: 0 done,
-// 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. Callers that are
-// not the program itself, such as tests, say where it is. Progress and colours are for a console.
+// 1 the answer is no, 2 command line, 3 to 6 as in ErrorCode, 70 a bug of ours. `program` is wshare
+// itself, for what children do; without it `run` fails, and `pack` tries packs in this process.
+// Progress and colours are for a console.
 int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
-            const std::filesystem::path& program = "/proc/self/exe", const Console& console = {});
+            const std::filesystem::path& program = {}, const Console& console = {});
 
 // Prints `json` on one line, invalid UTF-8 replaced.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);

@@ -24,6 +24,6 @@ void add_missing(CLI::App& app, const char* command, Action& action) {
 
 void add_pack(CLI::App& app, Context&, Action& action) { add_missing(app, "pack", action); }
 void add_run(CLI::App& app, Context&, Action& action) { add_missing(app, "run", action); }
-void add_run_side(CLI::App& app, Context&, Action& action) { add_missing(app, "run", action); }
+void add_child(CLI::App& app, Context&, Action& action) { add_missing(app, "run", action); }
 
 }  // namespace wshare

@@ -32,7 +32,7 @@ constexpr std::array kCommands = {
     Command{"help", "[COMMAND]", "Show how a command is used", add_help},
     Command{"complete-names", "", "", add_complete_names},  // called by completions
     Command{"pages", "", "", add_pages},                    // called by the build
-    Command{"run-side", "", "", add_run_side},              // a child process of run
+    Command{"child", "", "", add_child},                    // started by wshare itself
 };
 
 // Says "Usage: wshare dedupe MODEL... -o BUNDLE [OPTIONS]", as docs/cli.md does.

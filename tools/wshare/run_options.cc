@@ -1,8 +1,8 @@
 #include "run_options.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "run/arguments.h"
 #include "util/text.h"
@@ -11,104 +11,136 @@
 namespace wshare {
 namespace {
 
-void check_number(const std::optional<double>& limit, const char* option) {
-  if (!limit || (std::isfinite(*limit) && *limit >= 0)) return;
-  throw Error(ErrorCode::kInvalid, std::string(option) + ": the limit must be a number from 0 on");
+// An option whose text or texts `read` takes; its errors are mistakes on the command line.
+template <typename Text = std::string, typename Read>
+CLI::Option* add_text(CLI::App& app, const char* name, const Read& read, const char* summary) {
+  const auto read_checked = [read](const Text& text) {
+    try {
+      read(text);
+    } catch (const Error& error) {
+      throw CLI::ValidationError(error.what());
+    }
+  };
+  return app.add_option_function<Text>(name, read_checked, summary);
+}
+
+using Texts = std::vector<std::string>;
+
+void add_device_options(CLI::App& app, DeviceChoice& device) {
+  app.add_option("--ep", device.ep,
+                 "Where sessions run: cpu, cuda, or the provider that --ep-library has")
+      ->capture_default_str();
+  add_text(
+      app, "--ep-library", [&](const std::string& text) { device.library = text; },
+      "Plugin library of the provider; for cuda, else the one beside ONNX Runtime's");
+  app.add_option("--ep-device", device.number, "Which of the provider's devices, from 0 on")
+      ->capture_default_str();
+  add_text(
+      app, "--device-copies",
+      [&](const std::string& text) {
+        device.copies = text == "keep" ? DeviceCopies::kKeep : DeviceCopies::kRefuse;
+      },
+      "Copies of shared weights that a session makes for itself on the device")
+      ->check(CLI::IsMember({"refuse", "keep"}))
+      ->default_str("refuse");
+}
+
+void add_input_options(CLI::App& app, RunJob& job) {
+  app.add_option("--sessions", job.sessions, "Sessions per model")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  add_text(
+      app, "--inputs", [&](const std::string& text) { job.inputs.folder = text; },
+      "Folder of input_0.pb or input_0.npy ..., or of one such folder per model; else inputs are "
+      "made up, always the same");
+  add_text<Texts>(
+      app, "--shape", [&](const Texts& texts) { job.inputs.shapes = parse_shapes(texts); },
+      "Shape of a made-up input: input=1x32")
+      ->allow_extra_args(false);
+  app.add_option("--repeat", job.repeat, "Timed runs per session, after the first")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--shared-threads", job.shared_threads,
+                 "One pool of so many threads for all sessions; else each has one thread")
+      ->check(CLI::Range(1, 1024));
+  app.add_flag("--shared-arena", job.shared_arena,
+               "One arena for what all sessions on the CPU compute with; else each has its own");
+}
+
+Originals read_originals(const Texts& texts) {
+  Originals originals;
+  for (const std::string& text : texts) {
+    const auto [name, path] = split_assignment(text, "--against", "NAME=original.onnx");
+    if (!originals.emplace(name, path).second)
+      throw Error(ErrorCode::kInvalid, "--against: " + in_quotes(name) + " is given twice");
+  }
+  return originals;
+}
+
+void add_size(CLI::App& app, const char* name, std::optional<uint64_t>& limit,
+              const char* summary) {
+  add_text(
+      app, name, [&](const std::string& text) { limit = parse_size(text); }, summary);
+}
+
+void add_number(CLI::App& app, const char* name, std::optional<double>& limit,
+                const char* summary) {
+  app.add_option(name, limit, summary)->check([](const std::string& text) -> std::string {
+    double number = 0;
+    const bool is_number = CLI::detail::lexical_cast(text, number);
+    if (!is_number || (std::isfinite(number) && number >= 0)) return {};
+    return "the limit must be a number from 0 on";
+  });
+}
+
+void add_limit_options(CLI::App& app, Limits& limits) {
+  add_size(app, "--max-pss", limits.pss, "Exit 1 when more memory is used, such as 500M");
+  add_size(app, "--max-anonymous", limits.anonymous, "Exit 1 when more anonymous memory is used");
+  add_size(app, "--max-device", limits.device, "Exit 1 when more memory of the device is used");
+  add_number(app, "--max-create-ms", limits.create_ms, "Exit 1 when making a session takes longer");
+  add_number(app, "--max-abs-diff", limits.abs_diff,
+             "Exit 1 when an output differs by more, or by no number (with --against)");
 }
 
 }  // namespace
 
-void add_input_options(CLI::App& app, InputArguments& arguments) {
-  app.add_option("--sessions", arguments.sessions, "Sessions per model")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
-  app.add_option("--inputs", arguments.folder,
-                 "Folder of input_0.pb or input_0.npy ..., or of one such folder per model; else "
-                 "inputs are made up, always the same");
-  app.add_option("--shape", arguments.shapes, "Shape of a made-up input: input=1x32")
+void add_run_options(CLI::App& app, RunArguments& arguments) {
+  RunJob& job = arguments.job;
+  app.add_option_function<std::string>(
+         "BUNDLE", [&](const std::string& text) { job.bundle = text; }, "The bundle")
+      ->required();
+  app.add_option("--model", arguments.models, "Run this model only; may be repeated")
       ->allow_extra_args(false);
-  app.add_option("--repeat", arguments.repeat, "Timed runs per session, after the first")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  app.add_option("--shared-threads", arguments.shared_threads,
-                 "One pool of so many threads for all sessions; else each has one thread")
-      ->check(CLI::Range(1, 1024));
-  app.add_flag("--shared-arena", arguments.shared_arena,
-               "One arena for what all sessions on the CPU compute with; else each has its own");
+  app.add_option("--task", arguments.tasks,
+                 "Run this task only, over the session of its base; may be repeated")
+      ->allow_extra_args(false);
+  add_device_options(app, job.device);
+  add_text(
+      app, "--tier", [&](const std::string& text) { job.tier = parse_tier(text); },
+      "How weights are shared")
+      ->check(CLI::IsMember({"auto", "packed", "shared", "compact"}))
+      ->default_str("auto");
+  add_input_options(app, job);
+  add_text<Texts>(
+      app, "--against", [&](const Texts& texts) { job.against = read_originals(texts); },
+      "NAME=original.onnx: compare outputs with a plain session")
+      ->allow_extra_args(false);
+  app.add_flag("--baseline", arguments.baseline,
+               "Measure as many plain sessions on the originals beside");
+  add_limit_options(app, arguments.limits);
 }
 
-EnvironmentOptions environment_options(const InputArguments& arguments) {
-  EnvironmentOptions options;
-  if (arguments.shared_threads > 0)
-    options.threads = SharedThreads{static_cast<int>(arguments.shared_threads)};
-  options.arena = arguments.shared_arena;
-  return options;
-}
-
-MeasureOptions measure_options(const InputArguments& arguments) {
-  MeasureOptions options;
-  options.sessions = arguments.sessions;
-  options.repeat = arguments.repeat;
-  options.threads = static_cast<int>(std::max(arguments.shared_threads, 1U));
-  options.inputs.folder = arguments.folder;
-  options.inputs.shapes = parse_shapes(arguments.shapes);
-  return options;
-}
-
-void add_device_options(CLI::App& app, DeviceArguments& arguments) {
-  app.add_option("--ep", arguments.ep,
-                 "Where sessions run: cpu, cuda, or the provider that --ep-library has")
-      ->capture_default_str();
-  app.add_option("--ep-library", arguments.library,
-                 "Plugin library of the provider; for cuda, else the one beside ONNX Runtime's");
-  app.add_option("--ep-device", arguments.number, "Which of the provider's devices, from 0 on")
-      ->capture_default_str();
-  app.add_option("--device-copies", arguments.copies,
-                 "Copies of shared weights that a session makes for itself on the device")
-      ->check(CLI::IsMember({"refuse", "keep"}))
-      ->capture_default_str();
-}
-
-void check_syntax(const DeviceArguments& arguments) {
-  const bool on_cpu = arguments.ep == "cpu";
-  if (on_cpu && !arguments.library.empty())
-    throw Error(ErrorCode::kInvalid, "--ep-library: needs --ep with the name of a provider in it");
-  if (!on_cpu && arguments.ep != "cuda" && arguments.library.empty()) {
-    throw Error(ErrorCode::kInvalid, "--ep: " + in_quotes(arguments.ep) +
-                                         " is neither cpu nor cuda, so it needs --ep-library");
+void check_together(const RunArguments& arguments) {
+  const DeviceChoice& device = arguments.job.device;
+  const bool on_cpu = device.ep == "cpu";
+  if (on_cpu && !device.library.empty())
+    throw CLI::ValidationError("--ep-library: needs --ep with the name of a provider in it");
+  if (!on_cpu && device.ep != "cuda" && device.library.empty()) {
+    throw CLI::ValidationError("--ep: " + in_quotes(device.ep) +
+                               " is neither cpu nor cuda, so it needs --ep-library");
   }
-}
-
-std::optional<Device> open_device(const DeviceArguments& arguments) {
-  if (arguments.ep == "cpu") return std::nullopt;
-  return Device::open(arguments.ep, arguments.library, arguments.number);
-}
-
-DeviceCopies copies_of(const DeviceArguments& arguments) {
-  return arguments.copies == "keep" ? DeviceCopies::kKeep : DeviceCopies::kRefuse;
-}
-
-void add_limit_options(CLI::App& app, LimitArguments& arguments) {
-  app.add_option("--max-pss", arguments.pss, "Exit 1 when more memory is used, such as 500M");
-  app.add_option("--max-anonymous", arguments.anonymous,
-                 "Exit 1 when more anonymous memory is used");
-  app.add_option("--max-device", arguments.device, "Exit 1 when more memory of the device is used");
-  app.add_option("--max-create-ms", arguments.create_ms,
-                 "Exit 1 when making a session takes longer");
-  app.add_option("--max-abs-diff", arguments.abs_diff,
-                 "Exit 1 when an output differs by more, or by no number (with --against)");
-}
-
-Limits read_limits(const LimitArguments& arguments) {
-  check_number(arguments.create_ms, "--max-create-ms");
-  check_number(arguments.abs_diff, "--max-abs-diff");
-  Limits limits;
-  if (!arguments.pss.empty()) limits.pss = parse_size(arguments.pss);
-  if (!arguments.anonymous.empty()) limits.anonymous = parse_size(arguments.anonymous);
-  if (!arguments.device.empty()) limits.device = parse_size(arguments.device);
-  limits.create_ms = arguments.create_ms;
-  limits.abs_diff = arguments.abs_diff;
-  return limits;
+  if (arguments.limits.abs_diff && arguments.job.against.empty())
+    throw CLI::ValidationError("--max-abs-diff: needs --against, or there is nothing to compare");
 }
 
 }  // namespace wshare

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "cli.h"
+#include "run/job_json.h"
 #include "util/name_list.h"
 #include "util/text.h"
 
@@ -247,6 +248,18 @@ void print_report(std::ostream& out, const RunReport& report) {
   const MemoryFigures& plain = report.baseline->memory;
   print_saving(out, "PSS", ours.pss, plain.pss);
   if (plain.device > 0) print_saving(out, "device", ours.device, plain.device);
+}
+
+nlohmann::ordered_json to_json(const RunReport& report) {
+  nlohmann::ordered_json json = {
+      {"schema", "wshare.run/1"}, {"ep", report.ep}, {"tier", report.tier}};
+  json.update(to_json(report.shared));
+  json["baseline"] = report.baseline ? to_json(*report.baseline) : nlohmann::ordered_json();
+  if (report.baseline) json["baseline"].erase("models");  // plain sessions share nothing
+  json["parity"] = to_json(report.parity);
+  json["exceeded"] = report.exceeded;
+  json["ok"] = report.exceeded.empty();
+  return json;
 }
 
 }  // namespace wshare

@@ -24,8 +24,6 @@ struct RunReport {
 // Returns the tier of all sessions, "mixed" where they differ.
 std::string tier_of(const Measurement& measurement);
 
-nlohmann::ordered_json to_json(const Measurement& measurement);
-Measurement measurement_from(const nlohmann::ordered_json& json);
 nlohmann::ordered_json to_json(const RunReport& report);
 void print_report(std::ostream& out, const RunReport& report);
 

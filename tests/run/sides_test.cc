@@ -1,15 +1,13 @@
 // The two sides of `wshare run`: what each measures, and how each may fail.
 
-#include "run_side.h"
-
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "run/child.h"
+#include "run/job_json.h"
 #include "run/run_command.h"
-#include "run_report.h"
 
 namespace wshare::test {
 namespace {
@@ -64,22 +62,62 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
                  "no.onnx'");
 }
 
-TEST(MeasurementFrom, GivesBackWhatWasWritten) {
-  Measurement measurement;
-  measurement.sessions = {
+TEST(AnswerFrom, GivesBackWhatWasWritten) {
+  RunAnswer answer;
+  answer.measurement.sessions = {
       {"a", 1, 2, 3, "", true, 4096, 2.5, 3.5}, {"a", 4, 5, 6, "task", true, 0}, {"b", 7, 8, 9}};
+  answer.measurement.sessions[0].stages = CreationStages{1, 2, 3};
   ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, true};
   for (const LeftReason reason :
        {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,
         LeftReason::kDtype}) {
     report.left.push_back({reason, 1, 2});
   }
-  measurement.models = {report};
-  measurement.memory = {10, 11};
-  measurement.session_count = 2;
-  const auto json = to_json(measurement);
-  EXPECT_EQ(to_json(measurement_from(json)), json);
-  EXPECT_EQ(json.at("models")[0].at("left").size(), 5u);
+  ModelReport on_device;
+  on_device.model = "b";
+  on_device.device = DeviceReport{"provider", 1, 2, 3, true, true};
+  answer.measurement.models = {report, on_device};
+  answer.measurement.memory = {10, 11, 12};
+  answer.measurement.session_count = 2;
+  answer.measurement.threads = 3;
+  const double infinite = std::numeric_limits<double>::infinity();
+  answer.parity = {{"a", "y", true}, {"b", "z", false, infinite, 0.5, 0.25}};
+  const auto json = to_json(answer);
+  const RunAnswer back = answer_from(nlohmann::ordered_json::parse(json.dump()));
+  EXPECT_EQ(to_json(back).dump(), json.dump());
+  EXPECT_EQ(back.measurement.sessions[0].stages, answer.measurement.sessions[0].stages);
+  EXPECT_EQ(back.measurement.sessions[1].stages, std::nullopt);
+  EXPECT_EQ(back.measurement.models[0].left.size(), 5u);
+  EXPECT_EQ(back.measurement.models[0].tier, Tier::kPacked);
+  EXPECT_TRUE(back.measurement.models[1].device->may_pack);
+  EXPECT_EQ(back.parity[1].max_abs_diff, infinite);
+  EXPECT_EQ(back.parity[1].noise_abs_diff, 0.25);
+  EXPECT_EQ(back.parity[0].noise_abs_diff, std::nullopt);
+  EXPECT_EQ(code_of([] { answer_from({{"parity", 1}}); }), 6);
+}
+
+TEST(JobFrom, GivesBackWhatWasWritten) {
+  RunJob job;
+  job.bundle = "b";
+  job.tier = Tier::kCompact;
+  job.device = {"ep", "library.so", 3, DeviceCopies::kKeep};
+  job.models = {{"a", "a.onnx"}, {"t", "t.onnx", "a", true, "base"}};
+  job.sessions = 7;
+  job.repeat = 8;
+  job.shared_threads = 9;
+  job.shared_arena = true;
+  job.inputs.folder = "in";
+  job.inputs.shapes = {{"x", {1, 2}}, {"y", {}}};
+  job.against = {{"a", "original.onnx"}};
+  const auto json = to_json(job);
+  const RunJob back = job_from(nlohmann::ordered_json::parse(json.dump()));
+  EXPECT_EQ(to_json(back).dump(), json.dump());
+  EXPECT_EQ(back.tier, Tier::kCompact);
+  EXPECT_EQ(back.device.copies, DeviceCopies::kKeep);
+  EXPECT_EQ(back.models[1].base, "base");
+  EXPECT_TRUE(back.models[1].shares_session);
+  EXPECT_EQ(back.inputs.shapes, job.inputs.shapes);
+  EXPECT_EQ(back.against, job.against);
 }
 
 TEST_F(RunCommand, SaysHowAChildEnded) {
@@ -88,17 +126,62 @@ TEST_F(RunCommand, SaysHowAChildEnded) {
     fs::permissions(temp_ / "script", fs::perms::owner_all);
     return temp_ / "script";
   };
-  EXPECT_EQ(run({}, script("kill -KILL $$")), 6);
-  EXPECT_NE(err_.find("was ended by signal 9 (Killed)\nhint: "), std::string::npos) << err_;
-  EXPECT_EQ(run({}, script("echo 'wshare: full' >&2; exit 3")), 3);
-  EXPECT_EQ(err_, "wshare: full\n");
-  EXPECT_EQ(run({}, script("exit 1")), 70);
-  EXPECT_TRUE(err_.starts_with(
-      "wshare: bug: the child process that measures ended with exit code 1\nhint: please report"))
-      << err_;
-  EXPECT_EQ(run({}, script("echo nonsense")), 70);
+  struct Case {
+    const char* script;
+    int code;
+    const char* err;  // in which SCRIPT stands for its path
+  };
+  for (const Case& c :
+       {Case{"kill -KILL $$", 6,
+             "wshare: the child process SCRIPT was ended by signal 9 (Killed)\n"
+             "hint: the system ends processes so when memory runs out\n"},
+        Case{"kill -SEGV $$", 6,
+             "wshare: the child process SCRIPT was ended by signal 11 (Segmentation fault)\n"},
+        Case{"echo words >&2; exit 1", 6,
+             "words\nwshare: the child process SCRIPT ended with exit code 1 and no answer\n"},
+        Case{"exit 0", 6, "wshare: the child process SCRIPT gave an answer that cannot be read: "},
+        Case{"echo nonsense", 6,
+             "wshare: the child process SCRIPT gave an answer that cannot be read: "},
+        Case{"echo '{}'", 6, "wshare: what a child process was told or says cannot be read: "},
+        Case{"echo '[1]'", 6, "wshare: what a child process was told or says cannot be read: "},
+        Case{"echo '{\"error\": 1}'", 6,
+             "wshare: the child process SCRIPT gave an answer that cannot be read: "},
+        Case{"echo '{\"error\": {\"code\": 3, \"message\": \"full\", \"hint\": \"less\"}}'", 3,
+             "wshare: full\nhint: less\n"},
+        Case{"echo '{\"error\": {\"code\": 70, \"message\": \"odd\", \"hint\": \"\"}}'", 70,
+             "wshare: bug: odd\nhint: please report"}}) {
+    SCOPED_TRACE(c.script);
+    EXPECT_EQ(run({}, script(c.script)), c.code);
+    std::string expected = c.err;
+    if (const size_t at = expected.find("SCRIPT"); at != expected.npos)
+      expected.replace(at, 6, "'" + path("script") + "'");
+    EXPECT_TRUE(err_.starts_with(expected)) << err_;
+    EXPECT_EQ(out_, "");
+  }
   EXPECT_EQ(run({}, temp_ / "none"), 6);
   EXPECT_EQ(out_, "");
+}
+
+TEST_F(RunCommand, BeginsAnewWhereTheBundleHasChanged) {
+  write_file(temp_ / "script", std::string("#!/bin/sh\nif [ -e '") + path("begun") +
+                                   "' ]; then exec " + WSHARE_PROGRAM + " \"$@\"; fi\ntouch '" +
+                                   path("begun") + "'\n" + WSHARE_PROGRAM + " remove -q '" +
+                                   path("bundle") + "' b >&2\nexit 1\n");
+  fs::permissions(temp_ / "script", fs::perms::owner_all);
+  ASSERT_EQ(run({"--json"}, temp_ / "script"), 0) << err_;
+  EXPECT_EQ(names(json::parse(out_).at("models"), "name"), Names{"a"});
+}
+
+// A library in the child may write to its stdout, and paths may be any bytes.
+TEST_F(RunCommand, TakesTheLastLineAsTheAnswer) {
+  write_file(temp_ / "script",
+             std::string("#!/bin/sh\necho hello\nexec ") + WSHARE_PROGRAM + " \"$@\"\n");
+  fs::permissions(temp_ / "script", fs::perms::owner_all);
+  fs::copy_file(temp_ / "in/a.onnx", temp_ / "\xff\xc3\xa4\x80.onnx");
+  EXPECT_EQ(run({"--against", a_is("\xff\xc3\xa4\x80.onnx"), "--max-abs-diff=0"}, temp_ / "script"),
+            0)
+      << err_;
+  EXPECT_NE(out_.find("equal  a: y"), std::string::npos) << out_;
 }
 
 TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
@@ -108,21 +191,22 @@ TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
   std::ostringstream out, err;
   Console terminal;
   terminal.is_terminal = true;
-  EXPECT_EQ(run_cli({"run", path("bundle")}, out, err, temp_ / "script", terminal), 3);
+  EXPECT_EQ(run_cli({"run", path("bundle")}, out, err, temp_ / "script", terminal), 6);
   EXPECT_NE(err.str().find("shared sessions: opening session 3 of 8"), std::string::npos)
       << err.str();
   EXPECT_EQ(err.str().find(kProgressMark), std::string::npos) << err.str();
 
-  std::ostringstream side_out, side_err;
-  const Arguments side = {
-      "run-side", "--bundle=" + path("bundle"),      "--progress",  "--sessions=2",
-      "--name=a", "--file=" + path("bundle/a.onnx"), "--task-of==", "--base=="};
-  ASSERT_EQ(run_cli(side, side_out, side_err), 0) << side_err.str();
-  EXPECT_EQ(side_err.str(),
-            "\x1fopening session 1 of 2\n\x1fopening session 2 of 2\n"
-            "\x1f"
-            "first run of session 1 of 2\n\x1f"
-            "first run of session 2 of 2\n");
+  RunJob job;
+  job.bundle = path("bundle");
+  job.models = {{"a", temp_ / "bundle/a.onnx"}};
+  job.sessions = 2;
+  Names told;
+  const ChildResult side = run_child(WSHARE_PROGRAM, {"child"}, to_json(job).dump(),
+                                     [&](const std::string& what) { told.push_back(what); });
+  EXPECT_EQ(side.exit_code, 0);
+  EXPECT_EQ(side.err, "");
+  EXPECT_EQ(told, (Names{"opening session 1 of 2", "opening session 2 of 2",
+                         "first run of session 1 of 2", "first run of session 2 of 2"}));
 }
 
 // ONNX Runtime's telemetry writes into the user's cache and into TMPDIR.
