@@ -1,13 +1,18 @@
 #include "pack/optimise.h"
 
 #include <onnx/onnx_pb.h>
+#include <onnxruntime_cxx_api.h>
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "model/externalize.h"
 #include "model/keep_if.h"
+#include "run/ask_child.h"
+#include "run/openers.h"
 #include "runtime/ort_errors.h"
+#include "runtime/thread_room.h"
 #include "util/output_folder.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -21,6 +26,7 @@ namespace {
 // Each tensor of a file of its own range costs a mapping per session, so what is under a page stays
 // in the model.
 constexpr char kPage[] = "4096";
+constexpr char kModelName[] = "model.onnx";  // of what is written
 
 GraphOptimizationLevel ort_level(Optimization level) {
   switch (level) {
@@ -70,6 +76,46 @@ void mend(const fs::path& path) {
   file.close();
 }
 
+// True if `message` of ONNX Runtime (1.29) is that it could not write into `folder`: it names the
+// file or says one of these.
+bool is_of_writing(const std::string& message, const fs::path& folder) {
+  for (const std::string& words :
+       {folder.string(), std::string("Failed to write"),
+        std::string("Protobuf serialization failed"), std::string("close file")}) {
+    if (message.find(words) != message.npos) return true;
+  }
+  return false;
+}
+
+// ONNX Runtime's part of optimise().
+void write_optimised(const OptimiseJob& job) {
+  const unsigned threads = 1 + count_startable(job.threads - 1);
+  const auto write = [&] {
+    Ort::SessionOptions options;
+    options.SetIntraOpNumThreads(static_cast<int>(threads));
+    options.SetGraphOptimizationLevel(ort_level(job.level));
+    options.SetOptimizedModelFilePath((job.folder / kModelName).c_str());
+    options.AddConfigEntry(kOrtSessionOptionsOptimizedModelExternalInitializersFileName,
+                           kWeightsName);
+    options.AddConfigEntry(kOrtSessionOptionsOptimizedModelExternalInitializersMinSizeInBytes,
+                           kPage);
+    options.AddConfigEntry(kOrtSessionOptionsSavePrePackedConstantInitializers, "1");
+    const Ort::Session session(environment(), job.path.c_str(), options);
+  };
+  try {
+    translate_errors(job.model, write);
+  } catch (const Error& error) {
+    if (!is_of_writing(error.what(), job.folder)) throw;
+    constexpr uint64_t kAsGoodAsFull = uint64_t{1} << 20;
+    std::error_code unknown;
+    const bool is_full = fs::space(job.folder, unknown).available < kAsGoodAsFull;
+    throw Error(ErrorCode::kIo,
+                in_quotes(job.folder.string()) +
+                    (is_full ? ": the disk is full" : ": cannot write") + ": " + error.what(),
+                "the optimised model is written there first; TMPDIR names another place");
+  }
+}
+
 }  // namespace
 
 const char* text_of(Optimization level) {
@@ -84,36 +130,41 @@ const char* text_of(Optimization level) {
   return "all";
 }
 
-OptimisedModel optimise(const std::string& name, const fs::path& path, Optimization level,
-                        unsigned threads, const fs::path& folder) {
-  const fs::path optimised = folder / "model.onnx";
+Optimization parse_optimization(const std::string& name) {
+  for (const Optimization level : {Optimization::kBasic, Optimization::kExtended}) {
+    if (name == text_of(level)) return level;
+  }
+  return Optimization::kAll;
+}
+
+OptimisedModel optimise(const OptimiseJob& job, const fs::path& program) {
+  const fs::path optimised = job.folder / kModelName, weights = job.folder / kWeightsName;
   fs::remove(optimised);
-  fs::remove(folder / kWeightsName);
-  const auto write = [&] {
-    Ort::SessionOptions options;
-    options.SetIntraOpNumThreads(static_cast<int>(threads));
-    options.SetGraphOptimizationLevel(ort_level(level));
-    options.SetOptimizedModelFilePath(optimised.c_str());
-    options.AddConfigEntry(kOrtSessionOptionsOptimizedModelExternalInitializersFileName,
-                           kWeightsName);
-    options.AddConfigEntry(kOrtSessionOptionsOptimizedModelExternalInitializersMinSizeInBytes,
-                           kPage);
-    options.AddConfigEntry(kOrtSessionOptionsSavePrePackedConstantInitializers, "1");
-    const Ort::Session session(environment(), path.c_str(), options);
-  };
-  try {
-    translate_errors(name, write);
-  } catch (const Error& error) {
-    // ONNX Runtime only says that it failed to write.
-    constexpr uint64_t kAsGoodAsFull = uint64_t{1} << 20;
-    if (fs::space(folder).available >= kAsGoodAsFull) throw;
-    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": the disk is full",
-                "the optimised model is written there first; TMPDIR names another place");
+  fs::remove(weights);
+  if (program.empty()) {
+    write_optimised(job);
+  } else {
+    ask_child(program,
+              {{"job", kOptimiseJob},
+               {"model", job.model},
+               {"path", job.path.string()},
+               {"folder", job.folder.string()},
+               {"level", text_of(job.level)},
+               {"threads", job.threads}},
+              {});
   }
   mend(optimised);
   // A model without large weights has no such file.
-  if (!fs::exists(folder / kWeightsName)) OutputFile(folder / kWeightsName, 0, OutputFile::Kind::kTemporary).close();
-  return {ModelFile::load(optimised), MappedFile::open(folder / kWeightsName)};
+  if (!fs::exists(weights)) OutputFile(weights, 0, OutputFile::Kind::kTemporary).close();
+  return {ModelFile::load(optimised), MappedFile::open(weights)};
+}
+
+nlohmann::ordered_json do_optimise(const nlohmann::ordered_json& json) {
+  silence_log();
+  const auto text = [&](const char* key) { return json.at(key).get<std::string>(); };
+  write_optimised({text("model"), text("path"), text("folder"), parse_optimization(text("level")),
+                   json.at("threads").get<unsigned>()});
+  return nlohmann::ordered_json::object();
 }
 
 }  // namespace wshare

@@ -17,9 +17,8 @@
 #include "pack/contents.h"
 #include "pack/optimise.h"
 #include "pack/packed_tensors.h"
-#include "run/compare_sessions.h"
+#include "pack/trial.h"
 #include "runtime/cpu_features.h"
-#include "runtime/ort_errors.h"
 #include "util/parallel.h"
 #include "util/temporary_folder.h"
 #include "util/text.h"
@@ -46,14 +45,6 @@ uint64_t bytes_of(const ModelRecord& model) {
   uint64_t bytes = 0;
   for (const TensorRecord& tensor : model.tensors) bytes += tensor.extent.size;
   return bytes;
-}
-
-// A session of the optimised model, as the loader opens it.
-Runner open_optimised(const NamedModel& model) {
-  Ort::SessionOptions options = default_ort_options();
-  options.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
-  return {std::make_shared<Ort::Session>(environment(), model.path.c_str(), options),
-          std::make_shared<Ort::RunOptions>()};
 }
 
 class Packer {
@@ -130,12 +121,12 @@ class Packer {
     const fs::path path = folder_ / model.file;
     check_model_file(model, MappedFile::open(path), threads_);
     try {
-      const OptimisedModel optimised =
-          optimise(model.name, path, options_.optimization, threads_, temporary);
+      const OptimisedModel optimised = optimise(
+          {model.name, path, temporary, options_.optimization, threads_}, options_.program);
       std::vector<PackedTensor> tensors = find_tensors(optimised, model, manifest_, threads_);
       place_contents(tensors, contents);
       add_record(model, optimised, tensors, row, write);
-      if (write) try_out(model.name, path, folder_ / row.file, row);
+      if (write) try_out(model.name, path, row);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kRuntime && error.code() != ErrorCode::kUnsupported) throw;
       row.why_not = error.what();
@@ -146,18 +137,16 @@ class Packer {
   }
 
   // Compares the outputs of the pack with those of a plain session.
-  void try_out(const std::string& name, const fs::path& path, const fs::path& optimised,
-               PackedModel& row) {
-    translate_errors(name, [&] { open_optimised({name, optimised}); });
+  void try_out(const std::string& name, const fs::path& path, PackedModel& row) {
+    const TrialJob job{name, folder_ / row.file, path};
     try {
-      for (const ParityRow& output : compare_sessions(
-               {name, optimised}, open_optimised, {name, path}, plain_opener(), InputOptions())) {
-        if (output.bit_equal) continue;
-        row.why_not = "output " + in_quotes(output.output) + " differs from a plain session's";
-      }
+      const Trial trial =
+          options_.program.empty() ? try_pack(job) : try_pack_in_child(options_.program, job);
+      row.why_not = trial.why_not;
+      row.untried = trial.untried;
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kIo) throw;
-      row.untried = error.what();
+      if (error.code() != ErrorCode::kRuntime) throw;
+      row.why_not = std::string("its pack cannot be used: ") + error.what();
     }
   }
 

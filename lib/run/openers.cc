@@ -7,6 +7,8 @@
 
 #include "runtime/ort_errors.h"
 #include "runtime/session_log.h"
+#include "runtime/thread_room.h"
+#include "util/text.h"
 
 namespace wshare {
 namespace {
@@ -61,6 +63,7 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
 Opener plain_opener(const std::optional<Device>& device, int threads,
                     GraphOptimizationLevel level) {
   return [=](const NamedModel& model) {
+    require_thread_room(in_quotes(model.path.string()), threads);
     return translate_errors(model.path.string(), [&] {
       Ort::SessionOptions options = default_ort_options(threads);
       if (device) {

@@ -7,8 +7,10 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "runtime/ort_errors.h"
+#include "runtime/thread_room.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -49,6 +51,9 @@ constexpr std::string_view kSmallestModel(
 
 Ort::Env make_env(const std::optional<SharedThreads>& threads) {
   if (!threads) return Ort::Env(kLevel, kName);
+  const unsigned cores = std::max(std::thread::hardware_concurrency(), 1U);
+  require_thread_room("shared threads",
+                      threads->intra_op > 0 ? threads->intra_op : static_cast<int>(cores));
   Ort::ThreadingOptions options;
   options.SetGlobalIntraOpNumThreads(threads->intra_op);
   options.SetGlobalInterOpNumThreads(threads->inter_op);

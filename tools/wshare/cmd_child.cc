@@ -1,12 +1,30 @@
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "pack/optimise.h"
+#include "pack/trial.h"
 #include "run/ask_child.h"
 #include "run/job_json.h"
 
 namespace wshare {
+namespace {
+
+// Under a limit of address space, the heap that each thread would reserve for itself (64 MiB, and
+// twice that while it is made) could take the place of the next thread's stack.
+void share_one_heap_under_limit() {
+  rlimit space{};
+  if (::getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
+    ::mallopt(M_ARENA_MAX, 1);
+}
+
+}  // namespace
 
 // Does one job for a wshare that waits for it (run/ask_child.h). Not for users, so it is hidden
 // from --help.
@@ -14,9 +32,14 @@ void add_child(CLI::App& app, Context& context, Action& action) {
   app.group("");
   app.callback([&context, &action] {
     action = [&context] {
-      const Jobs jobs = {{kRunJob, [](const nlohmann::ordered_json& job, const TellFn& tell) {
-                            return to_json(do_job(job_from(job), tell));
-                          }}};
+      share_one_heap_under_limit();
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without the wshare that waits there is nothing to do
+      using Json = nlohmann::ordered_json;
+      const Jobs jobs = {
+          {kRunJob, [](const Json& job,
+                       const TellFn& tell) { return to_json(do_job(job_from(job), tell)); }},
+          {kOptimiseJob, [](const Json& job, const TellFn&) { return do_optimise(job); }},
+          {kTrialJob, [](const Json& job, const TellFn&) { return do_trial(job); }}};
       answer_job(jobs, std::cin, context.out, context.err);
       return 0;
     };

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "pack/optimise.h"
 #include "run/openers.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
@@ -20,13 +21,6 @@ struct Arguments {
   std::string level = "all";
   PackOptions options;
 };
-
-Optimization parse_level(const std::string& name) {
-  for (const Optimization level : {Optimization::kBasic, Optimization::kExtended}) {
-    if (name == text_of(level)) return level;
-  }
-  return Optimization::kAll;
-}
 
 // Of all models: what plain sessions, one of each, pack for themselves.
 uint64_t packed_bytes(const PackReport& report) {
@@ -82,9 +76,11 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
 
 int run_pack(const Arguments& arguments, Context& context) {
   PackOptions options = arguments.options;
-  options.optimization = parse_level(arguments.level);
+  options.optimization = parse_optimization(arguments.level);
   context.apply_to(options);
-  silence_log();  // what ONNX Runtime logs as an error is in the report
+  options.program = context.program;
+  if (options.program.empty())
+    silence_log();  // what ONNX Runtime logs as an error is in the report
   const Stopwatch stopwatch;
   const PackReport report = pack(arguments.bundle, options);
   const double seconds = stopwatch.seconds();

@@ -25,6 +25,9 @@ struct PackOptions {
   // How long to wait for another command that changes the bundle.
   std::chrono::milliseconds wait{10000};
   ProgressFn progress;
+  // The program wshare, in whose child processes ONNX Runtime makes packs and tries them: short of
+  // memory or files, it may end the process. Empty: it does so in this one.
+  std::filesystem::path program;
 };
 
 struct PackedModel {
@@ -53,8 +56,8 @@ struct PackReport {
 // A model is left out, and PackedModel says why, if ONNX Runtime refuses it or a session over its
 // pack does not give the outputs of a plain one bit for bit, on made-up inputs. Throws
 // Error(kInvalid) if there is no such model or one is not the file of the manifest; Error(kIo) if
-// the bundle is none, cannot be written to, is being changed by another process for longer than
-// `wait`, or the disk is full; Error(kRuntime) if no model could be packed. The bundle is then as
+// the bundle is none, it or the folder of temporary files cannot be written to, or it is being
+// changed by another process for longer than `wait`; Error(kRuntime) if no model could be packed. The bundle is then as
 // it was.
 PackReport pack(const std::filesystem::path& bundle, const PackOptions& options);
 
