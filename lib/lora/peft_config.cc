@@ -1,8 +1,10 @@
 #include "lora/peft_config.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <regex>
 #include <tuple>
@@ -15,6 +17,8 @@ namespace wshare {
 namespace {
 
 constexpr size_t kLongestPattern = 256, kLongestPath = 1024, kMostPatterns = 1000;
+// Bytes of patterns times bytes of paths that are compared: some seconds of std::regex.
+constexpr size_t kMostWork = 300'000'000;
 
 void refuse(const std::string& what) {
   throw Error(ErrorCode::kUnsupported, what + ": only plain LoRA is read", kMergeHint);
@@ -112,23 +116,85 @@ std::regex compile(const std::string& pattern) {
   }
 }
 
+// Returns a text that stands in every path which fits the regular expression `pattern`: the longest
+// one that is no part of a group or a set and is not repeated; "" where there is an alternative.
+std::string needed_text(std::string_view pattern) {
+  std::string longest, run;
+  int depth = 0;
+  bool in_set = false;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    char c = pattern[i];
+    const bool escaped = c == '\\' && i + 1 < pattern.size();
+    if (escaped) c = pattern[++i];
+    if (!escaped && in_set) {
+      in_set = c != ']';
+      continue;
+    }
+    if (!escaped && c == '|' && depth == 0) return "";
+    // "\x41" is a character that does not stand there.
+    if (escaped && std::isalnum(static_cast<unsigned char>(c)) != 0 &&
+        std::string_view("dDwWsSbB").find(c) == std::string_view::npos) {
+      return "";
+    }
+    const bool plain = escaped
+                           ? std::ispunct(static_cast<unsigned char>(c)) != 0
+                           : std::string_view(".*+?{}()[]^$|").find(c) == std::string_view::npos;
+    if (plain && depth == 0 && !in_set) {
+      run += c;
+      if (run.size() > longest.size()) longest = run;
+      continue;
+    }
+    if (!escaped && !run.empty() && std::string_view("*?{").find(c) != std::string_view::npos) {
+      if (longest == run) longest.pop_back();  // may be missing
+    }
+    run.clear();
+    if (escaped) continue;
+    in_set = c == '[';
+    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+    // What stands in braces is a number.
+    if (c == '{') i = std::min(pattern.find('}', i), pattern.size());
+  }
+  return longest;
+}
+
+// Refuses regular expressions that would take forever.
+template <typename Value>
+void check_work(const PeftPatterns<Value>& patterns, const std::vector<std::string>& paths) {
+  size_t expressions = 0, work = 0;
+  for (const auto& [pattern, value] : patterns) {
+    if (is_literal(pattern)) continue;
+    if (++expressions > kMostPatterns) {
+      throw Error(ErrorCode::kUnsupported, "has more than 1000 regular expressions as patterns");
+    }
+    const std::string needed = needed_text(pattern);
+    for (const std::string& path : paths) {
+      if (path.find(needed) != std::string::npos) work += pattern.size() * path.size();
+    }
+    if (work <= kMostWork) continue;
+    throw Error(ErrorCode::kUnsupported, "has too many regular expressions as patterns for " +
+                                             std::to_string(paths.size()) + " modules");
+  }
+}
+
 // Calls `use` with the number of each path and the value of the first pattern that fits it.
 template <typename Value, typename Use>
 void match(const PeftPatterns<Value>& patterns, const std::vector<std::string>& paths,
            const Use& use) {
-  std::vector<bool> done(paths.size());
-  size_t compiled = 0;
+  check_work(patterns, paths);
+  std::vector<size_t> open(paths.size());  // that none has fitted yet
+  std::iota(open.begin(), open.end(), size_t{0});
   for (const auto& [pattern, value] : patterns) {
     const bool literal = is_literal(pattern);
-    if (!literal && ++compiled > kMostPatterns) {
-      throw Error(ErrorCode::kUnsupported, "has more than 1000 regular expressions as patterns");
-    }
     const std::regex regex = literal ? std::regex() : compile(pattern);
-    for (size_t i = 0; i < paths.size(); ++i) {
-      if (done[i]) continue;
-      done[i] = literal ? fits_literal(pattern, paths[i]) : std::regex_match(paths[i], regex);
-      if (done[i]) use(i, value);
-    }
+    const std::string needed = literal ? "" : needed_text(pattern);
+    std::erase_if(open, [&](size_t i) {
+      const std::string& path = paths[i];
+      if (literal ? !fits_literal(pattern, path) : path.find(needed) == std::string::npos)
+        return false;
+      if (!literal && !std::regex_match(path, regex)) return false;
+      use(i, value);
+      return true;
+    });
   }
 }
 

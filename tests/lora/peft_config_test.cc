@@ -155,6 +155,33 @@ TEST(PeftConfig, RefusesPatternsThatWouldTakeForever) {
   EXPECT_EQ(scales_of(config, {path}).at(0).rank, 8);
 }
 
+TEST(PeftConfig, ReadsAThousandPatternsOfAsManyModules) {
+  std::string patterns;
+  std::vector<std::string> paths;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string number = std::to_string(i);
+    patterns += (i == 0 ? "" : ",") + ("\"layers\\\\." + number) +
+                "\\\\.self_attn\\\\.(k|v)_proj\":" + std::to_string(1 + i % 7);
+    paths.push_back("base_model.model.model.layers." + number + ".self_attn.v_proj");
+  }
+  const std::vector<PeftScale> scales =
+      scales_of(config_with("\"rank_pattern\":{" + patterns + "}"), paths);
+  for (size_t i = 0; i < scales.size(); ++i) EXPECT_EQ(scales[i].rank, 1 + static_cast<int>(i % 7));
+}
+
+TEST(PeftConfig, RefusesPatternsThatFitNothingOfManyModules) {
+  std::string patterns;
+  for (int i = 0; i < 1000; ++i) {
+    patterns += (i == 0 ? "\"" : ",\"") + std::string("[a-z.]*[") + std::to_string(i) +
+                "]+[qkv]_[p][r][o][j][a-z]*\":1";
+  }
+  const std::vector<std::string> paths(1000, "base_model.model.model.layers.17.self_attn.k_norm");
+  EXPECT_NE(message_of([&] {
+              scales_of(config_with("\"rank_pattern\":{" + patterns + "}"), paths);
+            }).find("too many regular expressions as patterns for 1000 modules"),
+            std::string::npos);
+}
+
 TEST(PeftConfig, WritesRanksThatAreReadBackPerModule) {
   // Each path is a pattern for others: by its end, or by its dots.
   const std::vector<std::pair<std::string, int64_t>> modules = {
