@@ -33,7 +33,6 @@ class Sketch {
 
  private:
   void fill_random(size_t first_column);
-  void orthonormalize();
 
   Delta& delta_;
   size_t width_;

@@ -209,8 +209,4 @@ void Predictor::predict(const Stretch& stretch, std::byte* out) {
   });
 }
 
-void Predictor::predict_rows(uint64_t first, uint64_t count, std::byte* out) {
-  predict({first, count, 0, prediction_.cols}, out);
-}
-
 }  // namespace wshare

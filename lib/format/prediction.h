@@ -76,9 +76,6 @@ class Predictor {
   // Writes the elements of `stretch` to `out`.
   void predict(const Stretch& stretch, std::byte* out);
 
-  // Writes rows [first, first + count) to `out`.
-  void predict_rows(uint64_t first, uint64_t count, std::byte* out);
-
  private:
   void start_tile(const Block& tile, size_t stride);
   void add_products(const Block& tile, size_t stride);

@@ -19,7 +19,8 @@ using test::values_of;
 std::string predict(const Prediction& prediction) {
   std::string bytes(check_prediction(prediction), '\0');
   Predictor(prediction)
-      .predict_rows(0, prediction.rows, reinterpret_cast<std::byte*>(bytes.data()));
+      .predict({0, prediction.rows, 0, prediction.cols},
+               reinterpret_cast<std::byte*>(bytes.data()));
   return bytes;
 }
 
@@ -164,7 +165,7 @@ TEST(Predictor, GivesTheSameRowsAloneAndTogether) {
   Predictor predictor(prediction);
   std::string row(33 * 2, '\0');
   for (uint64_t i = 0; i < 70; ++i) {
-    predictor.predict_rows(i, 1, reinterpret_cast<std::byte*>(row.data()));
+    predictor.predict({i, 1, 0, 33}, reinterpret_cast<std::byte*>(row.data()));
     ASSERT_EQ(row, together.substr(i * row.size(), row.size())) << i;
   }
 }
