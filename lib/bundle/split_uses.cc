@@ -6,12 +6,15 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "format/layout.h"
 #include "model/externalize.h"
+#include "model/fresh_names.h"
 #include "model/uses.h"
+#include "model/walk.h"
 
 // Problem: ONNX Runtime plans an initializer for one device. Where nodes on the CPU and on a GPU
 // read it, the name belongs to the CPU and each session makes a copy for the GPU, under a name that
@@ -34,66 +37,39 @@ constexpr int64_t kFreeInitializers = 4;  // IR version: they need not be inputs
 using Kind = std::string;
 using NewNames = std::map<std::pair<std::string, Kind>, std::string>;  // of a weight and a kind
 
-// Calls visit(node, number) for the nodes of `graph` and its subgraphs, always in the same order.
-template <typename Visit>
-void visit_nodes(onnx::GraphProto& graph, size_t& number, const Visit& visit) {
-  for (int n = 0; n < graph.node_size(); ++n) {
-    onnx::NodeProto& node = *graph.mutable_node(n);
-    visit(node, number++);
-    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-      if (attribute.has_g()) visit_nodes(*attribute.mutable_g(), number, visit);
-      for (onnx::GraphProto& each : *attribute.mutable_graphs()) visit_nodes(each, number, visit);
-    }
-  }
-}
-
 Kind kind_of(const onnx::NodeProto& node, size_t number, SplitUses kinds) {
   if (kinds == SplitUses::kByNode) return std::to_string(number);
   return node.domain() + ":" + node.op_type();
 }
 
-// All names of values, and how often each is defined: twice may mean two things in two scopes.
-struct Names {
-  std::map<std::string, int> definitions;
-  std::set<std::string> all;
+// How often each name is defined in a graph and those in it: twice may mean two things.
+struct Definitions : GraphVisitor {
+  std::unordered_map<std::string, int> of;
 
-  void define(const std::string& name) {
-    ++definitions[name];
-    all.insert(name);
+  void enter(const WalkPlace<const onnx::GraphProto>& place) {
+    for (const onnx::ValueInfoProto& input : place.graph->input()) ++of[input.name()];
+    for (const onnx::TensorProto& tensor : place.graph->initializer()) ++of[tensor.name()];
+    for (const onnx::SparseTensorProto& tensor : place.graph->sparse_initializer())
+      ++of[tensor.values().name()];
   }
-  void add(const onnx::GraphProto& graph) {
-    for (const onnx::ValueInfoProto& input : graph.input()) define(input.name());
-    for (const onnx::TensorProto& tensor : graph.initializer()) define(tensor.name());
-    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer())
-      define(tensor.values().name());
-    for (const onnx::NodeProto& node : graph.node()) {
-      for (const std::string& output : node.output()) define(output);
-      all.insert(node.input().begin(), node.input().end());
-      for (const onnx::AttributeProto& attribute : node.attribute()) {
-        if (attribute.has_g()) add(attribute.g());
-        for (const onnx::GraphProto& each : attribute.graphs()) add(each);
-      }
-    }
-  }
-  std::string make_new(std::string name) {
-    while (!all.insert(name).second) name += "_";
-    return name;
+  void node(const onnx::NodeProto& node, const WalkPlace<const onnx::GraphProto>&) {
+    for (const std::string& output : node.output()) ++of[output];
   }
 };
 
-bool can_be_split(const TensorRef& tensor, const Names& names, uint64_t min_bytes) {
+bool can_be_split(const TensorRef& tensor, const Definitions& definitions, uint64_t min_bytes) {
   const bool has_graph = tensor.home == Home::kInitializer || tensor.home == Home::kConstant;
   if (!has_graph || !tensor.scope.empty() || tensor.bytes.size() < kLargeBytes) return false;
-  const auto found = names.definitions.find(tensor.name);
-  return found != names.definitions.end() && found->second == 1 &&
-         !reason_to_stay(tensor, min_bytes);
+  const auto found = definitions.of.find(tensor.name);
+  return found != definitions.of.end() && found->second == 1 && !reason_to_stay(tensor, min_bytes);
 }
 
 void rewire(onnx::ModelProto& model, const NewNames& renamed, SplitUses kinds) {
   size_t number = 0;
-  visit_nodes(*model.mutable_graph(), number, [&](onnx::NodeProto& node, size_t at) {
+  for_each_node(*model.mutable_graph(), [&](onnx::NodeProto& node, const onnx::GraphProto&) {
+    const Kind kind = kind_of(node, number++, kinds);
     for (std::string& input : *node.mutable_input()) {
-      const auto found = renamed.find({input, kind_of(node, at, kinds)});
+      const auto found = renamed.find({input, kind});
       if (found != renamed.end()) input = found->second;
     }
   });
@@ -110,17 +86,20 @@ onnx::TensorProto& add_initializer(onnx::ModelProto& model, const TensorRef& ten
 class Splitter {
  public:
   Splitter(ScannedModel& model, SplitUses kinds, uint64_t min_bytes)
-      : model_(model), kinds_(kinds), skeleton_(model.file.skeleton()) {
-    names_.add(skeleton_.model().graph());
+      : model_(model), kinds_(kinds), skeleton_(model.file.skeleton()), names_(skeleton_.model()) {
+    Definitions definitions;
+    walk_graph(std::as_const(skeleton_.model()).graph(), definitions);
     for (size_t t = 0; t < model.tensors.size(); ++t) {
-      if (can_be_split(model.tensors[t], names_, min_bytes)) weights_[model.tensors[t].name] = t;
+      if (can_be_split(model.tensors[t], definitions, min_bytes))
+        weights_[model.tensors[t].name] = t;
     }
   }
 
   std::optional<ModelEdit> run() {
     size_t number = 0;
-    visit_nodes(*skeleton_.model().mutable_graph(), number,
-                [&](const onnx::NodeProto& node, size_t at) { read(node, at); });
+    for_each_node(
+        std::as_const(skeleton_.model()).graph(),
+        [&](const onnx::NodeProto& node, const onnx::GraphProto&) { read(node, number++); });
     if (added_.empty()) return std::nullopt;
     update_folded();
     ModelEdit edit;
@@ -143,7 +122,7 @@ class Splitter {
       const Kind& first = first_kind_.try_emplace(input, kind).first->second;
       if (kind == first || renamed_.contains({input, kind})) continue;
       TensorRef& added = added_.emplace_back(model_.tensors[weight->second]);
-      added.name = names_.make_new(input + "/" + node.op_type());
+      added.name = names_.make(input + "/" + node.op_type());
       added.home = Home::kInitializer;
       added.external_file = -1;
       added.is_span = false;
@@ -164,7 +143,7 @@ class Splitter {
   ScannedModel& model_;
   SplitUses kinds_;
   Skeleton skeleton_;
-  Names names_;
+  FreshNames names_;
   std::map<std::string, size_t> weights_;   // that may be split, in model_.tensors
   std::map<std::string, Kind> first_kind_;  // of a weight
   NewNames renamed_;

@@ -2,10 +2,13 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <optional>
 #include <set>
 #include <unordered_map>
 
 #include "compare/look_through.h"
+#include "model/name_budget.h"
+#include "model/walk.h"
 
 namespace wshare {
 namespace {
@@ -22,8 +25,7 @@ const std::set<std::string>& opset_dependent() {
 }
 
 std::string op_of(const onnx::NodeProto& node) {
-  const bool standard = node.domain().empty() || node.domain() == "ai.onnx";
-  return standard ? node.op_type() : node.domain() + ":" + node.op_type();
+  return is_standard(node) ? node.op_type() : node.domain() + ":" + node.op_type();
 }
 
 // Names of one graph; looks outwards like ONNX does.
@@ -37,15 +39,17 @@ class Builder {
   explicit Builder(const ScannedModel& model) { graph_.views.resize(model.tensors.size()); }
 
   ComputeGraph build(onnx::ModelProto& model) {
+    budget_.emplace(model);
     int32_t next = 0;
     visit_tensors(model, [&](const TensorSite& site) { number_[site.tensor] = next++; });
     graph_.main = add_graph(model.graph(), nullptr);
     for (const onnx::FunctionProto& function : model.functions()) add_function(function);
     int index = 0;
     for (const onnx::TrainingInfoProto& training : model.training_info()) {
-      const std::string scope = "training#" + std::to_string(index++);
-      graph_.others[scope + ".initialization"] = add_graph(training.initialization(), nullptr);
-      graph_.others[scope + ".algorithm"] = add_graph(training.algorithm(), nullptr);
+      const int number = index++;
+      graph_.others[training_scope(number, "initialization")] =
+          add_graph(training.initialization(), nullptr);
+      graph_.others[training_scope(number, "algorithm")] = add_graph(training.algorithm(), nullptr);
     }
     look_through(graph_);
     return std::move(graph_);
@@ -109,7 +113,7 @@ class Builder {
       border.outputs.push_back(find_value(scope, output));
       border.output_names.push_back(output);
     }
-    graph_.others["function:" + proto.domain() + ":" + proto.name()] = std::move(border);
+    graph_.others[function_scope(proto.domain(), proto.name())] = std::move(border);
   }
 
   // All outputs get their values first: converters leave nodes out of topological order.
@@ -152,13 +156,14 @@ class Builder {
 
   void read_attributes(const onnx::NodeProto& proto, const Scope& scope, GraphNode& node) {
     std::map<std::string, std::string> sorted;
+    for_each_graph_in(proto, [&](const onnx::GraphProto& body,
+                                 const onnx::AttributeProto& attribute, int number) {
+      budget_->spend(attribute.name().size());
+      std::string name = attribute.name();
+      if (number >= 0) append_number(name, number);
+      node.bodies[name] = add_graph(body, &scope);
+    });
     for (const onnx::AttributeProto& attribute : proto.attribute()) {
-      if (attribute.has_g()) node.bodies[attribute.name()] = add_graph(attribute.g(), &scope);
-      int index = 0;
-      for (const onnx::GraphProto& body : attribute.graphs()) {
-        node.bodies[attribute.name() + "[" + std::to_string(index++) + "]"] =
-            add_graph(body, &scope);
-      }
       if (attribute.has_t()) add_attribute_tensor(node, attribute.name(), attribute.t());
       if (attribute.has_sparse_tensor() && attribute.sparse_tensor().has_values()) {
         add_attribute_tensor(node, attribute.name(), attribute.sparse_tensor().values());
@@ -189,6 +194,7 @@ class Builder {
   ComputeGraph graph_;
   std::unordered_map<const onnx::TensorProto*, int32_t> number_;
   int32_t next_node_ = 0;
+  std::optional<NameBudget> budget_;
 };
 
 }  // namespace

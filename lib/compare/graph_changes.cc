@@ -10,6 +10,7 @@
 #include "compare/opset_moves.h"
 #include "compare/wiring.h"
 #include "format/dtype.h"
+#include "format/scope.h"
 #include "util/text.h"
 
 // Problem: may the graph of a stand for that of b, so that b needs only its weights?
@@ -31,7 +32,7 @@ class Needed {
   Nodes run() {
     need(graph_.main.outputs, graph_.main.output_paths);
     for (const auto& [scope, border] : graph_.others) {
-      if (scope.starts_with("function:")) need(border.outputs, border.output_paths);
+      if (is_in_function(scope)) need(border.outputs, border.output_paths);
     }
     while (!open_.empty()) {
       const GraphNode& node = graph_.nodes[open_.back()];
@@ -105,7 +106,7 @@ class Comparer {
     compare_outputs(graph_a.main, graph_b.main, reasons);
     for (const auto& [scope, border] : graph_b.others) {
       const auto in_a = graph_a.others.find(scope);
-      if (!scope.starts_with("function:") || in_a == graph_a.others.end()) continue;
+      if (!is_in_function(scope) || in_a == graph_a.others.end()) continue;
       if (!same_border(in_a->second, border)) {
         reasons.push_back("has other outputs of " + in_quotes(scope));
       }

@@ -10,6 +10,7 @@
 #include "lora/module_names.h"
 #include "lora/weight_sites.h"
 #include "model/externalize.h"
+#include "model/walk.h"
 
 namespace wshare {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string>
+#include <string_view>
 #include <vector>
 
 namespace onnx {
@@ -11,12 +11,13 @@ namespace wshare {
 
 // Who reads a tensor.
 struct TensorReaders {
-  std::string first_op;  // operator of the first node that reads it, or holds it as an attribute
+  std::string_view
+      first_op;          // operator of the first node that reads it, or holds it as an attribute
   bool is_used = false;  // by a node, or as an output of a graph
 };
 
 // Returns the readers of each tensor of `model`, in the order of visit_tensors(). Reading nodes may
-// lie in subgraphs.
+// lie in subgraphs; the texts point into `model`.
 std::vector<TensorReaders> find_readers(onnx::ModelProto& model);
 
 }  // namespace wshare

@@ -9,6 +9,7 @@
 #include "compare/matrix.h"
 #include "lora/module_names.h"
 #include "lora/weight_sites.h"
+#include "model/walk.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -78,7 +79,8 @@ class Finder {
       }
     }
     name_inputs(found);
-    add_quantized(skeleton_.model().graph());
+    for_each_node(skeleton_.model().graph(), [&](const onnx::NodeProto& node,
+                                                 const onnx::GraphProto&) { add_quantized(node); });
     return std::move(result_);
   }
 
@@ -197,28 +199,23 @@ class Finder {
     return true;
   }
 
-  void add_quantized(const onnx::GraphProto& graph) {
-    for (const onnx::NodeProto& node : graph.node()) {
-      for (const onnx::AttributeProto& attribute : node.attribute()) {
-        if (attribute.has_g()) add_quantized(attribute.g());
-      }
-      if (quantized_readers().count(node.op_type()) == 0) continue;
-      LeftWeight left;
-      for (const std::string& input : node.input()) {
-        const bool is_weight =
-            std::any_of(model_.tensors.begin(), model_.tensors.end(), [&](const TensorRef& tensor) {
-              return tensor.name == input && tensor.shape.size() >= 2;
-            });
-        if (!is_weight) continue;
-        if (left.name.empty()) left.name = input;
-        left.paths.push_back(as_path(input));
-      }
-      if (left.name.empty()) continue;
-      left.paths.push_back(as_path(node.name()));
-      left.reason = "is quantized: it is read by " + node.op_type() +
-                    (node.name().empty() ? "" : " " + in_quotes(node.name()));
-      result_.left.push_back(std::move(left));
+  void add_quantized(const onnx::NodeProto& node) {
+    if (quantized_readers().count(node.op_type()) == 0) return;
+    LeftWeight left;
+    for (const std::string& input : node.input()) {
+      const bool is_weight =
+          std::any_of(model_.tensors.begin(), model_.tensors.end(), [&](const TensorRef& tensor) {
+            return tensor.name == input && tensor.shape.size() >= 2;
+          });
+      if (!is_weight) continue;
+      if (left.name.empty()) left.name = input;
+      left.paths.push_back(as_path(input));
     }
+    if (left.name.empty()) return;
+    left.paths.push_back(as_path(node.name()));
+    left.reason = "is quantized: it is read by " + node.op_type() +
+                  (node.name().empty() ? "" : " " + in_quotes(node.name()));
+    result_.left.push_back(std::move(left));
   }
 
   const ScannedModel& model_;

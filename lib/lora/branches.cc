@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "format/dtype.h"
+#include "model/fresh_names.h"
 #include "util/text.h"
 #include "wshare/error.h"
 

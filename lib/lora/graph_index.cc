@@ -2,7 +2,8 @@
 
 #include <onnx/onnx_pb.h>
 
-#include <utility>
+#include "model/name_budget.h"
+#include "model/walk.h"
 
 namespace wshare {
 namespace {
@@ -17,48 +18,34 @@ bool changes_form(const std::string& op) {
   return ops.count(op) != 0;
 }
 
-// Collects every name that stands in a graph, its nodes and the graphs inside them.
-class NameWalk {
- public:
-  explicit NameWalk(std::unordered_set<std::string>& names) : names_(names) {}
-
-  void graph(const onnx::GraphProto& graph) {
-    for (const auto* values : {&graph.input(), &graph.output(), &graph.value_info()}) {
-      for (const onnx::ValueInfoProto& value : *values) {
-        names_.insert(value.name());
-        for (const auto& dim : value.type().tensor_type().shape().dim()) {
-          if (dim.has_dim_param()) names_.insert(dim.dim_param());
-        }
-      }
-    }
-    for (const onnx::TensorProto& tensor : graph.initializer()) names_.insert(tensor.name());
-    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) {
-      names_.insert(tensor.values().name());
-    }
-    for (const onnx::NodeProto& node : graph.node()) this->node(node);
-  }
-
-  void node(const onnx::NodeProto& node) {
-    names_.insert(node.name());
-    names_.insert(node.input().begin(), node.input().end());
-    names_.insert(node.output().begin(), node.output().end());
-    for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (attribute.has_g()) graph(attribute.g());
-      for (const onnx::GraphProto& each : attribute.graphs()) graph(each);
-    }
-  }
-
- private:
-  std::unordered_set<std::string>& names_;
-};
-
 }  // namespace
 
-GraphIndex::GraphIndex(onnx::ModelProto& model) { add(*model.mutable_graph(), "", -1); }
+struct GraphIndex::Filler : GraphVisitor {
+  GraphIndex& index;
+  NameBudget budget;
+  std::vector<int32_t> around = {-1};  // the graphs that the walk is in, the nearest last
 
-void GraphIndex::add(onnx::GraphProto& proto, std::string scope, int32_t outer) {
-  const auto number = static_cast<int32_t>(graphs_.size());
-  graphs_.push_back({&proto, std::move(scope), outer, {}, {}, {}, {}, {}, {}});
+  void enter(const WalkPlace<onnx::GraphProto>& place) {
+    budget.spend(place.scope.size());
+    index.add(*place.graph, place.scope, around.back());
+    around.push_back(index.size() - 1);
+  }
+  void node(onnx::NodeProto& node, const WalkPlace<onnx::GraphProto>&) {
+    for (int i = 0; i < node.input_size(); ++i) {
+      if (!node.input(i).empty())
+        index.readers_[node.input(i)].push_back({around.back(), &node, i});
+    }
+  }
+  void leave(const WalkPlace<onnx::GraphProto>&) { around.pop_back(); }
+};
+
+GraphIndex::GraphIndex(onnx::ModelProto& model) {
+  walk_graph(*model.mutable_graph(), Filler{{}, *this, NameBudget(model)});
+}
+
+void GraphIndex::add(onnx::GraphProto& proto, std::string_view scope, int32_t outer) {
+  const auto number = size();
+  graphs_.push_back({&proto, std::string(scope), outer, {}, {}, {}, {}, {}, {}});
   IndexedGraph& graph = graphs_.back();
   for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
     ++graph.defined[tensor.name()];
@@ -88,28 +75,9 @@ void GraphIndex::add(onnx::GraphProto& proto, std::string scope, int32_t outer) 
       ++graph.defined[output];
       graph.producers[output] = &node;
     }
-    if (node.op_type() == "Constant" && is_standard(node) && node.output_size() == 1 &&
-        node.attribute_size() == 1) {
+    if (is_constant_node(node) && node.attribute_size() == 1) {
       onnx::AttributeProto& value = *node.mutable_attribute(0);
       graph.constants[node.output(0)] = value.has_t() ? value.mutable_t() : nullptr;
-    }
-  }
-  int index = 0;
-  for (onnx::NodeProto& node : *proto.mutable_node()) add_node(node, index++, number);
-}
-
-void GraphIndex::add_node(onnx::NodeProto& node, int index, int32_t graph) {
-  for (int i = 0; i < node.input_size(); ++i) {
-    if (!node.input(i).empty()) readers_[node.input(i)].push_back({graph, &node, i});
-  }
-  const std::string outer = graphs_[static_cast<size_t>(graph)].scope;
-  for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-    const std::string inner = (outer.empty() ? "" : outer + "/") + node.op_type() + "#" +
-                              std::to_string(index) + "." + attribute.name();
-    if (attribute.has_g()) add(*attribute.mutable_g(), inner, graph);
-    int number = 0;
-    for (onnx::GraphProto& each : *attribute.mutable_graphs()) {
-      add(each, inner + "[" + std::to_string(number++) + "]", graph);
     }
   }
 }
@@ -189,10 +157,6 @@ bool GraphIndex::has_fixed_inputs() const {
   return true;
 }
 
-bool is_standard(const onnx::NodeProto& node) {
-  return node.domain().empty() || node.domain() == "ai.onnx";
-}
-
 void reorder_nodes(onnx::GraphProto& graph, const std::vector<const onnx::NodeProto*>& order) {
   std::unordered_map<const onnx::NodeProto*, int> position;
   for (int i = 0; i < graph.node_size(); ++i) position[&graph.node(i)] = i;
@@ -202,22 +166,6 @@ void reorder_nodes(onnx::GraphProto& graph, const std::vector<const onnx::NodePr
     position[&graph.node(i)] = from;
     graph.mutable_node()->SwapElements(i, from);
   }
-}
-
-FreshNames::FreshNames(const onnx::ModelProto& model) {
-  NameWalk walk(taken_);
-  walk.graph(model.graph());
-  for (const onnx::FunctionProto& function : model.functions()) {
-    for (const onnx::NodeProto& node : function.node()) walk.node(node);
-  }
-}
-
-std::string FreshNames::make(const std::string& wish) {
-  std::string name = wish;
-  for (int number = 2; !taken_.insert(name).second; ++number) {
-    name = wish + "_" + std::to_string(number);
-  }
-  return name;
 }
 
 }  // namespace wshare

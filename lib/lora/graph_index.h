@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -21,7 +22,7 @@ namespace wshare {
 // One graph of a model and what it defines.
 struct IndexedGraph {
   onnx::GraphProto* proto = nullptr;
-  std::string scope;                             // as TensorSite::scope
+  std::string scope;                             // as in format/scope.h
   int32_t outer = -1;                            // the graph around it; none for the main graph
   std::unordered_map<std::string, int> defined;  // names, and how often
   // Initializers that are no inputs, and values of Constant nodes; null where a list stands there.
@@ -74,33 +75,16 @@ class GraphIndex {
   bool has_fixed_inputs() const;
 
  private:
-  void add(onnx::GraphProto& proto, std::string scope, int32_t outer);
-  void add_node(onnx::NodeProto& node, int index, int32_t graph);
+  struct Filler;
+  void add(onnx::GraphProto& proto, std::string_view scope, int32_t outer);
 
   std::vector<IndexedGraph> graphs_;
   std::unordered_map<std::string, std::vector<Reader>> readers_;
   std::unordered_map<std::string, std::vector<int32_t>> outputs_;
 };
 
-// True for operators of ONNX itself, not of an extension.
-bool is_standard(const onnx::NodeProto& node);
-
 // Puts the nodes of `graph` into the order of `order`, which has each of them once. Every node
 // keeps its address.
 void reorder_nodes(onnx::GraphProto& graph, const std::vector<const onnx::NodeProto*>& order);
-
-// Gives names that no value, node or dimension of a model has yet, in any scope or function.
-class FreshNames {
- public:
-  explicit FreshNames(const onnx::ModelProto& model);
-
-  bool is_free(const std::string& name) const { return taken_.count(name) == 0; }
-
-  // Returns `wish`, or `wish` with the lowest number from _2 that makes it new; taken from now on.
-  std::string make(const std::string& wish);
-
- private:
-  std::unordered_set<std::string> taken_;
-};
 
 }  // namespace wshare

@@ -7,6 +7,8 @@
 #include <set>
 #include <string_view>
 
+#include "model/fresh_names.h"
+
 namespace wshare {
 namespace {
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "model/walk.h"
+
 // With A and B at rank 0 the outputs are to be the base's, bit for bit, at every optimisation
 // level. y + 0 is y; what changes bits is a fusion that the new Add prevents, since the fused
 // kernel sums in another order. So the Add stands behind what ONNX Runtime fuses with the layer,

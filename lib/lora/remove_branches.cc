@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/keep_if.h"
+#include "model/walk.h"
 
 // What depends on A or B is a branch, up to the Add that joins it to the layer:
 //
@@ -23,46 +24,41 @@ bool names_any(const onnx::NodeProto& node, const std::set<std::string>& names) 
 }
 
 // How many operands of nodes and outputs of graphs are each value, in all scopes.
-void count_uses(const onnx::GraphProto& graph, std::map<std::string, int>& uses) {
-  for (const onnx::ValueInfoProto& output : graph.output()) ++uses[output.name()];
-  for (const onnx::NodeProto& node : graph.node()) {
+struct UseCount : GraphVisitor {
+  std::map<std::string, int>& uses;
+
+  void enter(const WalkPlace<const onnx::GraphProto>& place) {
+    for (const onnx::ValueInfoProto& output : place.graph->output()) ++uses[output.name()];
+  }
+  void node(const onnx::NodeProto& node, const WalkPlace<const onnx::GraphProto>&) {
     for (const std::string& input : node.input()) ++uses[input];
-    for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (attribute.has_g()) count_uses(attribute.g(), uses);
-      for (const onnx::GraphProto& each : attribute.graphs()) count_uses(each, uses);
-    }
   }
-}
+};
 
-class Remover {
+class Remover : public GraphVisitor {
  public:
-  Remover(onnx::ModelProto& model, const std::set<std::string>& factors) : branch_(factors) {
-    count_uses(model.graph(), uses_);
+  Remover(const onnx::ModelProto& model, const std::set<std::string>& factors) : branch_(factors) {
+    walk_graph(model.graph(), UseCount{{}, uses_});
   }
 
-  void remove_from(onnx::GraphProto& graph) {
-    std::set<const onnx::NodeProto*> gone;
-    std::set<std::string> lost;                 // what nodes that go have read
-    std::map<std::string, std::string> sum_of;  // by the layer's output
-    const auto drop = [&](const onnx::NodeProto& node) {
-      gone.insert(&node);
-      lost.insert(node.input().begin(), node.input().end());
-      for (const std::string& input : node.input()) --uses_[input];
-    };
-    for (onnx::NodeProto& node : *graph.mutable_node()) {
-      for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_g()) remove_from(*attribute.mutable_g());
-        for (onnx::GraphProto& each : *attribute.mutable_graphs()) remove_from(each);
-      }
-      if (!names_any(node, branch_)) continue;
-      drop(node);
-      const std::string* layer = joined_layer(node);
-      if (layer != nullptr) {
-        sum_of[*layer] = node.output(0);
-      } else {
-        branch_.insert(node.output().begin(), node.output().end());
-      }
+  void enter(const WalkPlace<onnx::GraphProto>&) { open_.emplace_back(); }
+
+  void after(const onnx::NodeProto& node, const WalkPlace<onnx::GraphProto>&) {
+    if (!names_any(node, branch_)) return;
+    drop(node);
+    const std::string* layer = joined_layer(node);
+    if (layer != nullptr) {
+      open_.back().sum_of[*layer] = node.output(0);
+    } else {
+      branch_.insert(node.output().begin(), node.output().end());
     }
+  }
+
+  void leave(const WalkPlace<onnx::GraphProto>& place) {
+    onnx::GraphProto& graph = *place.graph;
+    const auto& gone = open_.back().gone;
+    const auto& lost = open_.back().lost;
+    const auto& sum_of = open_.back().sum_of;
     // What only branches read goes with them.
     for (int i = graph.node_size() - 1; i >= 0; --i) {
       const onnx::NodeProto& node = graph.node(i);
@@ -81,6 +77,7 @@ class Remover {
         if (const auto sum = sum_of.find(output); sum != sum_of.end()) output = sum->second;
       }
     }
+    open_.pop_back();
   }
 
   // True if what is left reads the value `name`.
@@ -90,6 +87,19 @@ class Remover {
   }
 
  private:
+  // A graph that the walk is in.
+  struct OpenGraph {
+    std::set<const onnx::NodeProto*> gone;
+    std::set<std::string> lost;                 // what nodes that go have read
+    std::map<std::string, std::string> sum_of;  // by the layer's output
+  };
+
+  void drop(const onnx::NodeProto& node) {
+    open_.back().gone.insert(&node);
+    open_.back().lost.insert(node.input().begin(), node.input().end());
+    for (const std::string& input : node.input()) --uses_[input];
+  }
+
   // The operand of an Add that no branch gives, where the other one is a branch; else null.
   const std::string* joined_layer(const onnx::NodeProto& node) const {
     if (node.op_type() != "Add" || node.input_size() != 2 || node.output_size() != 1) return {};
@@ -101,6 +111,7 @@ class Remover {
 
   std::set<std::string> branch_;  // A, B and what depends on them
   std::map<std::string, int> uses_;
+  std::vector<OpenGraph> open_;
 };
 
 }  // namespace
@@ -109,7 +120,7 @@ void remove_branches(onnx::ModelProto& model, const std::set<std::string>& facto
                      const std::set<std::string>& defaults) {
   onnx::GraphProto& graph = *model.mutable_graph();
   Remover remover(model, factors);
-  remover.remove_from(graph);
+  walk_graph(graph, remover);
   const auto is_free = [&](const std::string& name) {
     return factors.count(name) != 0 && !remover.is_read(name);
   };

@@ -10,6 +10,7 @@
 
 #include "lora/graph_index.h"
 #include "model/keep_if.h"
+#include "model/walk.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -36,24 +37,10 @@ std::vector<Place> places_of(onnx::ModelProto& model, const GraphIndex& index) {
   std::map<const onnx::GraphProto*, int32_t> number;
   for (int32_t i = 0; i < index.size(); ++i) number[index.graph(i).proto] = i;
   std::vector<Place> places;
-  const auto walk = [&](const auto& self, onnx::GraphProto& graph) -> void {
-    for (onnx::NodeProto& node : *graph.mutable_node()) {
-      places.push_back({&node, number.at(&graph)});
-      for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_g()) self(self, *attribute.mutable_g());
-        for (onnx::GraphProto& each : *attribute.mutable_graphs()) self(self, each);
-      }
-    }
-  };
-  walk(walk, *model.mutable_graph());
+  for_each_node(*model.mutable_graph(), [&](onnx::NodeProto& node, const onnx::GraphProto& graph) {
+    places.push_back({&node, number.at(&graph)});
+  });
   return places;
-}
-
-bool has_graphs(const onnx::NodeProto& node) {
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.has_g() || attribute.graphs_size() > 0) return true;
-  }
-  return false;
 }
 
 // A sum that goes: its output, the value that takes its place, and the pair's.

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "model/walk.h"
 #include "util/text.h"
 
 // Readers are followed from the weight outwards:
@@ -204,7 +205,7 @@ FoundSites SiteFinder::find(const std::string& scope, const std::string& name) c
   if (opset_ < kBroadcasting) {
     return refused("the model has opset " + std::to_string(opset_) + ", a branch needs 7");
   }
-  if (scope.starts_with("function:")) return refused("stands in a model-local function");
+  if (is_in_function(scope)) return refused("stands in a model-local function");
   const std::optional<int32_t> graph = index_.find(scope);
   if (!graph) return refused("the model has no scope " + in_quotes(scope));
   const IndexedGraph& place = index_.graph(*graph);
@@ -224,7 +225,7 @@ FoundSites SiteFinder::find(const std::string& scope, const std::string& name) c
 
 int64_t standard_opset(const onnx::ModelProto& model) {
   for (const onnx::OperatorSetIdProto& opset : model.opset_import()) {
-    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
+    if (is_standard(opset)) return opset.version();
   }
   return 0;
 }

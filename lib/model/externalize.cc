@@ -132,7 +132,8 @@ std::string externalize(const ScannedModel& model,
       return;
     }
     set_external(*site.tensor, *place);
-    site.tensor->set_name(site.name);  // the manifest's name, also for a value in a function
+    site.tensor->set_name(
+        std::string(site.name));  // the manifest's name, also for a value in a function
     if (site.home == Home::kConstant && model.ir_version >= kFreeInitializers) {
       constants.push_back(site);
     }

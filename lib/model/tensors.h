@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/model_file.h"
@@ -27,12 +28,12 @@ enum class Home { kInitializer, kConstant, kAttribute, kSparse, kFunction, kTrai
 
 const char* text_of(Home home);
 
-// One TensorProto of a parsed model and what is around it; valid while that model is.
+// One TensorProto of a parsed model and what is around it. Messages are valid while that model is,
+// texts until the visitor returns.
 struct TensorSite {
-  std::string scope;  // "" in the main graph, else "If#3.then_branch/Loop#0.body": operator, index,
-                      // attribute
+  std::string_view scope;  // as in format/scope.h
   Home home = Home::kInitializer;
-  std::string name;  // of the value in the graph: for a Constant the node's output
+  std::string_view name;  // of the value in the graph: for a Constant the node's output
   onnx::TensorProto* tensor = nullptr;
   onnx::GraphProto* graph = nullptr;  // the nearest graph; none inside functions
   onnx::NodeProto* node = nullptr;    // for a Constant: the node
@@ -41,6 +42,8 @@ struct TensorSite {
 // Calls `visit` for every TensorProto of `model`, always in the same order: a graph's initializers,
 // then its nodes in order with their subgraphs. The visitor must not add or remove tensors or
 // nodes.
+//
+// Throws Error(kUnsupported) if scopes and names are more than NameBudget allows.
 void visit_tensors(onnx::ModelProto& model, const std::function<void(const TensorSite&)>& visit);
 
 // A tensor of one model. `bytes` borrows from the ScannedModel that holds it.

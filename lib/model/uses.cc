@@ -6,9 +6,11 @@
 #include <array>
 #include <map>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "model/walk.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -66,110 +68,149 @@ constexpr std::array kShapeOperands = {
 constexpr std::array<std::string_view, 6> kDroppable = {"Identity", "Cast", "Add",
                                                         "Sub",      "Mul",  "Div"};
 
-bool reads_shape(const onnx::NodeProto& node, int input) {
+// The inputs of `node` whose values shape inference reads, as the bits above.
+uint32_t shape_inputs(const onnx::NodeProto& node) {
   for (const ShapeOperand& operand : kShapeOperands) {
-    if (node.op_type() == operand.op) return input < 32 && (operand.inputs >> input & 1) != 0;
+    if (node.op_type() == operand.op) return operand.inputs;
   }
-  return false;
+  return 0;
 }
 
-class Reader {
+class UseWalk : public GraphVisitor {
  public:
-  explicit Reader(const onnx::ModelProto& model) {
+  using Place = WalkPlace<const onnx::GraphProto>;
+
+  explicit UseWalk(const onnx::ModelProto& model) {
     for (const onnx::FunctionProto& function : model.functions()) {
-      functions_[{function.domain(), function.name()}] = &function;
+      Function& known = functions_[{function.domain(), function.name()}];
+      known.proto = &function;
+      known.given.resize(static_cast<size_t>(function.input_size()));
     }
   }
 
   GraphUses uses;
 
-  void function(const onnx::FunctionProto& function) {
-    for (const std::string& output : function.output()) {
-      uses.graph_outputs.insert(output);
-      uses.consumed.insert(output);
+  void enter(const Place& place) {
+    outside_.push_back(changes_.size());
+    std::unordered_set<std::string_view> own;
+    for (const onnx::ValueInfoProto& input : place.graph->input()) {
+      uses.graph_inputs.insert(input.name());
+      set_constant(input.name(), false);
     }
-    std::set<std::string> constants;
-    for (const onnx::NodeProto& node : function.node()) this->node(node, constants);
+    for (const onnx::TensorProto& tensor : place.graph->initializer()) {
+      if (!own.insert(tensor.name()).second) {
+        throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()));
+      }
+      if (uses.graph_inputs.count(tensor.name()) == 0) set_constant(tensor.name(), true);
+    }
+    for (const onnx::ValueInfoProto& output : place.graph->output()) note_output(output.name());
+  }
+
+  void leave(const Place&) {
+    for (; changes_.size() > outside_.back(); changes_.pop_back()) {
+      const auto& [name, was_constant] = changes_.back();
+      if (was_constant) {
+        constants_.insert(name);
+      } else {
+        constants_.erase(name);
+      }
+    }
+    outside_.pop_back();
+  }
+
+  void enter_function(const onnx::FunctionProto& function) {
+    for (const std::string& output : function.output()) note_output(output);
+  }
+
+  void leave_function(const onnx::FunctionProto&) {
+    constants_.clear();
+    changes_.clear();
+  }
+
+  // Adds the outputs of `node` to the constants when they are known at load time.
+  void node(const onnx::NodeProto& node, const Place&) {
+    bool all_constant = true;
+    const uint32_t shapes = shape_inputs(node);
+    note_origins(node);
+    for (int i = 0; i < node.input_size(); ++i) {
+      if (node.input(i).empty()) continue;
+      uses.consumed.insert(node.input(i));
+      if (i < 32 && (shapes >> i & 1) != 0) uses.shape_read.insert(node.input(i));
+      all_constant = all_constant && constants_.count(node.input(i)) != 0;
+    }
+    // ONNX Runtime leaves DequantizeLinear of a constant alone: quantised weights stay quantised.
+    if (!all_constant || has_graphs(node) || node.op_type() == "DequantizeLinear") return;
+    for (const std::string& input : node.input()) uses.folded.insert(input);
+    for (const std::string& output : node.output()) set_constant(output, true);
   }
 
   // Counts as read by shape inference, too, what reaches such an operand by a function's input or
   // through a node that may be dropped.
   void follow_shapes() {
-    std::vector<std::string> reached(uses.shape_read.begin(), uses.shape_read.end());
+    for (const auto& [name, function] : functions_) {
+      for (size_t i = 0; i < function.given.size(); ++i) {
+        Values& from = came_from_[function.proto->input(static_cast<int>(i))];
+        from.insert(from.end(), function.given[i].begin(), function.given[i].end());
+      }
+    }
+    Values reached(uses.shape_read.begin(), uses.shape_read.end());
     while (!reached.empty()) {
-      const auto [begin, end] = came_from_.equal_range(reached.back());
+      const auto origins = came_from_.find(reached.back());
       reached.pop_back();
-      for (auto at = begin; at != end; ++at) {
-        if (uses.shape_read.insert(at->second).second) reached.push_back(at->second);
+      if (origins == came_from_.end()) continue;
+      for (const std::string_view origin : origins->second) {
+        if (uses.shape_read.insert(origin).second) reached.push_back(origin);
       }
     }
-  }
-
-  void graph(const onnx::GraphProto& graph, std::set<std::string> constants) {
-    std::set<std::string> own;
-    for (const onnx::ValueInfoProto& input : graph.input()) {
-      uses.graph_inputs.insert(input.name());
-      constants.erase(input.name());
-    }
-    for (const onnx::TensorProto& tensor : graph.initializer()) {
-      if (!own.insert(tensor.name()).second) {
-        throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()));
-      }
-      if (uses.graph_inputs.count(tensor.name()) == 0) constants.insert(tensor.name());
-    }
-    for (const onnx::ValueInfoProto& output : graph.output()) {
-      uses.graph_outputs.insert(output.name());
-      uses.consumed.insert(output.name());
-    }
-    for (const onnx::NodeProto& node : graph.node()) this->node(node, constants);
-  }
-
-  // Adds the outputs of `node` to `constants` when they are known at load time.
-  void node(const onnx::NodeProto& node, std::set<std::string>& constants) {
-    bool all_constant = true;
-    bool has_subgraph = false;
-    note_origins(node);
-    for (int i = 0; i < node.input_size(); ++i) {
-      if (node.input(i).empty()) continue;
-      uses.consumed.insert(node.input(i));
-      if (reads_shape(node, i)) uses.shape_read.insert(node.input(i));
-      all_constant = all_constant && constants.count(node.input(i)) != 0;
-    }
-    for (const onnx::AttributeProto& attribute : node.attribute()) {
-      has_subgraph = has_subgraph || attribute.has_g() || attribute.graphs_size() > 0;
-      if (attribute.has_g()) graph(attribute.g(), constants);
-      for (const onnx::GraphProto& each : attribute.graphs()) graph(each, constants);
-    }
-    // ONNX Runtime leaves DequantizeLinear of a constant alone: quantised weights stay quantised.
-    if (!all_constant || has_subgraph || node.op_type() == "DequantizeLinear") return;
-    for (const std::string& input : node.input()) uses.folded.insert(input);
-    for (const std::string& output : node.output()) constants.insert(output);
   }
 
  private:
+  using Values = std::vector<std::string_view>;
+  struct Function {
+    const onnx::FunctionProto* proto = nullptr;
+    std::vector<Values> given;  // for each input, by the nodes that call it
+  };
+
+  void note_output(const std::string& name) {
+    uses.graph_outputs.insert(name);
+    uses.consumed.insert(name);
+  }
+
   void note_origins(const onnx::NodeProto& node) {
     if (std::find(kDroppable.begin(), kDroppable.end(), node.op_type()) != kDroppable.end() &&
         node.output_size() == 1) {
-      for (const std::string& input : node.input()) came_from_.emplace(node.output(0), input);
+      Values& from = came_from_[node.output(0)];
+      from.insert(from.end(), node.input().begin(), node.input().end());
     }
     const auto called = functions_.find({node.domain(), node.op_type()});
     if (called == functions_.end()) return;
-    const int inputs = std::min(node.input_size(), called->second->input_size());
-    for (int i = 0; i < inputs; ++i) came_from_.emplace(called->second->input(i), node.input(i));
+    std::vector<Values>& given = called->second.given;
+    for (size_t i = 0; i < given.size() && i < static_cast<size_t>(node.input_size()); ++i)
+      given[i].push_back(node.input(static_cast<int>(i)));
   }
 
-  std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
-  std::multimap<std::string, std::string> came_from_;  // a value, and one that it may be
+  void set_constant(std::string_view name, bool is_constant) {
+    const bool changes = is_constant ? constants_.insert(name).second : constants_.erase(name) != 0;
+    if (changes) changes_.emplace_back(name, !is_constant);
+  }
+
+  std::map<std::pair<std::string_view, std::string_view>, Function> functions_;
+  std::unordered_map<std::string_view, Values> came_from_;  // what a value may be
+  // The values of the graph that the walk is in, and of those around it, that are known at load
+  // time. Not copied for each graph: what a graph changes is undone at its end.
+  std::unordered_set<std::string_view> constants_;
+  std::vector<std::pair<std::string_view, bool>> changes_;  // what it was before
+  std::vector<size_t> outside_;  // of each graph around the place: changes made before it
 };
 
 }  // namespace
 
 GraphUses find_uses(const onnx::ModelProto& model) {
-  Reader reader(model);
-  reader.graph(model.graph(), {});
-  for (const onnx::FunctionProto& function : model.functions()) reader.function(function);
-  reader.follow_shapes();
-  return std::move(reader.uses);
+  UseWalk walk(model);
+  walk_graph(model.graph(), walk);
+  for (const onnx::FunctionProto& function : model.functions()) walk_function(function, walk);
+  walk.follow_shapes();
+  return std::move(walk.uses);
 }
 
 }  // namespace wshare

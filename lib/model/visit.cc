@@ -1,96 +1,85 @@
 #include <onnx/onnx_pb.h>
 
+#include "model/name_budget.h"
 #include "model/tensors.h"
+#include "model/walk.h"
 
 namespace wshare {
 namespace {
 
 using Visit = std::function<void(const TensorSite&)>;
 
-class Visitor {
- public:
-  explicit Visitor(const Visit& visit) : visit_(visit) {}
+Home home_of(Part part) {
+  switch (part) {
+    case Part::kFunction:
+      return Home::kFunction;
+    case Part::kTraining:
+      return Home::kTraining;
+    case Part::kMain:
+      break;
+  }
+  return Home::kInitializer;
+}
 
-  void graph(onnx::GraphProto& graph, const std::string& scope, Home home) {
-    for (onnx::TensorProto& tensor : *graph.mutable_initializer()) {
-      visit_({scope, home, tensor.name(), &tensor, &graph, nullptr});
+class TensorWalk : public GraphVisitor {
+ public:
+  using Place = WalkPlace<onnx::GraphProto>;
+
+  TensorWalk(const onnx::ModelProto& model, const Visit& visit) : budget_(model), visit_(visit) {}
+
+  void enter(const Place& place) {
+    const Home home = home_of(place.part);
+    for (onnx::TensorProto& tensor : *place.graph->mutable_initializer()) {
+      visit(place, home, tensor.name(), tensor);
     }
-    for (onnx::SparseTensorProto& tensor : *graph.mutable_sparse_initializer()) {
-      sparse(tensor, scope, tensor.values().name(), &graph);
+    for (onnx::SparseTensorProto& tensor : *place.graph->mutable_sparse_initializer()) {
+      sparse(place, tensor.values().name(), tensor);
     }
-    int index = 0;
-    for (onnx::NodeProto& node : *graph.mutable_node())
-      this->node(node, index++, scope, &graph, home);
   }
 
-  // `home` is kInitializer in ordinary graphs; what stands in functions and training graphs is
-  // theirs, but tensors of attributes are just that in functions, too.
-  void node(onnx::NodeProto& node, int index, const std::string& scope, onnx::GraphProto* graph,
-            Home home) {
-    const bool constant = node.op_type() == "Constant" &&
-                          (node.domain().empty() || node.domain() == "ai.onnx") &&
-                          node.output_size() == 1;
+  // What stands in functions and training graphs is theirs, but tensors of attributes are just that
+  // in functions, too.
+  void node(onnx::NodeProto& node, const Place& place) {
+    const bool constant = is_constant_node(node);
+    const Home home = home_of(place.part);
+    const Home other = home == Home::kTraining ? home : Home::kAttribute;
+    const Home value = home == Home::kInitializer ? Home::kConstant : home;
     for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
       const bool is_value = constant && attribute.name() == "value";
-      const Home other = home == Home::kTraining ? home : Home::kAttribute;
-      const Home value = home == Home::kInitializer ? Home::kConstant : home;
-      const std::string name = constant ? node.output(0) : attribute.name();
+      const std::string& name = constant ? node.output(0) : attribute.name();
       if (attribute.has_t()) {
-        visit_({scope, is_value ? value : other, name, attribute.mutable_t(), graph,
-                is_value ? &node : nullptr});
+        visit(place, is_value ? value : other, name, *attribute.mutable_t(),
+              is_value ? &node : nullptr);
       }
-      for (onnx::TensorProto& tensor : *attribute.mutable_tensors()) {
-        visit_({scope, other, name, &tensor, graph, nullptr});
-      }
-      if (attribute.has_sparse_tensor())
-        sparse(*attribute.mutable_sparse_tensor(), scope, name, graph);
-      for (onnx::SparseTensorProto& tensor : *attribute.mutable_sparse_tensors()) {
-        sparse(tensor, scope, name, graph);
-      }
-      const std::string inner = (scope.empty() ? "" : scope + "/") + node.op_type() + "#" +
-                                std::to_string(index) + "." + attribute.name();
-      if (attribute.has_g()) this->graph(*attribute.mutable_g(), inner, home);
-      int number = 0;
-      for (onnx::GraphProto& each : *attribute.mutable_graphs()) {
-        this->graph(each, inner + "[" + std::to_string(number++) + "]", home);
-      }
+      for (onnx::TensorProto& tensor : *attribute.mutable_tensors())
+        visit(place, other, name, tensor);
+      if (attribute.has_sparse_tensor()) sparse(place, name, *attribute.mutable_sparse_tensor());
+      for (onnx::SparseTensorProto& tensor : *attribute.mutable_sparse_tensors())
+        sparse(place, name, tensor);
     }
   }
 
  private:
-  void sparse(onnx::SparseTensorProto& tensor, const std::string& scope, const std::string& name,
-              onnx::GraphProto* graph) {
-    if (tensor.has_values())
-      visit_({scope, Home::kSparse, name, tensor.mutable_values(), graph, nullptr});
-    if (tensor.has_indices()) {
-      visit_({scope, Home::kSparse, name + " (indices)", tensor.mutable_indices(), graph, nullptr});
-    }
+  void visit(const Place& place, Home home, std::string_view name, onnx::TensorProto& tensor,
+             onnx::NodeProto* node = nullptr) {
+    budget_.spend(place.scope.size() + name.size());
+    visit_({place.scope, home, name, &tensor, place.graph, node});
   }
 
+  void sparse(const Place& place, const std::string& name, onnx::SparseTensorProto& tensor) {
+    if (tensor.has_values()) visit(place, Home::kSparse, name, *tensor.mutable_values());
+    if (tensor.has_indices())
+      visit(place, Home::kSparse, name + " (indices)", *tensor.mutable_indices());
+  }
+
+  NameBudget budget_;
   const Visit& visit_;
 };
 
 }  // namespace
 
 void visit_tensors(onnx::ModelProto& model, const Visit& visit) {
-  Visitor visitor(visit);
-  visitor.graph(*model.mutable_graph(), "", Home::kInitializer);
-  for (onnx::FunctionProto& function : *model.mutable_functions()) {
-    int index = 0;
-    for (onnx::NodeProto& node : *function.mutable_node()) {
-      visitor.node(node, index++, "function:" + function.domain() + ":" + function.name(), nullptr,
-                   Home::kFunction);
-    }
-  }
-  int index = 0;
-  for (onnx::TrainingInfoProto& training : *model.mutable_training_info()) {
-    const std::string scope = "training#" + std::to_string(index++);
-    if (training.has_initialization()) {
-      visitor.graph(*training.mutable_initialization(), scope + ".initialization", Home::kTraining);
-    }
-    if (training.has_algorithm())
-      visitor.graph(*training.mutable_algorithm(), scope + ".algorithm", Home::kTraining);
-  }
+  walk_model(model, TensorWalk(model, visit));
 }
 
 const char* text_of(Home home) {

@@ -9,6 +9,7 @@
 
 #include "model/externalize.h"
 #include "model/keep_if.h"
+#include "model/walk.h"
 #include "run/ask_child.h"
 #include "run/openers.h"
 #include "runtime/ort_errors.h"
@@ -42,9 +43,10 @@ GraphOptimizationLevel ort_level(Optimization level) {
 
 // ONNX Runtime (1.29) writes a large initializer of a subgraph twice, as it was and behind that as
 // external data, and then refuses the name that is there twice. Returns true if one was dropped.
-bool drop_repeated(onnx::GraphProto& graph, bool is_main = true) {
+bool drop_repeated(onnx::GraphProto& main) {
   bool dropped = false;
-  if (!is_main) {
+  for_each_graph(main, [&](onnx::GraphProto& graph) {
+    if (&graph == &main) return;
     std::map<std::string, int> count;
     for (const onnx::TensorProto& tensor : graph.initializer()) ++count[tensor.name()];
     keep_if(*graph.mutable_initializer(), [&](const onnx::TensorProto& tensor) {
@@ -52,14 +54,7 @@ bool drop_repeated(onnx::GraphProto& graph, bool is_main = true) {
       dropped = dropped || !is_last;
       return is_last;
     });
-  }
-  for (onnx::NodeProto& node : *graph.mutable_node()) {
-    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-      if (attribute.has_g()) dropped |= drop_repeated(*attribute.mutable_g(), false);
-      for (onnx::GraphProto& each : *attribute.mutable_graphs())
-        dropped |= drop_repeated(each, false);
-    }
-  }
+  });
   return dropped;
 }
 

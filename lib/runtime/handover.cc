@@ -8,6 +8,7 @@
 #include "format/dtype.h"
 #include "format/layout.h"
 #include "format/onnx_wire.h"
+#include "format/scope.h"
 #include "runtime/outline.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -104,7 +105,7 @@ std::optional<LeftReason> reason_to_leave(const TensorRecord& tensor, const Ment
   if (tensor.extent.size < kLargeBytes) return LeftReason::kSmall;
   if (!dtype || !can_be_wrapped(*dtype)) return LeftReason::kDtype;
   if (tensor.folded) return LeftReason::kFolded;
-  if (tensor.scope.starts_with("function:")) return LeftReason::kFunction;
+  if (is_in_function(tensor.scope)) return LeftReason::kFunction;
   // None at all: in a subgraph, a tensor without a name of its own; else refused by the caller.
   const bool is_nameless = mention.count == 0 && !tensor.scope.empty();
   if (is_nameless || mention.count > 1) return LeftReason::kAmbiguousName;
