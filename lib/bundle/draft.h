@@ -14,7 +14,7 @@
 #include "bundle/source_folders.h"
 #include "bundle/task.h"
 #include "model/externalize.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "wshare/models.h"
 #include "wshare/progress.h"
 

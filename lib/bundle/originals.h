@@ -10,7 +10,7 @@
 
 #include "format/manifest.h"
 #include "format/restore_record.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "format/manifest.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

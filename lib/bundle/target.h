@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "wshare/models.h"
 
 namespace wshare {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "format/manifest.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "wshare/models.h"
 
 namespace wshare {

@@ -13,7 +13,7 @@
 #include "compare/low_rank.h"
 #include "compare/matrix.h"
 #include "compare/quantized.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "wshare/progress.h"
 #include "wshare/tensor_class.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bundle/distinct.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

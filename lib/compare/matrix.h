@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "format/matrix.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

@@ -10,7 +10,7 @@
 
 #include "extract_lora/factors.h"
 #include "model/externalize.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace onnx {
 class ModelProto;

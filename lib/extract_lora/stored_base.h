@@ -12,7 +12,7 @@
 #include "extract_lora/base_sites.h"
 #include "format/manifest.h"
 #include "lora/base_weights.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

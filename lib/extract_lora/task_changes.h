@@ -13,7 +13,7 @@
 #include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
 #include "extract_lora/unmerged_pair.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare {

@@ -6,7 +6,7 @@
 #include "compare/lora_modules.h"
 #include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

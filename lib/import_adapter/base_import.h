@@ -15,7 +15,7 @@
 #include "import_adapter/match_modules.h"
 #include "import_adapter/task_file.h"
 #include "lora/base_weights.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "util/scratch.h"
 #include "wshare/import_adapter.h"
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "model/name_budget.h"
-#include "model/tensors.h"
+#include "model/tensor_sites.h"
 #include "model/walk.h"
 
 namespace wshare {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "inspect/summary.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "util/mapped_file.h"
 #include "wshare/models.h"
 

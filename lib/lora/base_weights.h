@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace wshare {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "lora/base_weights.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace onnx {
 class ModelProto;

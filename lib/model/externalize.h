@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "model/tensors.h"
+#include "model/scan.h"
 
 namespace onnx {
 class ModelProto;

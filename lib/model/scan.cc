@@ -1,9 +1,11 @@
+#include "model/scan.h"
+
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
 
 #include "format/dtype.h"
-#include "model/tensors.h"
+#include "format/scope.h"
 #include "model/typed_data.h"
 #include "model/uses.h"
 #include "util/paths.h"
@@ -215,9 +217,33 @@ class Scanner {
 
 }  // namespace
 
-std::string full_name(const TensorRef& tensor) {
-  return tensor.scope.empty() ? tensor.name : tensor.scope + "/" + tensor.name;
+const char* text_of(InlineReason reason) {
+  switch (reason) {
+    case InlineReason::kBelowMinBytes:
+      return "below-min-bytes";
+    case InlineReason::kGraphOutput:
+      return "graph-output";
+    case InlineReason::kString:
+      return "string";
+    case InlineReason::kSparse:
+      return "sparse";
+    case InlineReason::kShapeInference:
+      return "shape-inference";
+    case InlineReason::kSegment:
+      return "segment";
+    case InlineReason::kUnknownDtype:
+      return "unknown-dtype";
+    case InlineReason::kSizeContradictsShape:
+      return "size-contradicts-shape";
+    case InlineReason::kAttribute:
+      return "attribute";
+    case InlineReason::kTraining:
+      return "training";
+  }
+  return "";
 }
+
+std::string full_name(const TensorRef& tensor) { return full_name(tensor.scope, tensor.name); }
 
 ScannedModel scan_model(const std::filesystem::path& path) { return scan_model(path, path); }
 

@@ -7,7 +7,7 @@
 #include "format/dtype.h"
 #include "format/packed_buffers.h"
 #include "model/externalize.h"
-#include "model/tensors.h"
+#include "model/tensor_sites.h"
 #include "util/text.h"
 #include "wshare/error.h"
 

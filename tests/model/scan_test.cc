@@ -1,6 +1,7 @@
+#include "model/scan.h"
+
 #include <functional>
 
-#include "model/tensors.h"
 #include "support/bundle_test.h"
 
 namespace wshare {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/fresh_names.h"
-#include "model/tensors.h"
+#include "model/scan.h"
 #include "model/uses.h"
 #include "support/allocated.h"
 #include "support/errors.h"

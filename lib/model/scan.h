@@ -1,50 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/model_file.h"
+#include "model/tensor_sites.h"
 #include "util/mapped_file.h"
 #include "util/scratch.h"
 #include "wshare/inline_reason.h"
 
-namespace onnx {
-class GraphProto;
-class NodeProto;
-}  // namespace onnx
-
 namespace wshare {
-
-// The place of a tensor in a model. kFunction: a Constant's value or an initializer of a subgraph,
-// inside a model-local function.
-enum class Home { kInitializer, kConstant, kAttribute, kSparse, kFunction, kTraining };
-
-const char* text_of(Home home);
-
-// One TensorProto of a parsed model and what is around it. Messages are valid while that model is,
-// texts until the visitor returns.
-struct TensorSite {
-  std::string_view scope;  // as in format/scope.h
-  Home home = Home::kInitializer;
-  std::string_view name;  // of the value in the graph: for a Constant the node's output
-  onnx::TensorProto* tensor = nullptr;
-  onnx::GraphProto* graph = nullptr;  // the nearest graph; none inside functions
-  onnx::NodeProto* node = nullptr;    // for a Constant: the node
-};
-
-// Calls `visit` for every TensorProto of `model`, always in the same order: a graph's initializers,
-// then its nodes in order with their subgraphs. The visitor must not add or remove tensors or
-// nodes.
-//
-// Throws Error(kUnsupported) if scopes and names are more than NameBudget allows.
-void visit_tensors(onnx::ModelProto& model, const std::function<void(const TensorSite&)>& visit);
 
 // A tensor of one model. `bytes` borrows from the ScannedModel that holds it.
 struct TensorRef {

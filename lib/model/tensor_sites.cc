@@ -1,7 +1,8 @@
+#include "model/tensor_sites.h"
+
 #include <onnx/onnx_pb.h>
 
 #include "model/name_budget.h"
-#include "model/tensors.h"
 #include "model/walk.h"
 
 namespace wshare {
@@ -95,32 +96,6 @@ const char* text_of(Home home) {
     case Home::kFunction:
       return "function";
     case Home::kTraining:
-      return "training";
-  }
-  return "";
-}
-
-const char* text_of(InlineReason reason) {
-  switch (reason) {
-    case InlineReason::kBelowMinBytes:
-      return "below-min-bytes";
-    case InlineReason::kGraphOutput:
-      return "graph-output";
-    case InlineReason::kString:
-      return "string";
-    case InlineReason::kSparse:
-      return "sparse";
-    case InlineReason::kShapeInference:
-      return "shape-inference";
-    case InlineReason::kSegment:
-      return "segment";
-    case InlineReason::kUnknownDtype:
-      return "unknown-dtype";
-    case InlineReason::kSizeContradictsShape:
-      return "size-contradicts-shape";
-    case InlineReason::kAttribute:
-      return "attribute";
-    case InlineReason::kTraining:
       return "training";
   }
   return "";
