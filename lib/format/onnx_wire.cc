@@ -69,6 +69,20 @@ bool is_payload(const WireField& field) {
   }
 }
 
+// An unpacked repeated field is one wire field per element; neighbours become one run.
+void append_payload(std::vector<WireField>& payloads, WireField field) {
+  if (field.type != WireType::kBytes) {
+    field.payload_size = field.end() - field.begin;
+    field.payload = field.begin;
+    if (!payloads.empty() && payloads.back().number == field.number &&
+        payloads.back().type == field.type && payloads.back().end() == field.begin) {
+      payloads.back().payload_size += field.payload_size;
+      return;
+    }
+  }
+  payloads.push_back(field);
+}
+
 class Walker {
  public:
   explicit Walker(std::span<const std::byte> file) : file_(file) {}
@@ -89,7 +103,8 @@ class Walker {
       const size_t parent = found_.parents.size();
       found_.parents.push_back({length_at(*field), field->payload, field->end(), up});
       if (to == Kind::kTensor) {
-        read_tensor(field->payload, field->end(), parent);
+        found_.tensors.push_back(read_wire_tensor(file_, field->payload, field->end()));
+        found_.tensors.back().parent = parent;
       } else {
         walk(to, field->payload, field->end(), parent, depth + 1);
       }
@@ -103,34 +118,6 @@ class Walker {
     const size_t before = bytes.size();
     take_varint(bytes);
     return field.begin + (before - bytes.size());
-  }
-
-  void read_tensor(uint64_t begin, uint64_t end, size_t parent) {
-    WireTensor tensor{begin, end, parent, {}};
-    WireReader reader(file_, begin, end);
-    while (const std::optional<WireField> field = reader.next()) {
-      if (field->number == tensor_field::kCutMark) {
-        throw Error(
-            ErrorCode::kInvalid,
-            "no valid ONNX file: a tensor has field 19555, a number that protobuf reserves");
-      }
-      if (is_payload(*field)) append_payload(tensor.payloads, *field);
-    }
-    found_.tensors.push_back(std::move(tensor));
-  }
-
-  // An unpacked repeated field is one wire field per element; neighbours become one run.
-  static void append_payload(std::vector<WireField>& payloads, WireField field) {
-    if (field.type != WireType::kBytes) {
-      field.payload_size = field.end() - field.begin;
-      field.payload = field.begin;
-      if (!payloads.empty() && payloads.back().number == field.number &&
-          payloads.back().type == field.type && payloads.back().end() == field.begin) {
-        payloads.back().payload_size += field.payload_size;
-        return;
-      }
-    }
-    payloads.push_back(field);
   }
 
   std::span<const std::byte> file_;
@@ -155,6 +142,21 @@ uint32_t field_number(TypedField field) {
       break;
   }
   return 0;  // no field has this number
+}
+
+WireTensor read_wire_tensor(std::span<const std::byte> file, uint64_t begin, uint64_t end) {
+  WireTensor tensor;
+  tensor.begin = begin;
+  tensor.end = end;
+  WireReader reader(file, begin, end);
+  while (const std::optional<WireField> field = reader.next()) {
+    if (field->number == tensor_field::kCutMark) {
+      throw Error(ErrorCode::kInvalid,
+                  "no valid ONNX file: a tensor has field 19555, a number that protobuf reserves");
+    }
+    if (is_payload(*field)) append_payload(tensor.payloads, *field);
+  }
+  return tensor;
 }
 
 WireTensors find_wire_tensors(std::span<const std::byte> file) {

@@ -60,6 +60,11 @@ uint32_t field_number(TypedField field);
 // deep (protobuf's own limit) or a tensor uses kCutMark.
 WireTensors find_wire_tensors(std::span<const std::byte> file);
 
+// Returns the payloads of the TensorProto at [begin, end) of `file`.
+//
+// Throws Error(kInvalid) if it is no protobuf message or uses kCutMark.
+WireTensor read_wire_tensor(std::span<const std::byte> file, uint64_t begin, uint64_t end);
+
 // The external reference and type of one TensorProto, read without protobuf.
 struct WireReference {
   std::string_view name;

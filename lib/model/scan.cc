@@ -6,7 +6,7 @@
 
 #include "format/dtype.h"
 #include "format/scope.h"
-#include "model/typed_data.h"
+#include "format/typed_fields.h"
 #include "model/uses.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -132,34 +132,17 @@ class Scanner {
     tensor.inline_reason = InlineReason::kSizeContradictsShape;
   }
 
-  // Finds the bytes of a tensor in the model file: raw_data, or else the typed field of its dtype.
   void find_inline(const onnx::TensorProto& proto, const Dtype& dtype, TensorRef& tensor) {
-    const std::span<const std::byte> file = model_.file.file().bytes();
-    std::vector<WireField> typed;
-    const WireField* raw = nullptr;
-    const std::vector<uint32_t> marks = cut_marks(proto);
-    for (const uint32_t mark : marks) {
-      for (const WireField& payload : model_.file.wire().tensors[mark].payloads) {
-        if (payload.number == tensor_field::kRawData) raw = &payload;
-        if (payload.number == field_number(dtype.typed_field)) typed.push_back(payload);
-      }
+    std::vector<WireField> payloads;
+    for (const uint32_t mark : cut_marks(proto)) {
+      const std::vector<WireField>& found = model_.file.wire().tensors[mark].payloads;
+      payloads.insert(payloads.end(), found.begin(), found.end());
     }
-    const bool one_float_run =
-        typed.size() == 1 && typed[0].type == WireType::kBytes &&
-        (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble);
-    const WireField* span = raw != nullptr ? raw : one_float_run ? &typed[0] : nullptr;
-    if (span != nullptr && span->type == WireType::kBytes) {
-      tensor.bytes =
-          file.subspan(static_cast<size_t>(span->payload), static_cast<size_t>(span->payload_size));
-      tensor.is_span =
-          marks.size() == 1 && model_.file.wire().tensors[marks[0]].payloads.size() == 1;
-      return;
-    }
-    if (typed.empty()) return;
-    const std::span<std::byte> out =
-        model_.decoded.allocate(static_cast<size_t>(typed_byte_size(file, typed, dtype)));
-    decode_typed(file, typed, dtype, out);
-    tensor.bytes = out;
+    const TensorValues values =
+        read_values(model_.file.file().bytes(), payloads, dtype,
+                    [&](size_t size) { return model_.decoded.allocate(size); });
+    tensor.bytes = values.bytes;
+    tensor.is_span = !values.decoded && payloads.size() == 1;
   }
 
   void read_external(const onnx::TensorProto& proto, uint64_t needed, TensorRef& tensor) {

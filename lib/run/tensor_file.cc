@@ -8,6 +8,7 @@
 
 #include "format/dtype.h"
 #include "format/onnx_wire.h"
+#include "format/typed_fields.h"
 #include "util/mapped_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -36,47 +37,21 @@ Ort::Value make_tensor(const Dtype& dtype, const std::vector<int64_t>& shape, By
   }
 }
 
-// Appends what `field`, the typed field of `dtype`, holds. As in protobuf, a field of another wire
-// type than its own is unknown, and unknown fields are skipped.
-void append_typed(Bytes file, const WireField& field, const Dtype& dtype,
-                  std::vector<std::byte>& out) {
-  const Bytes payload = file.subspan(field.payload, field.payload_size);
-  if (dtype.typed_field == TypedField::kFloat || dtype.typed_field == TypedField::kDouble) {
-    const auto single =
-        dtype.typed_field == TypedField::kFloat ? WireType::kFixed32 : WireType::kFixed64;
-    if (field.type == WireType::kBytes || field.type == single)
-      out.insert(out.end(), payload.begin(), payload.end());
-    return;
-  }
-  const auto append = [&](uint64_t value) {  // cut to the width of the type, 8 bytes at most
-    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-    out.insert(out.end(), bytes, bytes + dtype.bits / 8);
-  };
-  if (field.type == WireType::kVarint) append(field.varint);
-  if (field.type != WireType::kBytes) return;
-  for (Bytes rest = payload; !rest.empty();) append(take_varint(rest));
-}
-
 Ort::Value read_proto(Bytes file) {
-  WireTensor place;
-  place.end = file.size();
-  const WireReference reference = read_wire_reference(file, place);
+  const WireTensor tensor = read_wire_tensor(file, 0, file.size());
+  const WireReference reference = read_wire_reference(file, tensor);
   const auto dtype = find_dtype(reference.dtype);
   if (!dtype || dtype->bits < 8 || reference.external) {
     throw Error(ErrorCode::kUnsupported,
                 "strings, sub-byte types and external data cannot be inputs");
   }
-  std::vector<std::byte> bytes;
-  WireReader reader(file, 0, file.size());
-  while (const auto field = reader.next()) {
-    if (field->number == tensor_field::kRawData && field->type == WireType::kBytes) {
-      const Bytes raw = file.subspan(field->payload, field->payload_size);
-      bytes.assign(raw.begin(), raw.end());
-    } else if (field->number == field_number(dtype->typed_field)) {
-      append_typed(file, *field, *dtype, bytes);
-    }
-  }
-  return make_tensor(*dtype, reference.shape, bytes);
+  std::vector<std::byte> decoded;
+  const TensorValues values =
+      read_values(file, tensor.payloads, *dtype, [&](size_t size) -> std::span<std::byte> {
+        decoded.resize(size);
+        return decoded;
+      });
+  return make_tensor(*dtype, reference.shape, values.bytes);
 }
 
 // Returns the text after `key` in the header of an .npy file, a Python dict literal.

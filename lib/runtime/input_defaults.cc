@@ -5,6 +5,7 @@
 
 #include "format/dtype.h"
 #include "format/onnx_wire.h"
+#include "format/typed_fields.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -21,18 +22,18 @@ bool is_main_initializer(const WireTensors& tensors, const WireTensor& tensor) {
   return graph != kNoParent && tensors.parents.at(graph).up == kNoParent;
 }
 
+// Bytes that do not lie in the model as they are come to lie in `decoded`.
 std::span<const std::byte> inline_bytes(std::span<const std::byte> model, const WireTensor& tensor,
-                                        const WireReference& reference) {
-  if (tensor.payloads.empty()) return {};
-  const WireField& payload = tensor.payloads[0];
-  const bool is_raw = payload.number == tensor_field::kRawData ||
-                      payload.number == tensor_field::kFloatData ||
-                      payload.number == tensor_field::kDoubleData;
-  if (tensor.payloads.size() > 1 || !is_raw || payload.type != WireType::kBytes) {
-    refuse(ErrorCode::kUnsupported, reference, "is written in a form that cannot be bound");
-  }
-  return model.subspan(static_cast<size_t>(payload.payload),
-                       static_cast<size_t>(payload.payload_size));
+                                        const WireReference& reference,
+                                        std::vector<std::byte>& decoded) {
+  const std::optional<Dtype> dtype = find_dtype(reference.dtype);
+  if (!dtype) return {};
+  return read_values(model, tensor.payloads, *dtype,
+                     [&](size_t size) -> std::span<std::byte> {
+                       decoded.resize(size);
+                       return decoded;
+                     })
+      .bytes;
 }
 
 std::span<const std::byte> external_bytes(const WireReference& reference, const ModelRecord& record,
@@ -75,9 +76,10 @@ std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model
     const WireReference reference = read_wire_reference(model, tensor);
     std::string name(reference.name);
     if (!names.contains(name)) continue;
+    std::vector<std::byte> decoded;
     const std::span<const std::byte> bytes = reference.external
                                                  ? external_bytes(reference, record, blobs)
-                                                 : inline_bytes(model, tensor, reference);
+                                                 : inline_bytes(model, tensor, reference, decoded);
     defaults.insert_or_assign(std::move(name), copy_of(reference, bytes));
   }
   return defaults;

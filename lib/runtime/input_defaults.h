@@ -19,8 +19,7 @@ namespace wshare {
 // these names, as copies. A name that is no initializer of the main graph is left out.
 //
 // `model` holds the bytes of the .onnx of `record`, `blobs` is parallel to those of the manifest.
-// Throws Error(kInvalid) if the bytes are not what type and shape need, Error(kUnsupported) if they
-// lie in the model in a form other than raw_data, float_data or double_data.
+// Throws Error(kInvalid) if the bytes are not what type and shape need.
 std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model,
                                                 const ModelRecord& record,
                                                 const std::vector<std::optional<MappedFile>>& blobs,

@@ -139,7 +139,7 @@ class ReadDefaults : public testing::Test {
   }
 };
 
-TEST_F(ReadDefaults, ReadsRawAndTypedFloats) {
+TEST_F(ReadDefaults, ReadsRawAndTypedValues) {
   EXPECT_EQ(default_of(raw("x", "12345678", Proto::FLOAT, {2})), "12345678");
   EXPECT_EQ(default_of(raw("x", "", Proto::FLOAT, {0, 4})), "");
   onnx::TensorProto typed = raw("x", "", Proto::FLOAT, {2});
@@ -148,13 +148,17 @@ TEST_F(ReadDefaults, ReadsRawAndTypedFloats) {
   typed.add_float_data(-2);
   const float values[] = {1, -2};
   EXPECT_EQ(default_of(typed), std::string(reinterpret_cast<const char*>(values), sizeof values));
+  onnx::TensorProto bits = raw("x", "", Proto::INT16, {2});
+  bits.clear_raw_data();
+  for (const int value : {0x4241, 0x4443}) bits.add_int32_data(value);
+  EXPECT_EQ(default_of(bits), "ABCD");
 }
 
 TEST_F(ReadDefaults, RefusesOtherForms) {
-  onnx::TensorProto typed = raw("x", "", Proto::INT64, {1});
-  typed.clear_raw_data();
-  typed.add_int64_data(7);
-  EXPECT_EQ(code_of([&] { default_of(typed); }), 5);
+  onnx::TensorProto other = raw("x", "", Proto::INT64, {1});  // in the field of another type
+  other.clear_raw_data();
+  other.add_float_data(7);
+  EXPECT_EQ(code_of([&] { default_of(other); }), 4);
   EXPECT_EQ(code_of([&] { default_of(raw("x", "1234567", Proto::FLOAT, {2})); }), 4);
   onnx::TensorProto text = raw("x", "", Proto::STRING, {1});
   text.add_string_data("a");
