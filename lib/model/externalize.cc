@@ -19,15 +19,33 @@ namespace {
 // The first IR version with initializers that are no graph inputs.
 constexpr int64_t kFreeInitializers = 4;
 
-void set_inline(const ScannedModel& model, const TensorRef& ref, onnx::TensorProto& tensor) {
-  if (ref.external_file < 0) {
-    put_back(model.file, tensor);
-    return;
+// Puts bytes into a model, as many as a model file can have: more would be copied for nothing.
+class InlineBytes {
+ public:
+  explicit InlineBytes(const ScannedModel& model) : model_(model) {}
+
+  void set(const TensorRef& ref, onnx::TensorProto& tensor) {
+    const bool is_external = ref.external_file >= 0;
+    total_ += is_external ? ref.bytes.size() : inline_bytes(model_.file, tensor);
+    if (total_ > kMostMessageBytes) {
+      throw Error(ErrorCode::kUnsupported,
+                  in_quotes(model_.file.file().path().string()) + ": " + std::to_string(total_) +
+                      " bytes of tensors stay in the model up to " + in_quotes(full_name(ref)) +
+                      ", protobuf takes no more than " + std::to_string(kMostMessageBytes));
+    }
+    if (!is_external) {
+      put_back(model_.file, tensor);
+      return;
+    }
+    tensor.clear_external_data();
+    tensor.clear_data_location();
+    tensor.set_raw_data(ref.bytes.data(), ref.bytes.size());
   }
-  tensor.clear_external_data();
-  tensor.clear_data_location();
-  tensor.set_raw_data(ref.bytes.data(), ref.bytes.size());
-}
+
+ private:
+  const ScannedModel& model_;
+  uint64_t total_ = 0;
+};
 
 void remove_nodes(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*>& gone) {
   keep_if(*graph.mutable_node(),
@@ -41,7 +59,9 @@ std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
   coded.SetSerializationDeterministic(true);
   if (!model.SerializePartialToCodedStream(&coded)) {
     throw Error(ErrorCode::kUnsupported,
-                in_quotes(file.path().string()) + ": more than 2 GiB stay in the model");
+                in_quotes(file.path().string()) + ": " + std::to_string(model.ByteSizeLong()) +
+                    " bytes stay in the model, protobuf takes no more than " +
+                    std::to_string(kMostMessageBytes));
   }
   coded.Trim();
   return out;
@@ -123,12 +143,13 @@ std::string externalize(const ScannedModel& model,
   Skeleton skeleton = model.file.skeleton();
   onnx::ModelProto& proto = skeleton.model();
   std::vector<TensorSite> constants;
+  InlineBytes kept(model);
   size_t index = 0;
   visit_tensors(proto, [&](const TensorSite& site) {
     const std::optional<ExternalPlace> place = place_of(index);
     const TensorRef& ref = model.tensors[index++];
     if (!place) {
-      set_inline(model, ref, *site.tensor);
+      kept.set(ref, *site.tensor);
       return;
     }
     set_external(*site.tensor, *place);

@@ -6,7 +6,6 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
-#include <climits>
 
 #include "util/as_text.h"
 #include "util/text.h"
@@ -29,6 +28,14 @@ struct Edit {
   uint64_t end;
   std::string insert;
 };
+
+const std::string kLimit = ", protobuf takes no more than " + std::to_string(kMostMessageBytes);
+
+uint64_t payload_bytes(const WireTensor& tensor) {
+  uint64_t bytes = 0;
+  for (const WireField& payload : tensor.payloads) bytes += payload.end() - payload.begin;
+  return bytes;
+}
 
 std::vector<Edit> skeleton_edits(const WireTensors& wire) {
   std::vector<Edit> edits;
@@ -110,11 +117,17 @@ Skeleton::Skeleton(Skeleton&&) noexcept = default;
 Skeleton::~Skeleton() = default;
 
 Skeleton ModelFile::skeleton() const {
+  uint64_t size = file_.bytes().size();
+  for (const WireTensor& tensor : wire_.tensors) size -= payload_bytes(tensor);
+  if (size > kMostMessageBytes) {
+    throw Error(ErrorCode::kUnsupported, in_quotes(file_.path().string()) + ": has " +
+                                             std::to_string(size) +
+                                             " bytes beside the data of its tensors" + kLimit);
+  }
   const std::string bytes = skeleton_bytes(file_.bytes(), wire_);
   Skeleton skeleton;
   onnx::ModelProto& model = skeleton.model();
-  if (bytes.size() > INT_MAX ||
-      !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     throw Error(ErrorCode::kInvalid,
                 in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it",
                 hint_for(file_.bytes()));
@@ -145,8 +158,20 @@ void clear_cut_marks(onnx::TensorProto& tensor) {
       static_cast<int>(tensor_field::kCutMark));
 }
 
+uint64_t inline_bytes(const ModelFile& model, const onnx::TensorProto& tensor) {
+  uint64_t bytes = 0;
+  for (const uint32_t mark : cut_marks(tensor)) bytes += payload_bytes(model.wire().tensors[mark]);
+  return bytes;
+}
+
 void put_back(const ModelFile& model, onnx::TensorProto& tensor) {
   const std::vector<uint32_t> marks = cut_marks(tensor);
+  if (const uint64_t bytes = inline_bytes(model, tensor); bytes > kMostMessageBytes) {
+    throw Error(ErrorCode::kUnsupported,
+                in_quotes(model.file().path().string()) + ": tensor " + in_quotes(tensor.name()) +
+                    ": has " + std::to_string(bytes) + " bytes that stay in the model" + kLimit,
+                "ONNX Runtime takes no such model, either: export it with external data");
+  }
   clear_cut_marks(tensor);
   for (const uint32_t mark : marks) {
     for (const WireField& payload : model.wire().tensors[mark].payloads) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -18,6 +19,9 @@ class TensorProto;
 }  // namespace onnx
 
 namespace wshare {
+
+// Protobuf reads and writes no longer message.
+inline constexpr uint64_t kMostMessageBytes = std::numeric_limits<int>::max();
 
 // A parsed model without tensor bytes; movable. Its messages lie in one arena: a graph is thousands
 // of small ones, and to free each alone took longer than to parse them.
@@ -49,7 +53,7 @@ class ModelFile {
   //
   // Every TensorProto that had bytes carries its number in wire().tensors as an unknown field; see
   // cut_marks() and put_back(). Throws Error(kInvalid) if protobuf cannot parse it or it has no
-  // graph.
+  // graph, Error(kUnsupported) if it has more than kMostMessageBytes.
   Skeleton skeleton() const;
 
   const MappedFile& file() const { return file_; }
@@ -69,8 +73,12 @@ std::vector<uint32_t> cut_marks(const onnx::TensorProto& tensor);
 // Removes the marks from `tensor`.
 void clear_cut_marks(onnx::TensorProto& tensor);
 
+// Returns how many bytes of the file put_back() would put into `tensor`.
+uint64_t inline_bytes(const ModelFile& model, const onnx::TensorProto& tensor);
+
 // Puts the bytes of `tensor` back into it, in the fields where `model` had them, and removes the
-// marks.
+// marks. Throws Error(kUnsupported) if they are more than kMostMessageBytes, Error(kInvalid) if
+// protobuf cannot parse them.
 void put_back(const ModelFile& model, onnx::TensorProto& tensor);
 
 }  // namespace wshare
