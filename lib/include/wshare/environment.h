@@ -32,7 +32,7 @@ struct EnvironmentOptions {
 //
 // Throws Error(kInvalid) if the environment was made before with other options, also by an Ort::Env
 // of the program's own without shared threads (one that has some keeps its number), or if a number
-// is negative; Error(kRuntime) with ONNX Runtime's message.
+// is negative; Error(kIo) if the system has no such threads; Error(kRuntime) as ONNX Runtime says.
 void set_up_environment(const EnvironmentOptions& options);
 
 // Returns the process-wide environment of all sessions, log level ERROR; made at the first call,
