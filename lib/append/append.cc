@@ -165,13 +165,10 @@ AppendReport append(const fs::path& bundle, const std::vector<ModelInput>& input
   const std::unique_ptr<Addition> addition = read_addition(bundle, manifest, inputs, options);
   if (edit) {
     if (options.progress) options.progress("writing", 0, 0);
-    std::vector<std::string> names = file_names_of(addition->draft().plan);
-    for (const NewFile& file : addition->files()) names.push_back(file.name);
-    edit->announce(std::move(names));
-    write_files(bundle, addition->files());
+    write_files(edit->staging(), addition->files());
   }
   const BundleFiles files =
-      edit ? write_bundle(addition->draft(), bundle, options.threads, options.progress)
+      edit ? write_bundle(addition->draft(), edit->staging(), options.threads, options.progress)
            : measure_bundle(addition->draft(), options.threads);
   AppendReport report = addition->report(files);
   report.bytes_before = bytes_before;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "bundle/plan.h"
 #include "bundle/source_folders.h"
 #include "bundle/task.h"
+#include "format/bundle_files.h"
 #include "model/externalize.h"
 #include "model/scan.h"
 #include "wshare/models.h"
@@ -45,10 +47,10 @@ struct StoredExtent {
 // The bundle that a draft is to be added to.
 struct DraftStart {
   Manifest manifest;
-  std::vector<MappedFile> blobs;     // what spans of `stored` borrow from
-  std::vector<StoredExtent> stored;  // what new models may point to; each extent once
-  std::vector<std::string> names;    // that no new file may take
-  RestoredPlaces restored;           // where originals must not go
+  std::shared_ptr<const StoredFiles> files;  // what spans of `stored` borrow from
+  std::vector<StoredExtent> stored;          // what new models may point to; each extent once
+  std::vector<std::string> names;            // that no new file may take
+  RestoredPlaces restored;                   // where originals must not go
   // Of a model of the bundle that is the base of new tasks: the bytes of its .onnx. The draft's
   // first model is then that one, with its tensors where they lie; it is not written again.
   std::optional<std::string> base_file;

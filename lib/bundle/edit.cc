@@ -1,13 +1,13 @@
 #include "bundle/edit.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 #include <tuple>
 #include <utility>
 
 #include "format/manifest_text.h"
 #include "util/durable.h"
+#include "util/file_calls.h"
 #include "util/output_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -17,37 +17,29 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-// Where manifest.json is written before it takes its place. No manifest can name a hidden file.
-constexpr char kNewManifest[] = ".manifest.json.wshare-new";
-
-// Deletes those of `names` that `manifest` does not name; returns true if none is left. What cannot
-// be deleted stays: it harms nobody.
-bool delete_unnamed(const fs::path& folder, const std::vector<std::string>& names,
-                    const Manifest& manifest) {
-  std::set<std::string> named = {kManifestName};
-  for (const BundleFile& file : files_of(manifest)) named.insert(file.name);
-  bool all = true;
-  for (const std::string& name : names) {
-    if (named.count(name) != 0) continue;
-    std::error_code error;
-    fs::remove(folder / name, error);
-    all = all && !error;
-  }
-  return all;
-}
+// Where earlier versions wrote manifest.json before it took its place.
+constexpr char kOldNewManifest[] = ".manifest.json.wshare-new";
 
 // A lock file is made only where there is a manifest to lock.
-fs::path require_bundle(fs::path folder) {
+const fs::path& require_bundle(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::exists(folder / kManifestName, ignored)) load_manifest(folder);
   return folder;
 }
 
+bool is_durable(const fs::path& folder) {
+  try {
+    sync_folder(folder);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 const char* owner_of_name(const Manifest& manifest, const std::string& name) {
-  const auto is_it = [&](const ModelRecord& model) { return model.name == name; };
-  if (std::any_of(manifest.models.begin(), manifest.models.end(), is_it)) return "model";
+  if (model_called(manifest, name) != nullptr) return "model";
   return find_task(manifest, name) == nullptr ? nullptr : "task";
 }
 
@@ -78,27 +70,36 @@ std::vector<BundleFile> files_gone(const Manifest& before, const Manifest& after
   return gone;
 }
 
+void retire_files(const Manifest& before, Manifest& after) {
+  std::set<std::string> names(after.retired.begin(), after.retired.end());
+  names.insert(before.retired.begin(), before.retired.end());
+  for (BundleFile& file : files_gone(before, after)) names.insert(std::move(file.name));
+  after.retired.assign(names.begin(), names.end());
+}
+
 uint64_t bundle_bytes(const Manifest& manifest, uint64_t text_bytes) {
   uint64_t bytes = text_bytes;
   for (const BundleFile& file : files_of(manifest)) bytes += file.size;
   return bytes;
 }
 
-std::vector<std::string> names_in_folder(const fs::path& folder) {
-  std::vector<std::string> names;
+std::vector<std::string> taken_names(const fs::path& folder, const Manifest& manifest) {
+  std::vector<std::string> names = manifest.retired;
+  for (const BundleFile& file : files_of(manifest)) names.push_back(file.name);
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     names.push_back(entry.path().filename().string());
   return names;
 }
 
 void check_only_bundle(const fs::path& folder, const Manifest& manifest, const std::string& hint) {
-  std::set<std::string> known = {kManifestName, kNewManifest, kLockName};
+  const std::shared_ptr<const Folder> opened = Folder::open(folder);
+  std::set<std::string> known = {kManifestName, kOldNewManifest, kLockName};
   for (const BundleFile& file : files_of(manifest)) known.insert(file.name);
-  for (const std::string& name : announced_files(folder)) known.insert(name);
-  std::vector<std::string> names = names_in_folder(folder);
-  std::sort(names.begin(), names.end());
+  std::set<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.insert(entry.path().filename().string());
   for (const std::string& name : names) {
-    if (known.count(name) != 0) continue;
+    if (known.count(name) != 0 || is_staging_name(name) || is_left_over(*opened, name)) continue;
     throw Error(
         ErrorCode::kIo,
         in_quotes((folder / name).string()) + ": is no part of the bundle that would be replaced",
@@ -106,47 +107,56 @@ void check_only_bundle(const fs::path& folder, const Manifest& manifest, const s
   }
 }
 
-BundleEdit::BundleEdit(fs::path folder, const std::string& command, std::chrono::milliseconds wait)
-    : folder_(require_bundle(std::move(folder))),
-      lock_(folder_, command, wait),
-      manifest_(load_manifest(folder_)) {
-  std::vector<std::string> left_over = lock_.left_over();
-  left_over.push_back(kNewManifest);
-  delete_unnamed(folder_, left_over, manifest_);
-  lock_.forget_left_over();
-  clean_up_.emplace([this] { return delete_unnamed(folder_, announced_, manifest_); });
+BundleEdit::BundleEdit(const fs::path& folder, const std::string& command,
+                       std::chrono::milliseconds wait)
+    : lock_(require_bundle(folder), command, wait), manifest_(load_manifest(lock_.folder())) {
+  clear_stagings(*lock_.folder(), manifest_);
+  file_calls::unlink_at(lock_.folder()->descriptor(), kOldNewManifest);
+  clean_up_.emplace([this] { return clear(); });
 }
 
-BundleEdit::~BundleEdit() { delete_unnamed(folder_, announced_, manifest_); }
+BundleEdit::~BundleEdit() { clear(); }
 
-void BundleEdit::announce(std::vector<std::string> files) {
-  const Unstoppable announcing;
-  lock_.announce(files);
-  announced_ = std::move(files);
+bool BundleEdit::clear() {
+  return is_committed_ || staging_ == nullptr || staging_->clear(manifest_);
+}
+
+const fs::path& BundleEdit::staging() {
+  const Unstoppable making;
+  if (staging_ == nullptr) staging_ = std::make_unique<Staging>(lock_.folder());
+  return staging_->path();
+}
+
+void BundleEdit::place(const std::string& name) {
+  const Unstoppable placing;
+  staging_->place(name);
 }
 
 void BundleEdit::publish(Manifest manifest, unsigned threads) {
-  std::vector<std::string> gone;
-  for (const BundleFile& file : files_gone(manifest_, manifest)) gone.push_back(file.name);
+  lock_.check_held();
+  const std::vector<BundleFile> gone = files_gone(manifest_, manifest);
+  retire_files(manifest_, manifest);
   const std::string text = to_checked_json(manifest, threads);
-  const Unstoppable committing;
-  lock_.announce(gone);
-
-  announced_.push_back(kNewManifest);
-  OutputFile file(folder_ / kNewManifest);
+  const fs::path folder = staging();
+  const std::vector<std::string> made = staging_->names();
+  OutputFile file(folder / kManifestName);
   file.write(text);
   file.close();
-  sync_folder(folder_);  // the names of new files, before the manifest that needs them
-  std::error_code error;
-  fs::rename(folder_ / kNewManifest, folder_ / kManifestName, error);
-  if (error) {
-    throw Error(ErrorCode::kIo, in_quotes((folder_ / kManifestName).string()) +
-                                    ": cannot replace it: " + error.message());
-  }
+
+  const Unstoppable committing;
+  lock_.check_held();
+  for (const BundleFile& old : gone) staging_->note(old.name);
+  sync_folder(folder);  // what tells whose files these are, before their names
+  for (const std::string& name : made) staging_->place(name);
+  sync_folder(
+      lock_.folder()->path());  // the names of new files, before the manifest that needs them
+  staging_->commit(kManifestName);
   manifest_ = std::move(manifest);
-  sync_folder(folder_);  // before files go that the old manifest needs
-  announced_.insert(announced_.end(), gone.begin(), gone.end());
-  delete_unnamed(folder_, announced_, manifest_);
+  is_committed_ = true;
+  // Without that the old manifest may come back, and needs its files: then the next edit deletes
+  // them.
+  if (is_durable(lock_.folder()->path()) || is_durable(lock_.folder()->path()))
+    staging_->clear(manifest_);
 }
 
 }  // namespace wshare

@@ -5,21 +5,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <span>
+#include <string_view>
 #include <thread>
+#include <utility>
 
-#include "util/paths.h"
+#include "util/file_calls.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
 // Problem: a lock file that exists says nothing once its writer was killed.
 //
 // So the lock is flock() on the file, which ends with the process; whether the file exists does not
-// matter. Its holder removes it, so a process that has opened it may get the lock of a file that is
-// gone: it has the lock of the bundle only if the name still leads to the file that it locked.
-// (`remove --compact` exchanges the folder: the name then leads to another file, or nowhere.)
+// matter, and what stands in it is for messages only. Its holder removes it, so a process that has
+// opened it may get the lock of a file that is gone: it has the lock of the bundle only if the name
+// still leads to the file that it locked, and the path to the folder that it lies in. (`remove
+// --compact` and `--force` exchange the folder.)
 
 namespace fs = std::filesystem;
 
@@ -28,126 +33,146 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetry{20};
 
-[[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
+[[noreturn]] void fail(const fs::path& folder, const std::string& what, int error) {
   const bool forbidden = error == EACCES || error == EPERM || error == EROFS;
   throw Error(ErrorCode::kIo,
-              in_quotes(path.parent_path().string()) + ": cannot be changed: " + what + ": " +
+              in_quotes(folder.string()) + ": cannot be changed: " + what + " " + kLockName + ": " +
                   std::strerror(error),
               forbidden ? "copy the bundle to where you may write; --dry-run only reads" : "");
 }
 
-bool leads_to(const fs::path& path, int descriptor) {
-  struct stat named {};
-  struct stat opened {};
-  return fstat(descriptor, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+bool leads_to(const Folder& folder, int descriptor) {
+  struct stat named {
+  }, opened{};
+  return fstat(descriptor, &opened) == 0 &&
+         fstatat(folder.descriptor(), kLockName, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
          named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
-// What a lock file says. Lines are only ever added to it, so that a writer that is killed loses
-// none; one without its line feed was not written to the end and does not count.
-struct Journal {
-  std::string holder;
-  std::vector<std::string> files;
-  uint64_t size = 0;  // of complete lines
-};
-
-constexpr std::string_view kBy = "by ";
-constexpr std::string_view kFile = "file ";
-
-Journal read_journal(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  Journal journal;
-  for (std::string line; std::getline(file, line) && !file.eof();) {
-    journal.size += line.size() + 1;
-    if (line.starts_with(kBy)) journal.holder = line.substr(kBy.size());
-    if (!line.starts_with(kFile)) continue;
-    // The file may be anyone's: it can name files directly in the bundle only.
-    std::string name = line.substr(kFile.size());
-    if (is_file_name(name)) journal.files.push_back(std::move(name));
-  }
-  return journal;
+bool is_regular(int descriptor) {
+  struct stat status {};
+  return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-// Returns a descriptor with the lock, or -1 if another process has it.
-int try_lock(const fs::path& path) {
+constexpr std::string_view kBy = "by ";
+
+// Who has the lock, as the lock file says: a line of printable characters, or "". Anyone may have
+// written it.
+std::string read_holder(const Folder& folder) {
+  const Descriptor file(file_calls::open_at(folder.descriptor(), kLockName,
+                                            O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.number() < 0 || !is_regular(file.number())) return "";
+  std::array<char, 200> buffer{};
+  const int64_t size =
+      file_calls::read_at(file.number(), std::as_writable_bytes(std::span(buffer)), 0);
+  const std::string_view text(buffer.data(), static_cast<size_t>(std::max<int64_t>(size, 0)));
+  const size_t end = text.find('\n');
+  if (end == std::string_view::npos || !text.starts_with(kBy)) return "";
+  std::string holder(text.substr(kBy.size(), end - kBy.size()));
+  const bool printable =
+      std::all_of(holder.begin(), holder.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  return printable ? holder : "";
+}
+
+struct Opened {
+  Descriptor file;      // -1: the folder is no longer at its path
+  bool is_new = false;  // made by us: it goes if it cannot be locked
+};
+
+Opened open_lock_file(const Folder& folder) {
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
-    const int descriptor =
-        ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-    if (descriptor < 0) fail(path, "cannot make " + std::string(kLockName), errno);
-    if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
-      if (leads_to(path, descriptor)) return descriptor;
-      ::close(descriptor);
-      continue;  // its holder has removed it
+    Opened opened;
+    opened.is_new = true;
+    opened.file = Descriptor(
+        file_calls::open_at(folder.descriptor(), kLockName, kFlags | O_CREAT | O_EXCL, 0666));
+    if (opened.file.number() < 0 && errno == EEXIST) {
+      opened.is_new = false;
+      opened.file = Descriptor(file_calls::open_at(folder.descriptor(), kLockName, kFlags));
     }
-    const int error = errno;
-    ::close(descriptor);
-    if (error == EWOULDBLOCK) return -1;
-    if (error != EINTR) fail(path, "cannot lock " + std::string(kLockName), error);
+    const int error = opened.file.number() < 0 ? errno : 0;
+    if (error == ENOENT) {  // the file is gone again, or the folder
+      if (!folder.is_at_path()) return {Descriptor(), false};
+      if (!opened.is_new) continue;
+    }
+    if (error == 0 && is_regular(opened.file.number())) return opened;
+    if (error != 0 && error != EISDIR && error != ENXIO && error != ELOOP)
+      fail(folder.path(), "cannot make", error);
+    throw Error(ErrorCode::kIo,
+                in_quotes(folder.path().string()) + ": cannot be changed: its " + kLockName +
+                    " is not a regular file",
+                "that is no lock of wshare's: move it away");
   }
 }
 
 }  // namespace
 
-BundleLock::BundleLock(const fs::path& folder, const std::string& command,
-                       std::chrono::milliseconds wait)
-    : path_(folder / kLockName),
-      holder_("wshare " + command + ", process " + std::to_string(::getpid())) {
+// False if another process has the lock, or the folder went.
+bool BundleLock::try_lock() {
+  Opened opened = open_lock_file(*folder_);
+  const int number = opened.file.number();
+  if (number < 0) return false;
+  if (file_calls::lock(number, LOCK_EX | LOCK_NB) == 0) {
+    file_ = std::move(opened.file);
+    return true;
+  }
+  const int error = errno;
+  if (error == EWOULDBLOCK) return false;
+  if (opened.is_new && leads_to(*folder_, number))
+    file_calls::unlink_at(folder_->descriptor(), kLockName);
+  fail(folder_->path(), "cannot lock", error);
+}
+
+BundleLock::BundleLock(const fs::path& path, const std::string& command,
+                       std::chrono::milliseconds wait) {
   const auto end = std::chrono::steady_clock::now() + wait;
   for (;;) {
+    folder_ = Folder::open(path);
     {
       const Unstoppable making;
-      if ((descriptor_.number = try_lock(path_)) >= 0) {
+      if (try_lock()) {
         clean_up_.emplace([this] { return remove(); });
-        break;
+        if (leads_to(*folder_, file_.number()) && folder_->is_at_path()) break;
+        clean_up_.reset();  // its holder has removed it, or exchanged the folder
+        remove();
+        file_ = Descriptor();
+        continue;
       }
     }
     if (std::chrono::steady_clock::now() >= end) {
-      const std::string holder = read_journal(path_).holder;
+      const std::string holder = read_holder(*folder_);
       throw Error(ErrorCode::kIo,
-                  in_quotes(folder.string()) + ": is being changed" +
+                  in_quotes(path.string()) + ": is being changed" +
                       (holder.empty() ? std::string() : " by " + in_quotes(holder)),
                   "try again when that is done, or let --wait SECONDS wait for it");
     }
     std::this_thread::sleep_for(kRetry);
   }
-  Journal journal = read_journal(path_);
-  if (ftruncate(descriptor_.number, static_cast<off_t>(journal.size)) != 0) {
-    fail(path_, "cannot write to " + std::string(kLockName), errno);
-  }
-  left_over_ = std::move(journal.files);
-  write_end(std::string(kBy) + holder_ + '\n');
-}
-
-BundleLock::Descriptor::~Descriptor() {
-  if (number >= 0) ::close(number);
+  write_holder(command);
 }
 
 BundleLock::~BundleLock() { remove(); }
 
 bool BundleLock::remove() const {
-  // Compacting puts another folder in the place of the locked one: what lies there is not ours.
-  return !leads_to(path_, descriptor_.number) || ::unlink(path_.c_str()) == 0;
+  return !leads_to(*folder_, file_.number()) ||
+         file_calls::unlink_at(folder_->descriptor(), kLockName) == 0 ||
+         file_calls::unlink_at(folder_->descriptor(), kLockName) == 0 || errno == ENOENT;
 }
 
-void BundleLock::forget_left_over() {
-  if (ftruncate(descriptor_.number, 0) == 0) write_end(std::string(kBy) + holder_ + '\n');
+void BundleLock::check_held() const {
+  if (leads_to(*folder_, file_.number()) && folder_->is_at_path()) return;
+  throw Error(
+      ErrorCode::kIo,
+      in_quotes(folder_->path().string()) + ": was moved or replaced while it was being changed",
+      "run it again");
 }
 
-void BundleLock::announce(const std::vector<std::string>& files) {
-  std::string text;
-  for (const std::string& file : files) text += std::string(kFile) + file + '\n';
-  if (!text.empty()) write_end(text);
-}
-
-void BundleLock::write_end(const std::string& text) {
-  const off_t end = lseek(descriptor_.number, 0, SEEK_END);
-  const ssize_t done = end < 0 ? -1 : ::write(descriptor_.number, text.data(), text.size());
-  if (done == static_cast<ssize_t>(text.size())) return;
-  fail(path_, "cannot write to " + std::string(kLockName), done < 0 ? errno : ENOSPC);
-}
-
-std::vector<std::string> announced_files(const fs::path& folder) {
-  return read_journal(folder / kLockName).files;
+// Only for messages of others: a disk that is full is no reason to give up here.
+void BundleLock::write_holder(const std::string& command) {
+  const std::string text =
+      std::string(kBy) + "wshare " + command + ", process " + std::to_string(::getpid()) + '\n';
+  if (file_calls::truncate(file_.number(), 0) == 0)
+    file_calls::write_at(file_.number(), std::as_bytes(std::span(text)), 0);
 }
 
 }  // namespace wshare

@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "bundle/start.h"
+#include "format/bundle_files.h"
 #include "format/layout.h"
 #include "format/manifest_extents.h"
 #include "format/restore_record.h"
@@ -92,7 +92,7 @@ struct NewBlob {
 };
 
 // Packs the records that need an old file of `models` anew, and says in `manifest` where they lie.
-std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
+std::vector<NewBlob> move_records(Manifest& manifest, const StoredFiles& files,
                                   const std::vector<ReplacedModel>& models) {
   const std::vector<OwnedRecord> records = records_of(manifest, models);
   std::set<uint32_t> touched;
@@ -106,18 +106,18 @@ std::vector<NewBlob> move_records(Manifest& manifest, const fs::path& folder,
       throw Error(ErrorCode::kInvalid,
                   in_quotes(record.file) + ": holds restore records among other things");
     }
-    const MappedFile file = open_blob(record, folder);
+    const std::span<const std::byte> old = files.blob(blob).bytes();
     std::string bytes;
     for (const OwnedRecord& each : records) {
       if (each.source->record.blob != blob) continue;
-      std::string packed(as_text(slice(file.bytes(), each.source->record)));
+      std::string packed(as_text(slice(old, each.source->record)));
       if (each.replaced != nullptr) packed = pack_again(each, packed);
       each.source->record = {blob, bytes.size(), packed.size()};
       if (each.replaced != nullptr)
         each.source->record_hash = content_hash(std::as_bytes(std::span(packed)));
       bytes += packed;
     }
-    move_gaps(manifest, blob, file.bytes(), bytes);
+    move_gaps(manifest, blob, old, bytes);
     record.size = bytes.size();
     record.hash.reset();
     result.push_back({blob, std::move(bytes)});
@@ -137,12 +137,10 @@ void write_files(const fs::path& folder, const std::vector<NewFile>& files) {
 
 std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names) {
-  std::vector<NewBlob> blobs = move_records(manifest, folder, models);
+  std::vector<NewBlob> blobs = move_records(manifest, StoredFiles(folder, manifest), models);
   std::vector<NewFile> files;
   for (ReplacedModel& model : models) {
-    const auto record =
-        std::find_if(manifest.models.begin(), manifest.models.end(),
-                     [&](const ModelRecord& each) { return each.name == model.name; });
+    ModelRecord* const record = model_called(manifest, model.name);
     record->file = names.make(model.name, ".onnx");
     record->size = model.model.size();
     record->hash = content_hash(std::as_bytes(std::span(model.model)));

@@ -6,7 +6,6 @@
 
 #include "format/restore_record.h"
 #include "util/as_text.h"
-#include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -23,28 +22,25 @@ struct Recorded {
   const ModelRecord* model;
 };
 
-std::vector<fs::path> places_of(const Recorded& recorded, const Manifest& manifest,
-                                const fs::path& folder) {
+std::vector<fs::path> places_of(const Recorded& recorded, const StoredFiles& files) {
   const SourceRecord& source = *recorded.source;
-  const MappedFile model = MappedFile::open(folder / recorded.model->file);
-  const MappedFile blob = MappedFile::open(folder / manifest.blobs[source.record.blob].file);
+  const MappedFile model = files.open(recorded.model->file, recorded.model->size);
   std::vector<fs::path> places = {fs::path(source.folder) / source.file};
   try {
-    const RestoreRecord record = unpack_record(as_text(slice(blob.bytes(), source.record)),
-                                               as_text(model.bytes()), source.size);
+    const RestoreRecord record =
+        unpack_record(as_text(files.bytes(source.record)), as_text(model.bytes()), source.size);
     for (const ExternalRecord& external : record.external) {
       places.push_back((fs::path(source.folder) / external.location).lexically_normal());
     }
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(),
-                "'wshare verify' lists all damage");
+    throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(), kDamageHint);
   }
   return places;
 }
 
 }  // namespace
 
-RestoredPlaces find_restored_places(const Manifest& manifest, const fs::path& folder,
+RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles& files,
                                     unsigned threads) {
   std::vector<Recorded> recorded;
   for (const ModelRecord& model : manifest.models) {
@@ -57,7 +53,7 @@ RestoredPlaces find_restored_places(const Manifest& manifest, const fs::path& fo
   }
   std::vector<std::vector<fs::path>> places(recorded.size());
   parallel_for(recorded.size(), threads,
-               [&](size_t i) { places[i] = places_of(recorded[i], manifest, folder); });
+               [&](size_t i) { places[i] = places_of(recorded[i], files); });
   RestoredPlaces result;
   for (size_t i = 0; i < recorded.size(); ++i) {
     result.flat = result.flat && recorded[i].source->folder.empty();

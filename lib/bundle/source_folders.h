@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 
 namespace wshare {
@@ -15,10 +16,10 @@ struct RestoredPlaces {
   std::set<std::filesystem::path> paths;
 };
 
-// Reads the restore records of the bundle in `folder`.
+// Reads the restore records of a bundle with `manifest` and `files`.
 //
 // Throws Error(kIo) or Error(kInvalid) if a file is missing or damaged.
-RestoredPlaces find_restored_places(const Manifest& manifest, const std::filesystem::path& folder,
+RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles& files,
                                     unsigned threads);
 
 // The files of an original.

@@ -1,13 +1,13 @@
 #include "bundle/start.h"
 
+#include <memory>
 #include <set>
 #include <tuple>
 #include <utility>
 
 #include "bundle/edit.h"
+#include "format/bundle_files.h"
 #include "format/layout.h"
-#include "util/text.h"
-#include "wshare/error.h"
 
 namespace fs = std::filesystem;
 
@@ -39,35 +39,14 @@ std::vector<std::pair<Extent, ContentHash>> find_stored(const Manifest& manifest
 
 }  // namespace
 
-MappedFile open_blob(const BlobRecord& blob, const fs::path& folder) {
-  MappedFile file = MappedFile::open(folder / blob.file);
-  if (file.bytes().size() != blob.size) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(file.path().string()) + ": has " + std::to_string(file.bytes().size()) +
-                    " bytes, the manifest says " + std::to_string(blob.size),
-                "'wshare verify' lists all damage");
-  }
-  return file;
-}
-
-void check_model_file(const ModelRecord& record, const MappedFile& file, unsigned threads) {
-  if (file.bytes().size() == record.size && content_hash(file.bytes(), threads) == record.hash)
-    return;
-  throw Error(ErrorCode::kInvalid,
-              in_quotes(file.path().string()) + ": is not the file of the manifest",
-              "'wshare verify' lists all damage");
-}
-
 DraftStart make_start(const Manifest& manifest, const fs::path& folder, unsigned threads) {
   DraftStart start;
   start.manifest = manifest;
-  for (const BlobRecord& blob : manifest.blobs) start.blobs.push_back(open_blob(blob, folder));
-  for (const auto& [extent, hash] : find_stored(manifest)) {
-    start.stored.push_back({extent, hash, slice(start.blobs[extent.blob].bytes(), extent)});
-  }
-  start.names = names_in_folder(folder);
-  for (const BundleFile& file : files_of(manifest)) start.names.push_back(file.name);
-  start.restored = find_restored_places(manifest, folder, threads);
+  start.files = std::make_shared<const StoredFiles>(folder, manifest);
+  for (const auto& [extent, hash] : find_stored(manifest))
+    start.stored.push_back({extent, hash, start.files->bytes(extent)});
+  start.names = taken_names(folder, manifest);
+  start.restored = find_restored_places(manifest, *start.files, threads);
   return start;
 }
 

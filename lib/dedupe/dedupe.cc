@@ -1,14 +1,15 @@
 #include "wshare/dedupe.h"
 
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "bundle/draft.h"
 #include "bundle/model_figures.h"
+#include "bundle/replace_bundle.h"
 #include "bundle/split_uses.h"
 #include "bundle/target.h"
 #include "bundle/write.h"
-#include "util/output_folder.h"
 #include "util/parallel.h"
 
 namespace fs = std::filesystem;
@@ -55,6 +56,8 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   if (!options.dry_run || !bundle.empty()) {
     check_target(bundle, inputs, options.replace || options.dry_run);
   }
+  std::optional<NewBundle> output;
+  if (!options.dry_run) output.emplace(bundle, options.replace, "dedupe", options.wait);
   Draft draft;
   draft.inputs = inputs;
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
@@ -67,14 +70,13 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
     return report_of(draft, measure_bundle(draft, options.threads), options.explain);
   }
   if (options.progress) options.progress("writing", 0, 0);
-  OutputFolder output(bundle, options.replace);
-  const BundleFiles files = write_bundle(draft, output.path(), options.threads, options.progress);
+  const BundleFiles files = write_bundle(draft, output->path(), options.threads, options.progress);
   DedupeReport report = report_of(draft, files, options.explain);
   // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
   const std::jthread unmap(
       [gone = std::move(draft)]() mutable { const Draft last = std::move(gone); });
   if (options.progress) options.progress("committing", 0, 0);
-  output.commit();
+  report.kept = output->commit();
   return report;
 }
 

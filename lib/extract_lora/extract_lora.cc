@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "bundle/replace_bundle.h"
 #include "bundle/target.h"
 #include "extract_lora/extraction.h"
 #include "extract_lora/peft_output.h"
@@ -92,6 +93,8 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   }
   if (!options.peft.folder.empty() && !options.dry_run)
     check_peft_target(options.peft.folder, bundle, options.replace);
+  std::optional<NewBundle> output;
+  if (!options.dry_run) output.emplace(bundle, options.replace, "extract-lora", options.wait);
   auto extraction = std::make_unique<Extraction>(std::move(inputs), options);
   extraction->read();
   if (!bundle.empty()) {
@@ -105,8 +108,7 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
     return report;
   }
   if (options.progress) options.progress("writing", 0, 0);
-  OutputFolder output(bundle, options.replace);
-  ExtractReport report = extraction->report(extraction->write(output.path()));
+  ExtractReport report = extraction->report(extraction->write(output->path()));
   add_to_report(peft_tasks, report);
   std::optional<OutputFolder> peft;
   if (!peft_tasks.empty()) {
@@ -115,7 +117,7 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   }
   const std::jthread unmap = unmap_meanwhile(extraction);
   if (options.progress) options.progress("committing", 0, 0);
-  output.commit();
+  report.kept = output->commit();
   if (peft) commit_peft(*peft, bundle);
   return report;
 }

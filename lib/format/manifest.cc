@@ -1,12 +1,12 @@
 #include "format/manifest.h"
 
 #include <algorithm>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "format/manifest_extents.h"
 #include "format/manifest_text.h"
+#include "util/as_text.h"
+#include "util/mapped_file.h"
 #include "util/paths.h"
 #include "util/suggest.h"
 #include "util/text.h"
@@ -89,22 +89,47 @@ class ManifestCheck {
   std::set<std::string_view> models_;
 };
 
+[[noreturn]] void fail_no_bundle(const std::filesystem::path& folder, const std::string& why) {
+  throw Error(ErrorCode::kIo,
+              in_quotes(folder.string()) + ": is no bundle: cannot read manifest.json" + why,
+              "'wshare dedupe MODEL... -o BUNDLE' makes one");
+}
+
+MappedFile open_manifest(const std::shared_ptr<const Folder>& folder) {
+  const std::optional<FileStamp> stamp = folder->look_up(kManifestName);
+  if (!stamp) fail_no_bundle(folder->path(), "");
+  if (!stamp->is_regular) fail_no_bundle(folder->path(), ": it is not a regular file");
+  return MappedFile::open(folder, kManifestName);
+}
+
 }  // namespace
 
 void check_manifest(const Manifest& manifest) { ManifestCheck(manifest).run(); }
 
+std::shared_ptr<const Folder> open_bundle_folder(const std::filesystem::path& folder) {
+  const std::optional<FileStamp> stamp = look_up(folder);
+  if (!stamp || !stamp->is_folder) fail_no_bundle(folder, "");
+  return Folder::open(folder);
+}
+
 Manifest load_manifest(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / kManifestName;
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(folder.string()) + ": is no bundle: cannot read manifest.json",
-                "'wshare dedupe MODEL... -o BUNDLE' makes one");
+  // Between the two steps another bundle may take the folder's place.
+  constexpr int kTries = 20;
+  for (int i = 1;; ++i) {
+    const std::shared_ptr<const Folder> opened = open_bundle_folder(folder);
+    try {
+      return load_manifest(opened);
+    } catch (const Error&) {
+      if (i == kTries || opened->is_at_path()) throw;
+    }
   }
+}
+
+Manifest load_manifest(const std::shared_ptr<const Folder>& folder) {
+  const std::filesystem::path path = folder->path() / kManifestName;
+  const MappedFile file = open_manifest(folder);
   try {
-    return parse_manifest(text.str());
+    return parse_manifest(as_text(file.bytes()));
   } catch (const Error& error) {
     throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(),
                 error.hint().empty() ? "it is damaged: copy the bundle again, or make it anew"
@@ -121,12 +146,21 @@ std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& 
   return blob.subspan(static_cast<size_t>(extent.offset), static_cast<size_t>(extent.size));
 }
 
-const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
-  std::vector<std::string> names;
+const ModelRecord* model_called(const Manifest& manifest, std::string_view name) {
   for (const ModelRecord& model : manifest.models) {
-    if (model.name == name) return model;
-    names.push_back(model.name);
+    if (model.name == name) return &model;
   }
+  return nullptr;
+}
+
+ModelRecord* model_called(Manifest& manifest, std::string_view name) {
+  return const_cast<ModelRecord*>(model_called(std::as_const(manifest), name));
+}
+
+const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
+  if (const ModelRecord* model = model_called(manifest, name)) return *model;
+  std::vector<std::string> names;
+  for (const ModelRecord& model : manifest.models) names.push_back(model.name);
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(std::string(name), names));
 }
@@ -146,6 +180,8 @@ uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers) {
   }
   return bytes;
 }
+
+bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
 
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name) {
   for (const TaskRecord& task : manifest.tasks) {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "util/content_hash.h"
+#include "util/folder.h"
 #include "util/shared_array.h"
 
 namespace wshare {
@@ -157,6 +160,8 @@ struct Manifest {
   std::vector<TaskRecord> tasks;
   std::vector<PackRecord> packs;  // at most one of a model
   std::vector<GapRecord> gaps;
+  // Names of files that earlier manifests in this folder named: no new file may take one.
+  std::vector<std::string> retired;
 };
 
 // Returns the bytes of manifest.json, put together on up to `threads` threads; equal manifests give
@@ -176,16 +181,31 @@ Manifest parse_manifest(std::string_view json);
 
 // Reads manifest.json of the bundle in `folder`.
 //
-// Throws Error(kIo) if there is none, with a hint; errors of parse_manifest() name the file.
+// Throws Error(kIo) if there is none or it is no regular file, with a hint; errors of
+// parse_manifest() name the file.
 Manifest load_manifest(const std::filesystem::path& folder);
+Manifest load_manifest(const std::shared_ptr<const Folder>& folder);
+
+// Opens the folder of a bundle. Throws as load_manifest() does if there is none.
+std::shared_ptr<const Folder> open_bundle_folder(const std::filesystem::path& folder);
 
 // Returns the bytes of `extent` inside `blob`. Throws Error(kInvalid) if any lies outside.
 std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& extent);
+
+// Gives the bytes of an extent, which live as long as what they were asked of.
+using BytesOf = std::function<std::span<const std::byte>(const Extent&)>;
+
+// Returns the model called `name`, or null.
+const ModelRecord* model_called(const Manifest& manifest, std::string_view name);
+ModelRecord* model_called(Manifest& manifest, std::string_view name);
 
 // Returns the record of the model called `name`.
 //
 // Throws Error(kInvalid) that lists the names if there is no such model.
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
+
+// True if the task is an adapter over its base, or equal to it.
+bool is_over_base(const TaskRecord& task);
 
 // Returns the task called `name`, or nothing.
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name);

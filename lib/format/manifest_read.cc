@@ -46,6 +46,7 @@ class ManifestReader {
       if (key == "tasks") read_list(manifest_.tasks, &ManifestReader::read_task);
       if (key == "packs") read_list(manifest_.packs, &ManifestReader::read_pack);
       if (key == "gaps") read_list(manifest_.gaps, &ManifestReader::read_range<GapRecord>);
+      if (key == "retired_files") json_.list([&] { manifest_.retired.emplace_back(json_.text()); });
     });
     json_.finish();
     return std::move(manifest_);

@@ -242,6 +242,11 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
     out += ",\n";
   }
   append_lines(out, "", "gaps", gaps);
+  if (!manifest.retired.empty()) {
+    std::vector<std::string> retired;
+    for (const std::string& file : manifest.retired) retired.push_back(json_text(file));
+    append_lines(out += ",\n", "", "retired_files", retired);
+  }
   out += ",\n\"manifest_hash\": \"" + std::string(kSealDigits, '0');
   out += kSealTail;
   out.replace(seal_at(out), kSealDigits, seal_of(out));

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "bundle/start.h"
+#include "format/bundle_files.h"
 #include "lora/new_base.h"
 #include "util/as_text.h"
 #include "util/output_folder.h"

@@ -88,9 +88,7 @@ class Import {
 
   // Makes the new files of the bundle up, and the manifest that names them.
   void compose() {
-    std::vector<std::string> taken = names_in_folder(bundle_);
-    for (const BundleFile& file : files_of(manifest_)) taken.push_back(file.name);
-    UnusedNames names(taken);
+    UnusedNames names(taken_names(bundle_, manifest_));
     std::vector<ReplacedModel> replaced;
     for (BaseImport& part : parts_) {
       if (auto model = part.compose(manifest_, names)) replaced.push_back(*std::move(model));
@@ -98,21 +96,13 @@ class Import {
     new_files_ = replace_models(manifest_, bundle_, std::move(replaced), names);
   }
 
-  // The files that write() makes.
-  std::vector<std::string> files() const {
-    std::vector<std::string> files;
-    for (const BaseImport& part : parts_) files.push_back(part.adapter_name());
-    for (const auto& [name, bytes] : new_files_) files.push_back(name);
-    return files;
-  }
-
-  // Writes all files but the manifest, and returns that.
-  const Manifest& write() {
-    write_files(bundle_, new_files_);
+  // Writes all files but the manifest into `folder`, and returns that.
+  const Manifest& write(const fs::path& folder) {
+    write_files(folder, new_files_);
     uint64_t total = 0, before = 0;
     for (const BaseImport& part : parts_) total += part.adapter_bytes();
     for (BaseImport& part : parts_) {
-      part.write(manifest_, bundle_, [&](uint64_t bytes) {
+      part.write(manifest_, folder, [&](uint64_t bytes) {
         if (progress_) progress_("writing", before + bytes, total);
       });
       before += part.adapter_bytes();
@@ -147,8 +137,7 @@ std::vector<ImportReport> import_adapter(const fs::path& bundle, const fs::path&
   Import job(bundle, edit ? edit->manifest() : load_manifest(bundle), path, options);
   job.compose();
   if (!edit) return job.report();
-  edit->announce(job.files());
-  edit->publish(job.write(), thread_count(options.threads));
+  edit->publish(job.write(edit->staging()), thread_count(options.threads));
   return job.report();
 }
 

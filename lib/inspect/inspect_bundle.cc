@@ -113,14 +113,16 @@ void find_drift(const Manifest& manifest, const fs::path& folder, Findings& find
 }  // namespace
 
 Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOptions& options) {
-  const Manifest manifest = load_manifest(folder);
+  const std::shared_ptr<const Folder> opened = open_bundle_folder(folder);
+  const Manifest manifest = load_manifest(opened);
+  const StoredFiles files(opened, manifest);
   std::vector<ModelRows> models;
   for (const ModelRecord& model : manifest.models) models.push_back(rows_of(model, folder));
   Inspection inspection = summarise(models, options);
   inspection.bundle = folder.string();
   inspection.blobs = blobs_of(manifest);
   inspection.predicted_bundle_bytes =
-      bundle_bytes(manifest, MappedFile::open(folder / kManifestName).bytes().size());
+      bundle_bytes(manifest, opened->look_up(kManifestName).value_or(FileStamp()).size);
   for (const PackRecord& pack : manifest.packs) inspection.packs.push_back(look_at(manifest, pack));
   for (size_t m = 0; m < models.size(); ++m) {
     InspectedModel& model = inspection.models[m];
@@ -129,7 +131,7 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   }
   for (const TaskRecord& task : manifest.tasks) {
     inspection.tasks.push_back(look_at(manifest, task));
-    if (options.contents) inspection.tasks.back().weights = weights_of(manifest, task, folder);
+    if (options.contents) inspection.tasks.back().weights = weights_of(task, files);
     if (!task.model.empty()) continue;
     const auto base =
         std::find_if(manifest.models.begin(), manifest.models.end(),

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "format/derived_tensor.h"
 #include "format/dtype.h"
 #include "format/matrix.h"
-#include "util/mapped_file.h"
+#include "wshare/error.h"
 
 // extract-lora stores the factors of a merged weight balanced: column k of the left one and row k
 // of the right one both have the length of the square root of singular value k. So the product of
@@ -18,37 +17,20 @@ namespace {
 
 constexpr std::string_view kFactorA = ".lora_A.weight";
 
-// The files of a bundle that are as its manifest says.
-class Blobs {
- public:
-  Blobs(const Manifest& manifest, const std::filesystem::path& folder)
-      : manifest_(manifest), folder_(folder) {}
-
-  // Returns the bytes of `extent`, or nothing where they are not to be had.
-  std::span<const std::byte> at(const Extent& extent) {
-    const BlobRecord& blob = manifest_.blobs[extent.blob];
-    auto open = open_.find(extent.blob);
-    if (open == open_.end()) {
-      std::error_code missing;
-      if (std::filesystem::file_size(folder_ / blob.file, missing) != blob.size || missing)
-        return {};
-      open = open_.emplace(extent.blob, MappedFile::open(folder_ / blob.file)).first;
-    }
-    const std::span<const std::byte> bytes = open->second.bytes();
-    return bytes.size() == blob.size ? slice(bytes, extent) : std::span<const std::byte>();
+// Returns the bytes of `extent`, or nothing where they are not to be had.
+std::span<const std::byte> bytes_at(const StoredFiles& files, const Extent& extent) {
+  try {
+    return files.bytes(extent);
+  } catch (const Error&) {
+    return {};
   }
-
- private:
-  const Manifest& manifest_;
-  const std::filesystem::path& folder_;
-  std::map<uint32_t, MappedFile> open_;
-};
+}
 
 // Returns the lengths of the `rank` columns of a factor seen as [size, rank]; empty if its bytes
 // are not to be had.
-std::vector<double> column_lengths(Blobs& blobs, const MatrixRecord& factor, uint64_t size,
-                                   uint64_t rank, bool columns_stored_as_rows) {
-  const std::span<const std::byte> bytes = blobs.at(factor.extent);
+std::vector<double> column_lengths(const StoredFiles& files, const MatrixRecord& factor,
+                                   uint64_t size, uint64_t rank, bool columns_stored_as_rows) {
+  const std::span<const std::byte> bytes = bytes_at(files, factor.extent);
   if (bytes.empty()) return {};
   MatrixView view{bytes, factor.dtype, size, rank, factor.transposed};
   if (columns_stored_as_rows) {
@@ -65,16 +47,16 @@ std::vector<double> column_lengths(Blobs& blobs, const MatrixRecord& factor, uin
   return squares;
 }
 
-std::vector<double> strengths_of(Blobs& blobs, const OriginalTensor& tensor) {
+std::vector<double> strengths_of(const StoredFiles& files, const OriginalTensor& tensor) {
   const DerivationRecord& derivation = *tensor.derivation;
   check_derivation(tensor);
   const uint64_t elements = element_count(tensor.shape).value_or(0);
   if (elements == 0) return {};
   const auto rows = tensor.shape.empty() ? uint64_t{1} : static_cast<uint64_t>(tensor.shape[0]);
   const uint64_t cols = elements / rows;
-  std::vector<double> left = column_lengths(blobs, *derivation.left, rows, derivation.rank, false);
+  std::vector<double> left = column_lengths(files, *derivation.left, rows, derivation.rank, false);
   const std::vector<double> right =
-      column_lengths(blobs, *derivation.right, cols, derivation.rank, true);
+      column_lengths(files, *derivation.right, cols, derivation.rank, true);
   if (left.empty() || right.empty()) return {};
   std::transform(left.begin(), left.end(), right.begin(), left.begin(), std::multiplies<>());
   std::sort(left.begin(), left.end(), std::greater<>());
@@ -83,15 +65,13 @@ std::vector<double> strengths_of(Blobs& blobs, const OriginalTensor& tensor) {
 
 }  // namespace
 
-std::vector<InspectedTaskWeight> weights_of(const Manifest& manifest, const TaskRecord& task,
-                                            const std::filesystem::path& folder) {
+std::vector<InspectedTaskWeight> weights_of(const TaskRecord& task, const StoredFiles& files) {
   std::vector<InspectedTaskWeight> weights;
-  Blobs blobs(manifest, folder);
   for (const OriginalTensor& tensor : task.tensors) {
     if (!tensor.derivation || tensor.derivation->rank == 0) continue;
     const DerivationRecord& derivation = *tensor.derivation;
     weights.push_back({tensor.name, derivation.rank, derivation.relative_error,
-                       derivation.residual.size, strengths_of(blobs, tensor)});
+                       derivation.residual.size, strengths_of(files, tensor)});
   }
   if (!weights.empty()) return weights;
   for (const ParameterRecord& parameter : task.parameters) {

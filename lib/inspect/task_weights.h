@@ -1,8 +1,8 @@
 #pragma once
 
-#include <filesystem>
 #include <vector>
 
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 #include "wshare/inspect.h"
 
@@ -10,10 +10,9 @@ namespace wshare {
 
 // Returns the weights that `task` has as a base's plus a low rank, in the order of the manifest.
 //
-// Strengths are read from the factors in the files of `folder`; they stay empty where such a file
+// Strengths are read from the factors in `files`; they stay empty where such a file
 // is not as the manifest says, and for pairs that were never merged, whose directions are no
 // singular ones.
-std::vector<InspectedTaskWeight> weights_of(const Manifest& manifest, const TaskRecord& task,
-                                            const std::filesystem::path& folder);
+std::vector<InspectedTaskWeight> weights_of(const TaskRecord& task, const StoredFiles& files);
 
 }  // namespace wshare

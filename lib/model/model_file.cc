@@ -97,7 +97,11 @@ std::string hint_for(std::span<const std::byte> bytes) {
 }  // namespace
 
 ModelFile ModelFile::load(const std::filesystem::path& path) {
-  MappedFile file = MappedFile::open(path);
+  return load(MappedFile::open(path));
+}
+
+ModelFile ModelFile::load(MappedFile file) {
+  const std::filesystem::path path = file.path();
   try {
     if (file.bytes().empty()) throw Error(ErrorCode::kInvalid, "is empty");
     WireTensors wire = find_wire_tensors(file.bytes());

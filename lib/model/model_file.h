@@ -48,6 +48,7 @@ class ModelFile {
   // Throws Error(kIo) if it cannot be read, Error(kInvalid) if it is no ONNX model; messages name
   // the file.
   static ModelFile load(const std::filesystem::path& path);
+  static ModelFile load(MappedFile file);
 
   // Returns the model without tensor bytes, parsed anew at each call.
   //

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <set>
 
-#include "bundle/start.h"
 #include "format/layout.h"
 
 namespace fs = std::filesystem;
@@ -12,8 +11,8 @@ namespace fs = std::filesystem;
 namespace wshare {
 
 PackContents::PackContents(const Manifest& manifest, const fs::path& folder,
-                           std::optional<fs::path> file) {
-  for (const BlobRecord& blob : manifest.blobs) blobs_.push_back(open_blob(blob, folder));
+                           std::optional<fs::path> file)
+    : blobs_(static_cast<uint32_t>(manifest.blobs.size())), files_(folder, manifest) {
   const auto add_tensors = [&](const ModelRecord& model) {
     for (const TensorRecord& tensor : model.tensors) known_.emplace(tensor.hash, tensor.extent);
   };
@@ -23,14 +22,14 @@ PackContents::PackContents(const Manifest& manifest, const fs::path& folder,
     for (const BufferRecord& buffer : pack.buffers) known_.emplace(buffer.hash, buffer.extent);
   }
   if (!file) return;
-  path_ = *file;
-  file_.emplace(path_);
+  file_.emplace(*file);
+  path_ = folder / file->filename();
 }
 
 bool PackContents::is_at(const Extent& extent, Bytes bytes) {
   if (extent.size != bytes.size()) return false;
   if (extent.blob < number()) {
-    const Bytes there = slice(blobs_[extent.blob].bytes(), extent);
+    const Bytes there = files_.bytes(extent);
     return std::memcmp(there.data(), bytes.data(), bytes.size()) == 0;
   }
   if (!file_) return true;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bundle/distinct.h"
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
@@ -16,11 +17,10 @@ namespace wshare {
 // The contents that packs may refer to: those of the bundle, and those of a new blob, which grows.
 class PackContents {
  public:
-  // `manifest` is that of the bundle in `folder`, without the packs that will go; its blobs are
-  // mapped. The new blob is to be `file`; none: nothing is written, and equal hashes count as equal
-  // bytes.
-  //
-  // Throws Error(kIo) if a blob is missing, Error(kInvalid) if one has another size.
+  // `manifest` is that of the bundle in `folder`, without the packs that will go. The new blob, which
+  // gets its name in `folder` before it is read, is
+  // to be `file`; none: nothing is written, and equal hashes count as equal bytes. All functions
+  // throw Error(kIo) if a blob that they need is missing, Error(kInvalid) if one has another size.
   PackContents(const Manifest& manifest, const std::filesystem::path& folder,
                std::optional<std::filesystem::path> file);
 
@@ -38,7 +38,7 @@ class PackContents {
   void add(Found& content);
 
   // The new blob, which follows those of the manifest. Its size is 0 if nothing was added.
-  uint32_t number() const { return static_cast<uint32_t>(blobs_.size()); }
+  uint32_t number() const { return blobs_; }
   uint64_t size() const { return size_; }
 
   // Ends the new blob. Throws Error(kIo).
@@ -48,7 +48,8 @@ class PackContents {
   std::optional<Extent> find_in(const Found& content, std::optional<uint32_t> blob);
   bool is_at(const Extent& extent, Bytes bytes);
 
-  std::vector<MappedFile> blobs_;
+  uint32_t blobs_;  // of the manifest
+  StoredFiles files_;
   std::multimap<ContentHash, Extent> known_;
   std::optional<OutputFile> file_;
   std::filesystem::path path_;

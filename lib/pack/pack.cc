@@ -12,7 +12,7 @@
 #include "bundle/edit.h"
 #include "bundle/plan.h"
 #include "bundle/replace_model.h"
-#include "bundle/start.h"
+#include "format/bundle_files.h"
 #include "model/externalize.h"
 #include "pack/contents.h"
 #include "pack/optimise.h"
@@ -51,31 +51,27 @@ class Packer {
  public:
   Packer(fs::path folder, Manifest manifest, const PackOptions& options)
       : folder_(std::move(folder)),
+        before_(manifest),
         manifest_(std::move(manifest)),
         options_(options),
         threads_(thread_count(options.threads)) {
     choose_models();
-    const Manifest before = manifest_;
     std::erase_if(manifest_.packs, [&](const PackRecord& pack) {
       return chosen_.contains(pack.model.name) ||
              pack.made_of != find_model(manifest_, pack.model.name).hash;
     });
-    drop_unneeded(before, manifest_);
-    name_files(before);
+    drop_unneeded(before_, manifest_);
+    name_files(before_);
     report_.onnxruntime = OrtGetApiBase()->GetVersionString();
     report_.cpu = cpu_features();
   }
 
-  std::vector<std::string> files() const {
-    std::vector<std::string> files = {blob_name_};
-    for (const auto& [model, file] : file_names_) files.push_back(file);
-    return files;
-  }
-
-  // Makes the packs and their files; none without `write`.
-  void run(bool write) {
+  // Makes the packs and their files; none without `edit`.
+  void run(BundleEdit* edit) {
+    edit_ = edit;
     PackContents contents(manifest_, folder_,
-                          write ? std::optional(folder_ / blob_name_) : std::nullopt);
+                          edit ? std::optional(edit->staging() / blob_name_) : std::nullopt);
+    if (edit) edit->place(blob_name_);  // where ONNX Runtime looks for it, also while it grows
     const TemporaryFolder temporary;
     uint64_t done = 0, total = 0;
     for (const ModelRecord& model : manifest_.models) {
@@ -84,7 +80,7 @@ class Packer {
     for (const ModelRecord& model : manifest_.models) {
       if (!chosen_.contains(model.name)) continue;
       if (options_.progress) options_.progress("packing", done, total);
-      pack_model(model, temporary.path, contents, write);
+      pack_model(model, temporary.path, contents);
       done += bytes_of(model);
     }
     contents.close();
@@ -104,9 +100,7 @@ class Packer {
 
   // No file gets a name that one has now, also if that goes: its readers may have it open.
   void name_files(const Manifest& before) {
-    std::vector<std::string> taken = names_in_folder(folder_);
-    for (const BundleFile& file : files_of(before)) taken.push_back(file.name);
-    UnusedNames names(taken);
+    UnusedNames names(taken_names(folder_, before));
     blob_name_ = names.make("packed", ".bin");
     for (const ModelRecord& model : manifest_.models) {
       if (chosen_.contains(model.name))
@@ -114,8 +108,7 @@ class Packer {
     }
   }
 
-  void pack_model(const ModelRecord& model, const fs::path& temporary, PackContents& contents,
-                  bool write) {
+  void pack_model(const ModelRecord& model, const fs::path& temporary, PackContents& contents) {
     PackedModel& row = report_.models.emplace_back();
     row.model = model.name;
     const fs::path path = folder_ / model.file;
@@ -125,8 +118,8 @@ class Packer {
           {model.name, path, temporary, options_.optimization, threads_}, options_.program);
       std::vector<PackedTensor> tensors = find_tensors(optimised, model, manifest_, threads_);
       place_contents(tensors, contents);
-      add_record(model, optimised, tensors, row, write);
-      if (write) try_out(model.name, path, row);
+      add_record(model, optimised, tensors, row);
+      if (edit_) try_out(model.name, path, row);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kRuntime && error.code() != ErrorCode::kUnsupported) throw;
       row.why_not = error.what();
@@ -151,7 +144,7 @@ class Packer {
   }
 
   void add_record(const ModelRecord& model, const OptimisedModel& optimised,
-                  std::vector<PackedTensor>& tensors, PackedModel& row, bool write) {
+                  std::vector<PackedTensor>& tensors, PackedModel& row) {
     PackRecord pack;
     std::map<std::pair<uint64_t, uint64_t>, Extent> placed;
     std::set<std::pair<uint32_t, uint64_t>> counted;
@@ -189,7 +182,9 @@ class Packer {
     row.file = pack.model.file;
     row.file_bytes = bytes.size();
     manifest_.packs.push_back(std::move(pack));
-    if (write) write_files(folder_, {{row.file, bytes}});
+    if (!edit_) return;
+    write_files(edit_->staging(), {{row.file, bytes}});
+    edit_->place(row.file);
   }
 
   void finish(uint64_t blob_bytes) {
@@ -217,10 +212,12 @@ class Packer {
               [&](const PackRecord& a, const PackRecord& b) {
                 return order.at(a.model.name) < order.at(b.model.name);
               });
+    retire_files(before_, manifest_);
     report_.bytes_out = bundle_bytes(manifest_, to_json(manifest_, threads_).size());
   }
 
   fs::path folder_;
+  const Manifest before_;
   Manifest manifest_;  // what the bundle will have
   const PackOptions& options_;
   unsigned threads_;
@@ -228,6 +225,7 @@ class Packer {
   std::set<std::string, std::less<>> failed_;  // whose packs are left out again
   std::string blob_name_;
   std::map<std::string, std::string> file_names_;  // by model
+  BundleEdit* edit_ = nullptr;                     // null: nothing is written
   PackReport report_;
 };
 
@@ -238,8 +236,7 @@ PackReport pack(const fs::path& bundle, const PackOptions& options) {
   if (!options.dry_run) edit.emplace(bundle, "pack", options.wait);
   const Manifest before = edit ? edit->manifest() : load_manifest(bundle);
   Packer packer(bundle, before, options);
-  if (edit) edit->announce(packer.files());
-  packer.run(edit.has_value());
+  packer.run(edit ? &*edit : nullptr);
   PackReport report = std::move(packer.report());
   report.bytes_before = bundle_bytes(before, fs::file_size(bundle / kManifestName));
   if (!edit) return report;

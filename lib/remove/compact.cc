@@ -11,7 +11,7 @@
 #include "bundle/edit.h"
 #include "bundle/originals.h"
 #include "bundle/plan.h"
-#include "bundle/start.h"
+#include "format/bundle_files.h"
 #include "format/layout.h"
 #include "format/manifest_extents.h"
 #include "format/manifest_text.h"
@@ -19,7 +19,6 @@
 #include "model/model_file.h"
 #include "remove/layout.h"
 #include "remove/repack.h"
-#include "util/mapped_file.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -43,22 +42,20 @@ namespace {
 
 class Compactor {
  public:
-  Compactor(const Manifest& manifest, fs::path folder, std::optional<fs::path> output,
+  Compactor(const Manifest& manifest, const fs::path& folder, std::optional<fs::path> output,
             const RemoveOptions& options)
       : old_(manifest),
         new_(manifest),
-        folder_(std::move(folder)),
+        files_(folder, manifest),
         output_(std::move(output)),
         options_(options),
         threads_(thread_count(options.threads)) {}
 
   uint64_t run() {
-    for (const BlobRecord& blob : old_.blobs) {
-      blob_called_[blob.file] = static_cast<uint32_t>(blobs_.size());
-      blobs_.push_back(open_blob(blob, folder_));
-    }
+    for (size_t b = 0; b < old_.blobs.size(); ++b)
+      blob_called_[old_.blobs[b].file] = static_cast<uint32_t>(b);
     open_models();
-    layout_ = lay_out(old_, blobs_, threads_, options_.progress);
+    layout_ = lay_out(old_, files_, threads_, options_.progress);
     number_blobs();
     move_extents();
     unpack_records();
@@ -79,7 +76,7 @@ class Compactor {
       packed_[i] = pack_record(std::move(originals_[i].record), models[originals_[i].model]);
     });
     write_restore_blob();
-    for (const MappedFile& blob : blobs_) blob.check_unchanged();
+    files_.check_unchanged();
     const std::string text = to_checked_json(new_, threads_);
     write_file(kManifestName, std::as_bytes(std::span(text)));
     return bundle_bytes(new_, text.size());
@@ -90,6 +87,7 @@ class Compactor {
   void number_blobs() {
     new_.blobs.clear();
     new_.gaps.clear();
+    new_.retired.clear();  // in a folder of its own no name was ever used
     for (const PlanBlob& blob : layout_.plan.blobs) new_.blobs.push_back({blob.file, blob.size});
     std::vector<std::string> taken = file_names_of(layout_.plan);
     for (const BlobRecord& blob : old_.blobs) {
@@ -148,20 +146,18 @@ class Compactor {
     std::vector<std::optional<ModelFile>> files(old_.models.size());
     parallel_for(files.size(), threads_, [&](size_t m) {
       const ModelRecord& model = old_.models[m];
-      files[m].emplace(ModelFile::load(folder_ / model.file));
-      if (content_hash(files[m]->file().bytes()) != model.hash)
-        fail_damaged(model.file, "it does not have the manifest's hash");
+      files[m].emplace(ModelFile::load(files_.model(model)));
     });
     for (std::optional<ModelFile>& file : files) models_.push_back(std::move(*file));
   }
 
   void unpack_records() {
-    originals_ = unpack_originals(
-        new_, models_, [&](const Extent& at) { return slice(blobs_[at.blob].bytes(), at); });
+    originals_ =
+        unpack_originals(new_, models_, [&](const Extent& at) { return files_.bytes(at); });
     for (const uint64_t number : number_gaps(originals_)) {
       if (number >= old_.gaps.size()) fail_damaged(kManifestName, "a gap is missing");
       const GapRecord& gap = old_.gaps[static_cast<size_t>(number)];
-      gaps_.push_back({slice(blobs_[gap.extent.blob].bytes(), gap.extent), stored(gap.extent)});
+      gaps_.push_back({files_.bytes(gap.extent), stored(gap.extent)});
       if (content_hash(gaps_.back().bytes, threads_) != gap.hash)
         fail_damaged(old_.blobs[gap.extent.blob].file, "gap " + std::to_string(number));
     }
@@ -212,16 +208,14 @@ class Compactor {
     OutputFile file(*output_ / new_.blobs[layout_.plan.blobs.size()].file, layout_.packs.size);
     for (const auto& [range, offset] : layout_.packs.pieces) {
       file.write_zeros(offset - file.offset());
-      file.write(slice(blobs_[range.blob].bytes(), range));
+      file.write(files_.bytes(range));
     }
     file.close();
   }
 
   void write_pack(size_t p) {
     const ModelRecord& before = old_.packs[p].model;
-    const ModelFile file = ModelFile::load(folder_ / before.file);
-    if (content_hash(file.file().bytes(), threads_) != before.hash)
-      fail_damaged(before.file, "it does not have the manifest's hash");
+    const ModelFile file = ModelFile::load(files_.model(before, threads_));
     write_model(file, new_.packs[p].model);
     new_.packs[p].made_of = find_model(new_, before.name).hash;
   }
@@ -229,9 +223,7 @@ class Compactor {
   void copy_whole(size_t blob) const {
     const BlobRecord& record = old_.blobs[blob];
     if (!record.hash) return;
-    if (content_hash(blobs_[blob].bytes(), threads_) != *record.hash)
-      fail_damaged(record.file, "it does not have the manifest's hash");
-    write_file(record.file, blobs_[blob].bytes());
+    write_file(record.file, files_.whole_blob(static_cast<uint32_t>(blob), threads_).bytes());
   }
 
   // Writes `before` as record.file, with its references moved, and returns its bytes.
@@ -278,13 +270,12 @@ class Compactor {
 
   const Manifest& old_;
   Manifest new_;
-  fs::path folder_;
+  const StoredFiles files_;
   std::optional<fs::path> output_;
   const RemoveOptions& options_;
   unsigned threads_;
   uint64_t to_write_ = 0;  // in blobs of tensors
   mutable std::atomic<uint64_t> written_{0};
-  std::vector<MappedFile> blobs_;  // of old_
   std::vector<ModelFile> models_;
   Layout layout_;
   std::map<std::string, uint32_t> blob_called_;      // old ones

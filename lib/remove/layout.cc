@@ -11,8 +11,6 @@
 namespace wshare {
 namespace {
 
-using Blobs = std::vector<MappedFile>;
-
 void number_contents(const Manifest& manifest, const Contents& contents,
                      std::vector<PlanModel>& models) {
   size_t next = 0;
@@ -28,7 +26,7 @@ void number_contents(const Manifest& manifest, const Contents& contents,
 }
 
 // Compares all tensors of models and plans blobs for them.
-void place_tensors(const Manifest& manifest, const Blobs& blobs, unsigned threads,
+void place_tensors(const Manifest& manifest, const StoredFiles& files, unsigned threads,
                    const ProgressFn& progress, Layout& layout) {
   std::vector<Bytes> tensors;
   std::vector<PlanModel> models;
@@ -37,7 +35,7 @@ void place_tensors(const Manifest& manifest, const Blobs& blobs, unsigned thread
     PlanModel& planned = models.emplace_back(PlanModel{model.name, {}});
     for (const TensorRecord& tensor : model.tensors) {
       planned.tensors.push_back({tensor.extent.size, 0, std::nullopt});
-      tensors.push_back(slice(blobs[tensor.extent.blob].bytes(), tensor.extent));
+      tensors.push_back(files.bytes(tensor.extent));
       total += tensor.extent.size;
     }
   }
@@ -99,14 +97,15 @@ PackBlob cover(const Claims& claims) {
   return blob;
 }
 
-void place_packs(const Manifest& manifest, const Blobs& blobs, unsigned threads, Layout& layout) {
+void place_packs(const Manifest& manifest, const StoredFiles& files, unsigned threads,
+                 Layout& layout) {
   const Claims claims = claims_of_packs(manifest, layout);
   layout.packs = cover(claims);
   const auto number = static_cast<uint32_t>(layout.plan.blobs.size());
   auto piece = layout.packs.pieces.begin();
   for (const auto& [place, hash] : claims) {
     const auto& [blob, offset, size] = place;
-    if (content_hash(slice(blobs[blob].bytes(), {blob, offset, size}), threads) != hash)
+    if (content_hash(files.bytes({blob, offset, size}), threads) != hash)
       fail_damaged(manifest.blobs[blob].file, "what a pack has at " + std::to_string(offset));
     while (piece->first.blob != blob || offset >= piece->first.offset + piece->first.size) ++piece;
     layout.moved[place] = {number, piece->second + (offset - piece->first.offset), size};
@@ -115,11 +114,11 @@ void place_packs(const Manifest& manifest, const Blobs& blobs, unsigned threads,
 
 }  // namespace
 
-Layout lay_out(const Manifest& manifest, const Blobs& blobs, unsigned threads,
+Layout lay_out(const Manifest& manifest, const StoredFiles& files, unsigned threads,
                const ProgressFn& progress) {
   Layout layout;
-  place_tensors(manifest, blobs, threads, progress, layout);
-  place_packs(manifest, blobs, threads, layout);
+  place_tensors(manifest, files, threads, progress, layout);
+  place_packs(manifest, files, threads, layout);
   return layout;
 }
 

@@ -9,8 +9,8 @@
 
 #include "bundle/distinct.h"
 #include "bundle/plan.h"
+#include "format/bundle_files.h"
 #include "format/manifest.h"
-#include "util/mapped_file.h"
 #include "wshare/progress.h"
 
 namespace wshare {
@@ -34,10 +34,10 @@ struct Layout {
   std::map<Place, Extent> moved;  // old extent -> new extent, of tensors of models and packs
 };
 
-// Lays out the tensors of `manifest` as dedupe would; `blobs` are its blobs.
+// Lays out the tensors of `manifest` as dedupe would; `files` holds its blobs.
 //
 // Throws Error(kInvalid) if bytes do not have the manifest's hash.
-Layout lay_out(const Manifest& manifest, const std::vector<MappedFile>& blobs, unsigned threads,
+Layout lay_out(const Manifest& manifest, const StoredFiles& files, unsigned threads,
                const ProgressFn& progress);
 
 // Throws Error(kInvalid) that says what is damaged in `file` of a bundle.

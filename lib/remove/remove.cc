@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bundle/edit.h"
+#include "bundle/replace_bundle.h"
 #include "bundle/write.h"
 #include "remove/compact.h"
 #include "remove/drop.h"
@@ -17,12 +18,12 @@ namespace {
 
 // Writes the bundle anew beside itself and puts it in its place; returns its size.
 uint64_t rewrite(const Manifest& left, const Manifest& before, const fs::path& bundle,
-                 const RemoveOptions& options) {
+                 const BundleEdit* edit, const RemoveOptions& options, std::string& kept) {
   check_only_bundle(bundle, before, "move it away first: --compact replaces the folder");
-  if (options.dry_run) return compact_bundle(left, bundle, std::nullopt, options);
+  if (edit == nullptr) return compact_bundle(left, bundle, std::nullopt, options);
   OutputFolder output(bundle, true);
   const uint64_t bytes = compact_bundle(left, bundle, output.path(), options);
-  output.commit();
+  kept = replace_bundle(edit->lock(), before, output);
   return bytes;
 }
 
@@ -31,19 +32,23 @@ uint64_t rewrite(const Manifest& left, const Manifest& before, const fs::path& b
 RemoveReport remove_models(const fs::path& folder, const std::vector<std::string>& names,
                            const RemoveOptions& options) {
   std::optional<BundleEdit> edit;
-  if (!options.dry_run) edit.emplace(folder, "remove", options.wait);
-  const Manifest manifest = edit ? edit->manifest() : load_manifest(folder);
   // What a link leads to is replaced, not the link.
-  const fs::path bundle = fs::canonical(folder);
+  std::error_code none;
+  const fs::path resolved = fs::canonical(folder, none);
+  const fs::path bundle = none ? folder : resolved;
+  if (!options.dry_run) edit.emplace(bundle, "remove", options.wait);
+  const Manifest manifest = edit ? edit->manifest() : load_manifest(bundle);
   Remainder left = drop_models(manifest, names);
   RemoveReport report;
   report.removed = std::move(left.removed);
   report.bytes_before = bundle_bytes(manifest, fs::file_size(bundle / kManifestName));
   if (options.compact) {
-    report.bytes_out = rewrite(left.manifest, manifest, bundle, options);
+    report.bytes_out =
+        rewrite(left.manifest, manifest, bundle, edit ? &*edit : nullptr, options, report.kept);
     return report;
   }
   const unsigned threads = thread_count(options.threads);
+  retire_files(manifest, left.manifest);
   report.unused_bytes = left.unused_bytes;
   report.bytes_out = bundle_bytes(left.manifest, to_json(left.manifest, threads).size());
   for (BundleFile& file : files_gone(manifest, left.manifest))

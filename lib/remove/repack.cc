@@ -10,10 +10,8 @@
 namespace wshare {
 namespace {
 
-size_t model_called(const Manifest& manifest, const std::string& name) {
-  const auto same = [&](const ModelRecord& model) { return model.name == name; };
-  return static_cast<size_t>(std::find_if(manifest.models.begin(), manifest.models.end(), same) -
-                             manifest.models.begin());
+size_t number_of(const Manifest& manifest, const std::string& name) {
+  return static_cast<size_t>(&find_model(manifest, name) - manifest.models.data());
 }
 
 }  // namespace
@@ -40,8 +38,7 @@ std::vector<OriginalRecord> unpack_originals(
   }
   for (TaskRecord& task : manifest.tasks) {
     if (!task.source) continue;
-    add(*task.source, task.name,
-        model_called(manifest, task.model.empty() ? task.base : task.model));
+    add(*task.source, task.name, number_of(manifest, task.model.empty() ? task.base : task.model));
   }
   return originals;
 }

@@ -12,43 +12,22 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr char kVerifyHint[] = "'wshare verify' lists all damage";
-
 }  // namespace
-
-MappedFile open_sized(const std::filesystem::path& bundle, const std::string& name, uint64_t size) {
-  MappedFile file = MappedFile::open(bundle / name);
-  if (file.bytes().size() == size) return file;
-  throw Error(ErrorCode::kInvalid,
-              in_quotes(name) + ": has " + std::to_string(file.bytes().size()) +
-                  " bytes, the manifest says " + std::to_string(size),
-              kVerifyHint);
-}
 
 uint64_t size_of(const OriginalTensor& tensor) {
   return *byte_size(*find_dtype(tensor.dtype), tensor.shape);
 }
 
-BlobReader::BlobReader(std::filesystem::path bundle, const Manifest& manifest, unsigned threads)
-    : bundle_(std::move(bundle)),
-      manifest_(manifest),
-      threads_(threads),
-      blobs_(manifest.blobs.size()) {}
-
-Bytes BlobReader::at(const Extent& extent) {
-  std::optional<MappedFile>& blob = blobs_[extent.blob];
-  const BlobRecord& record = manifest_.blobs[extent.blob];
-  if (!blob) blob.emplace(open_sized(bundle_, record.file, record.size));
-  return slice(blob->bytes(), extent);
-}
+BlobReader::BlobReader(const StoredFiles& files, const Manifest& manifest, unsigned threads)
+    : files_(files), manifest_(manifest), threads_(threads) {}
 
 Bytes BlobReader::bytes(const Extent& extent, const ContentHash& hash, const std::string& what) {
-  const Bytes bytes = at(extent);
+  const Bytes bytes = files_.bytes(extent);
   if (content_hash(bytes, threads_) == hash) return bytes;
   throw Error(ErrorCode::kInvalid,
               in_quotes(manifest_.blobs[extent.blob].file) + ": " + what +
                   " is damaged: its bytes do not have the manifest's hash",
-              kVerifyHint);
+              kDamageHint);
 }
 
 Bytes BlobReader::gap(const std::string& owner, uint64_t index) {
@@ -72,16 +51,16 @@ void BlobReader::write_tensor(const std::string& owner, const OriginalTensor& te
   };
   try {
     derive_tensor(
-        tensor, [&](const Extent& extent) { return at(extent); }, pass_on);
+        tensor, [&](const Extent& extent) { return files_.bytes(extent); }, pass_on);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalid) throw;
-    throw Error(error.code(), in_quotes(owner) + ": " + error.what(), kVerifyHint);
+    throw Error(error.code(), in_quotes(owner) + ": " + error.what(), kDamageHint);
   }
   if (!tensor.derivation->exact || hasher.digest() == tensor.hash) return;
   throw Error(ErrorCode::kInvalid,
               in_quotes(owner) + ": tensor " + in_quotes(tensor.name) +
                   " does not come back as it was: what it is computed from is damaged",
-              kVerifyHint);
+              kDamageHint);
 }
 
 }  // namespace wshare

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 #include "format/restore_record.h"
 #include "restore/blob_reader.h"
@@ -50,11 +51,12 @@ struct Files {
 class Restorer {
  public:
   Restorer(const fs::path& bundle, const fs::path& output, const RestoreOptions& options)
-      : bundle_(bundle),
+      : folder_(open_bundle_folder(bundle)),
         output_(output),
         options_(options),
-        manifest_(load_manifest(bundle)),
-        blobs_(bundle, manifest_, thread_count(options.threads)),
+        manifest_(load_manifest(folder_)),
+        stored_(folder_, manifest_),
+        blobs_(stored_, manifest_, thread_count(options.threads)),
         plan_(output) {
     if (is_inside(output, bundle)) {
       throw Error(ErrorCode::kIo,
@@ -129,12 +131,7 @@ class Restorer {
     const ModelRecord& model = *original.model;
     const Bytes bytes = blobs_.bytes(source.record, source.record_hash,
                                      "the record of " + in_quotes(original.name));
-    const MappedFile file = open_sized(bundle_, model.file, model.size);
-    if (content_hash(file.bytes(), thread_count(options_.threads)) != model.hash) {
-      throw Error(ErrorCode::kInvalid,
-                  in_quotes(model.file) + ": is damaged: its bytes do not have the manifest's hash",
-                  "'wshare verify' lists all damage");
-    }
+    const MappedFile file = stored_.model(model, thread_count(options_.threads));
     RestoreRecord record = unpack(original, as_text(bytes), as_text(file.bytes()));
     if (content_hash(std::as_bytes(std::span(record.literal))) != source.graph_hash) {
       throw Error(ErrorCode::kInvalid,
@@ -252,10 +249,11 @@ class Restorer {
     }
   }
 
-  fs::path bundle_;
+  std::shared_ptr<const Folder> folder_;
   fs::path output_;
   RestoreOptions options_;
   Manifest manifest_;
+  StoredFiles stored_;
   BlobReader blobs_;
   uint64_t written_ = 0, to_write_ = 0;  // of tensors
   FilePlan plan_;

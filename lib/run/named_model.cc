@@ -11,9 +11,6 @@
 namespace wshare {
 namespace {
 
-// True if the task is an adapter over its base, or equal to it.
-bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
-
 const TaskRecord& require_task(const Manifest& manifest, const std::string& name) {
   if (const TaskRecord* task = find_task(manifest, name)) return *task;
   std::vector<std::string> names;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <mutex>
 #include <optional>
+#include <set>
 
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 #include "runtime/bundle_state.h"
 #include "runtime/device_session.h"
@@ -13,7 +15,6 @@
 #include "runtime/ort_errors.h"
 #include "runtime/packed_session.h"
 #include "runtime/session_parts.h"
-#include "util/mapped_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -27,29 +28,20 @@
 namespace wshare {
 namespace {
 
-// Maps the blobs that tensors lie in, and not what only restore reads. One that is missing is no
-// error yet: a part of a bundle may have been shipped, and the models in it open.
-std::vector<std::optional<MappedFile>> map_blobs(const Manifest& manifest,
-                                                 const std::filesystem::path& folder) {
-  std::vector<std::optional<MappedFile>> blobs(manifest.blobs.size());
-  for (const ModelRecord& model : manifest.models) {
-    for (const TensorRecord& tensor : model.tensors) {
-      const BlobRecord& blob = manifest.blobs[tensor.extent.blob];
-      std::optional<MappedFile>& map = blobs[tensor.extent.blob];
-      if (map || !std::filesystem::exists(folder / blob.file)) continue;
-      map.emplace(open_checked(folder / blob.file, blob.size));
-    }
-  }
-  return blobs;
+// The blobs that `record` has tensors in, each once.
+std::vector<uint32_t> blobs_of(const ModelRecord& record) {
+  std::set<uint32_t> blobs;
+  for (const TensorRecord& tensor : record.tensors) blobs.insert(tensor.extent.blob);
+  return {blobs.begin(), blobs.end()};
 }
 
-void require_blobs(const ModelRecord& model, const Manifest& manifest,
-                   const std::vector<std::optional<MappedFile>>& blobs) {
-  for (const TensorRecord& tensor : model.tensors) {
-    if (blobs[tensor.extent.blob]) continue;
-    throw Error(ErrorCode::kIo, in_quotes(manifest.blobs[tensor.extent.blob].file) +
-                                    ": is missing, and model " + in_quotes(model.name) +
-                                    " has tensors in it");
+// A part of a bundle may have been shipped: what is missing matters to models that need it.
+void require_blobs(const BundleState& bundle, const ModelRecord& model) {
+  for (const uint32_t blob : blobs_of(model)) {
+    const std::string& file = bundle.manifest.blobs[blob].file;
+    if (bundle.files.has(file)) continue;
+    throw Error(ErrorCode::kIo, in_quotes(file) + ": is missing, and model " +
+                                    in_quotes(model.name) + " has tensors in it");
   }
 }
 
@@ -64,31 +56,28 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   keep_alive->owners.push_back(bundle);
   Ort::SessionOptions ort = join_environment(record.name, options);
   attach_log(options, ort, *keep_alive);
-  std::vector<bool> used(bundle->blobs.size(), false);
+  std::set<uint32_t> used;
   for (const TensorRecord* tensor : handover.shared) {
-    const MappedFile& blob = bundle->blobs.at(tensor->extent.blob).value();
-    keep_alive->values.push_back(wrap(*tensor, memory, slice(blob.bytes(), tensor->extent).data()));
+    keep_alive->values.push_back(wrap(*tensor, memory, bundle->files.bytes(tensor->extent).data()));
     ort.AddInitializer(std::string(tensor->name).c_str(), keep_alive->values.back());
-    used[tensor->extent.blob] = true;
+    used.insert(tensor->extent.blob);
   }
   if (options.tier == Tier::kCompact)
     ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
   Ort::Session session(nullptr);
   report = make_report(record, handover);
-  report.packed_shared =
-      create_session(bundle->folder / record.file, ort, options.tier, bundle->packed, session);
+  report.packed_shared = create_session(bundle->folder->path_of(record.file), ort, options.tier,
+                                        bundle->packed, session);
   check_providers(record.name, options, session);
-  for (size_t i = 0; i < used.size(); ++i) {
-    if (used[i]) bundle->blobs[i]->drop_pages();
-  }
+  for (const uint32_t blob : used) bundle->files.blob(blob).drop_pages();
   return Session(std::move(keep_alive), std::move(session));
 }
 
 // The session over the model's own file: with any tier but kPacked.
 Session open_unpacked(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
                       const SessionOptions& options, ModelReport& report) {
-  require_blobs(record, bundle->manifest, bundle->blobs);
-  const MappedFile file = open_checked(bundle->folder / record.file, record.size, record.hash);
+  require_blobs(*bundle, record);
+  const MappedFile file = bundle->files.model(record);
   const auto open = options.device ? open_on_device : open_on_host;
   Session session = open(bundle, record, file.bytes(), options, report);
   report.tier = options.tier == Tier::kCompact ? Tier::kCompact : Tier::kShared;
@@ -119,27 +108,20 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelReco
   return session;
 }
 
+// Another bundle may take the place of this one just when it is opened.
+std::shared_ptr<BundleState> open_state(const std::filesystem::path& folder) {
+  constexpr int kTries = 20;
+  for (int i = 1;; ++i) {
+    const std::shared_ptr<const Folder> opened = open_bundle_folder(folder);
+    try {
+      return std::make_shared<BundleState>(opened);
+    } catch (const Error&) {
+      if (i == kTries || opened->is_at_path()) throw;
+    }
+  }
+}
+
 }  // namespace
-
-MappedFile open_checked(const std::filesystem::path& path, uint64_t size) {
-  MappedFile file = MappedFile::open(path);
-  if (file.bytes().size() != size) {
-    throw Error(ErrorCode::kInvalid, in_quotes(path.string()) + ": has " +
-                                         std::to_string(file.bytes().size()) +
-                                         " bytes, the manifest says " + std::to_string(size));
-  }
-  return file;
-}
-
-MappedFile open_checked(const std::filesystem::path& path, uint64_t size, const ContentHash& hash) {
-  MappedFile file = open_checked(path, size);
-  if (content_hash(file.bytes()) != hash) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(path.string()) + ": its bytes are not the ones of the manifest",
-                "'wshare verify' lists what has changed");
-  }
-  return file;
-}
 
 uint64_t ModelReport::left_bytes() const {
   uint64_t bytes = 0;
@@ -185,12 +167,9 @@ const char* text_of(Tier tier) {
 Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& options) {
   return translate_errors(folder.string(), [&] {
     environment();
-    auto state = std::make_shared<State>();
-    state->folder = folder;
-    state->manifest = load_manifest(folder);
-    state->blobs = map_blobs(state->manifest, folder);
+    const std::shared_ptr<State> state = open_state(folder);
     state->check_packs = options.check_packs;
-    return Bundle(std::move(state));
+    return Bundle(state);
   });
 }
 
@@ -202,20 +181,19 @@ std::vector<std::string> Bundle::models() const {
 
 Session Bundle::session(const std::string& name, const SessionOptions& options) {
   const ModelRecord& record = find_model(state_->manifest, name);
-  return translate_errors(name, [&] {
+  try {
     ModelReport report;
-    Session session = open_session(state_, record, options, report);
+    Session session =
+        translate_errors(name, [&] { return open_session(state_, record, options, report); });
+    state_->files.check_unchanged(blobs_of(record));
+    state_->check_current(record);
     const std::lock_guard lock(state_->mutex);
     state_->reports[name] = std::move(report);
     return session;
-  });
-}
-
-std::shared_ptr<DeviceWeights> BundleState::weights_on(const Device& device) {
-  const std::lock_guard lock(mutex);
-  std::shared_ptr<DeviceWeights>& weights = devices[device.ep_device()];
-  if (weights == nullptr) weights = std::make_shared<DeviceWeights>(device);
-  return weights;
+  } catch (const Error& error) {
+    state_->check_current(record);  // says more, where it is the reason
+    throw Error(error.code(), state_->plain(error.what()), error.hint());
+  }
 }
 
 Report Bundle::report() const {

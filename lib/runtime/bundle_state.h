@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "format/bundle_files.h"
 #include "format/manifest.h"
 #include "runtime/device_weights.h"
-#include "util/mapped_file.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
@@ -27,10 +27,21 @@ struct DevicePlan {
 };
 
 struct BundleState {
-  std::filesystem::path folder;
-  Manifest manifest;
-  std::vector<std::optional<MappedFile>> blobs;  // as in the manifest; only those that are needed
-  Ort::PrepackedWeightsContainer packed{};       // thread-safe; must outlive the sessions
+  // Loads the manifest of the bundle in `opened`. Throws what load_manifest() throws.
+  explicit BundleState(std::shared_ptr<const Folder> opened);
+
+  // Throws Error(kIo) unless the bundle's manifest, which others may have replaced since, still
+  // says the same of `model`. To be asked after its files were opened.
+  void check_current(const ModelRecord& model);
+
+  // Returns `message` with paths as the user knows them, where ONNX Runtime was given others.
+  std::string plain(std::string message) const;
+
+  const std::shared_ptr<const Folder> folder;
+  std::optional<FileStamp> looked_at;  // of manifest.json, when it was read last; guarded by mutex
+  const Manifest manifest;             // as it was when the bundle was opened
+  const StoredFiles files;
+  Ort::PrepackedWeightsContainer packed{};  // thread-safe; must outlive the sessions
   // Returns what lies on `device`.
   std::shared_ptr<DeviceWeights> weights_on(const Device& device);
 
@@ -41,15 +52,9 @@ struct BundleState {
   std::set<std::string, std::less<>> proven_packs;   // models of which a session uses its pack
   std::map<std::string, std::string> refused_packs;  // by model: why none does
   std::map<std::string, ModelReport> reports;
+  std::set<std::string, std::less<>> gone;  // models that the manifest of now has no longer
   std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;
   std::map<std::pair<const OrtEpDevice*, std::string>, DevicePlan> placements;  // by model
 };
-
-// Maps the file at `path`. Throws Error(kInvalid) if it has not `size` bytes, Error(kIo) if it is
-// missing.
-MappedFile open_checked(const std::filesystem::path& path, uint64_t size);
-
-// The same; also throws Error(kInvalid) if the hash of its bytes is not `hash`.
-MappedFile open_checked(const std::filesystem::path& path, uint64_t size, const ContentHash& hash);
 
 }  // namespace wshare

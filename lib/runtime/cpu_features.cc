@@ -2,10 +2,15 @@
 
 #include <sys/utsname.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <set>
 #include <sstream>
+
+#include "wshare/error.h"
 
 // A name that kernels do not ask for would only make packs fit fewer machines; one that is missing
 // here would let a pack be tried where ONNX Runtime packs in another way. That costs memory, never
@@ -60,15 +65,21 @@ std::string parse_cpu_features(std::string_view architecture, std::string_view c
   return line;
 }
 
-const std::string& cpu_features() {
-  static const std::string features = [] {
-    struct utsname system {};
-    uname(&system);
-    std::ifstream file("/proc/cpuinfo");
-    return parse_cpu_features(system.machine,
-                              std::string(std::istreambuf_iterator<char>(file), {}));
-  }();
-  return features;
+std::string cpu_features() {
+  static std::mutex mutex;
+  static std::string features;
+  const std::lock_guard lock(mutex);
+  if (!features.empty()) return features;
+  struct utsname system {};
+  uname(&system);
+  std::ifstream file("/proc/cpuinfo");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  // Kept only where it was read: there may be no descriptor left, for now.
+  if (text.empty()) {
+    throw Error(ErrorCode::kIo,
+                std::string("'/proc/cpuinfo': cannot read it: ") + std::strerror(errno));
+  }
+  return features = parse_cpu_features(system.machine, text);
 }
 
 }  // namespace wshare

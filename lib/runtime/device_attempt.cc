@@ -31,7 +31,8 @@ void offer_on_device(const DeviceRequest& request, const DevicePlan& plan, Ort::
   const auto tensors = tensors_at(request.handover, plan, Place::kDevice);
   std::vector<Extent> extents;
   for (const TensorRecord* tensor : tensors) extents.push_back(tensor->extent);
-  PlacedBytes placed = request.weights->place(extents, request.bundle->blobs);
+  PlacedBytes placed = request.weights->place(
+      extents, [&](const Extent& at) { return request.bundle->files.bytes(at); });
   std::move(placed.buffers.begin(), placed.buffers.end(),
             std::back_inserter(made.keep_alive->owners));
   const Ort::ConstEpDevice device = request.options.device->ep_device();
@@ -46,8 +47,7 @@ void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::Se
                    DeviceAttempt& made) {
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   for (const TensorRecord* tensor : tensors_at(request.handover, plan, Place::kHost)) {
-    const MappedFile& blob = request.bundle->blobs.at(tensor->extent.blob).value();
-    offer(*tensor, memory, slice(blob.bytes(), tensor->extent).data(), ort, made);
+    offer(*tensor, memory, request.bundle->files.bytes(tensor->extent).data(), ort, made);
     made.report.host_bytes += tensor->extent.size;
   }
 }
@@ -128,7 +128,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   offer_on_device(request, plan, ort, made);
   offer_on_host(request, plan, ort, made);
   const FreeMemory meter(request);
-  made.used_container = create_session(bundle.folder / request.record.file, ort,
+  made.used_container = create_session(bundle.folder->path_of(request.record.file), ort,
                                        request.options.tier, bundle.packed, made.session);
   made.log->close();
   check_providers(request.record.name, request.options, made.session);
@@ -143,9 +143,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
     made.needs_measuring = true;
   }
   made.report.unshared_bytes = unshared_bytes(request, made);
-  for (const std::optional<MappedFile>& blob : bundle.blobs) {
-    if (blob) blob->drop_pages();
-  }
+  bundle.files.drop_pages();
   return made;
 }
 

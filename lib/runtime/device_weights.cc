@@ -72,8 +72,7 @@ bool DeviceWeights::find(const Extent& extent, const std::byte*& address,
   return true;
 }
 
-PlacedBytes DeviceWeights::place(std::span<const Extent> extents,
-                                 const std::vector<std::optional<MappedFile>>& blobs) {
+PlacedBytes DeviceWeights::place(std::span<const Extent> extents, const BytesOf& bytes_of) {
   PlacedBytes placed;
   placed.addresses.resize(extents.size(), nullptr);
   const std::lock_guard lock(mutex_);
@@ -86,8 +85,7 @@ PlacedBytes DeviceWeights::place(std::span<const Extent> extents,
   }
   if (!missing.empty()) {
     std::vector<std::span<const std::byte>> pieces;
-    for (const auto& [start, extent] : missing)
-      pieces.push_back(slice(blobs.at(extent.blob).value().bytes(), extent));
+    for (const auto& [start, extent] : missing) pieces.push_back(bytes_of(extent));
     const PlacedBytes uploaded = upload(pieces);
     const auto buffer = std::static_pointer_cast<const DeviceBuffer>(uploaded.buffers.at(0));
     size_t number = 0;

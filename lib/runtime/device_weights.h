@@ -52,8 +52,7 @@ class DeviceWeights {
   // there from `blobs`, into one new buffer; see copy_to_device().
   //
   // Throws Error(kRuntime) if there is no room on the device.
-  PlacedBytes place(std::span<const Extent> extents,
-                    const std::vector<std::optional<MappedFile>>& blobs);
+  PlacedBytes place(std::span<const Extent> extents, const BytesOf& bytes_of);
 
   // Returns the addresses of copies of `pieces`, which are no extents, in a new buffer.
   PlacedBytes upload(std::span<const std::span<const std::byte>> pieces) const;

@@ -37,10 +37,10 @@ std::span<const std::byte> inline_bytes(std::span<const std::byte> model, const 
 }
 
 std::span<const std::byte> external_bytes(const WireReference& reference, const ModelRecord& record,
-                                          const std::vector<std::optional<MappedFile>>& blobs) {
+                                          const BytesOf& bytes_of) {
   for (const TensorRecord& tensor : record.tensors) {
     if (!tensor.scope.empty() || tensor.name != reference.name) continue;
-    return slice(blobs.at(tensor.extent.blob).value().bytes(), tensor.extent);
+    return bytes_of(tensor.extent);
   }
   refuse(ErrorCode::kInvalid, reference, "lies in a file, but not in the manifest");
 }
@@ -65,8 +65,7 @@ Ort::Value copy_of(const WireReference& reference, std::span<const std::byte> by
 }  // namespace
 
 std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model,
-                                                const ModelRecord& record,
-                                                const std::vector<std::optional<MappedFile>>& blobs,
+                                                const ModelRecord& record, const BytesOf& bytes_of,
                                                 const std::set<std::string>& names) {
   std::map<std::string, Ort::Value> defaults;
   if (names.empty()) return defaults;
@@ -78,7 +77,7 @@ std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model
     if (!names.contains(name)) continue;
     std::vector<std::byte> decoded;
     const std::span<const std::byte> bytes = reference.external
-                                                 ? external_bytes(reference, record, blobs)
+                                                 ? external_bytes(reference, record, bytes_of)
                                                  : inline_bytes(model, tensor, reference, decoded);
     defaults.insert_or_assign(std::move(name), copy_of(reference, bytes));
   }

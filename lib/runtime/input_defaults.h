@@ -4,25 +4,22 @@
 
 #include <cstddef>
 #include <map>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "format/manifest.h"
-#include "util/mapped_file.h"
 
 namespace wshare {
 
 // Returns what the inputs `names` of a model hold when a run leaves them out: its initializers of
 // these names, as copies. A name that is no initializer of the main graph is left out.
 //
-// `model` holds the bytes of the .onnx of `record`, `blobs` is parallel to those of the manifest.
+// `model` holds the bytes of the .onnx of `record`, `bytes_of` gives what lies in blobs.
 // Throws Error(kInvalid) if the bytes are not what type and shape need.
 std::map<std::string, Ort::Value> read_defaults(std::span<const std::byte> model,
-                                                const ModelRecord& record,
-                                                const std::vector<std::optional<MappedFile>>& blobs,
+                                                const ModelRecord& record, const BytesOf& bytes_of,
                                                 const std::set<std::string>& names);
 
 }  // namespace wshare

@@ -13,7 +13,6 @@
 #include "runtime/environment.h"
 #include "runtime/map_room.h"
 #include "runtime/session_parts.h"
-#include "util/mapped_file.h"
 #include "util/memory.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -51,32 +50,35 @@ std::string difference(const std::string& theirs, const std::string& ours) {
   return text;
 }
 
+std::string why_other_cpu(const PackRecord& pack) {
+  try {
+    const std::string ours = cpu_features();
+    return pack.cpu == ours ? "" : "its pack is for another CPU:" + difference(pack.cpu, ours);
+  } catch (const Error& error) {
+    return std::string("what CPU this is cannot be told: ") + error.what();
+  }
+}
+
 // Returns which file of the pack is missing or has another size, or "".
 std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
   std::set<uint32_t> blobs;
   visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
   for (const uint32_t number : blobs) {
     const BlobRecord& blob = bundle.manifest.blobs[number];
-    if (!fs::exists(bundle.folder / blob.file)) return in_quotes(blob.file) + " is missing";
-    open_checked(bundle.folder / blob.file, blob.size);
+    if (!bundle.files.has(blob.file)) return in_quotes(blob.file) + " is missing";
+    bundle.files.open(blob.file, blob.size);
   }
-  if (!fs::exists(bundle.folder / pack.model.file))
-    return in_quotes(pack.model.file) + " is missing";
+  if (!bundle.files.has(pack.model.file)) return in_quotes(pack.model.file) + " is missing";
   return "";
 }
 
 // Corrupt packed bytes give wrong outputs without an error.
 void check_bytes(const BundleState& bundle, const PackRecord& pack) {
-  std::map<uint32_t, MappedFile> blobs;
+  const StoredFiles files(bundle.folder, bundle.manifest);  // no map of packs stays
   const auto check = [&](const Extent& extent, const ContentHash& hash, const std::string& what) {
-    const BlobRecord& blob = bundle.manifest.blobs[extent.blob];
-    auto at = blobs.find(extent.blob);
-    if (at == blobs.end()) {
-      at = blobs.emplace(extent.blob, open_checked(bundle.folder / blob.file, blob.size)).first;
-    }
-    if (content_hash(slice(at->second.bytes(), extent)) == hash) return;
+    if (content_hash(files.bytes(extent)) == hash) return;
     throw Error(ErrorCode::kInvalid,
-                in_quotes((bundle.folder / blob.file).string()) + ": " + what + " at " +
+                in_quotes(files.blob(extent.blob).path().string()) + ": " + what + " at " +
                     std::to_string(extent.offset) + " does not have the manifest's hash",
                 "'wshare verify' lists all damage");
   };
@@ -150,8 +152,8 @@ std::string why_not_packed(const BundleState& bundle, const ModelRecord& record,
   if (pack->onnxruntime != runtime) {
     return "its pack is for ONNX Runtime " + pack->onnxruntime + ", this is " + runtime;
   }
-  if (pack->cpu != cpu_features())
-    return "its pack is for another CPU:" + difference(pack->cpu, cpu_features());
+  const std::string other_cpu = why_other_cpu(*pack);
+  if (!other_cpu.empty()) return other_cpu;
   const std::string missing = find_missing(bundle, *pack);
   if (!missing.empty()) return missing;
   // It maps weights and packed forms, each for itself.
@@ -166,8 +168,8 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
                                    const ModelRecord& record, const SessionOptions& options,
                                    ModelReport& report) {
   const PackRecord& pack = *find_pack(bundle->manifest, record.name);
-  const fs::path path = bundle->folder / pack.model.file;
-  open_checked(path, pack.model.size, pack.model.hash);
+  bundle->files.model(pack.model);
+  const fs::path path = bundle->folder->path_of(pack.model.file);
   const uint64_t bytes = distinct_bytes(pack.buffers);
   // One first session at a time: what others take meanwhile would count as this one's.
   std::unique_lock first(bundle->first_packed, std::defer_lock);
@@ -187,7 +189,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   attach_log(options, ort, *keep_alive);
   ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
   Ort::Session session(nullptr);
-  report.why = create_packed(path, ort, bytes, known, session);
+  report.why = bundle->plain(create_packed(path, ort, bytes, known, session));
   if (!report.why.empty()) return std::nullopt;
   if (!known) {
     const std::lock_guard lock(bundle->mutex);

@@ -142,7 +142,8 @@ TaskAdapter read_task_adapter(MappedFile file, const DeviceWeights* device) {
     TaskAdapter adapter{std::move(file), {}, {}, {}, {}, Ort::LoraAdapter(nullptr)};
     adapter.parameters = read_adapter(adapter.file.bytes());
     make_values(adapter, device);
-    adapter.adapter = Ort::LoraAdapter::CreateLoraAdapter(path.c_str(), nullptr);
+    adapter.adapter =
+        Ort::LoraAdapter::CreateLoraAdapter(adapter.file.open_path().c_str(), nullptr);
     return adapter;
   } catch (const Error& error) {
     throw Error(error.code(), in_quotes(path) + ": " + error.what(), error.hint());

@@ -38,9 +38,6 @@ struct TaskSession::State {
 
 namespace {
 
-// True if the task is an adapter over its base, or equal to it.
-bool is_over_base(const TaskRecord& task) { return task.adapter || task.model.empty(); }
-
 const TaskRecord& find_adapter_task(const Manifest& manifest, const std::string& base,
                                     const std::vector<std::string>& added,
                                     const std::string& name) {
@@ -109,11 +106,8 @@ const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
   if (!record.adapter) return nullptr;
   const std::vector<NamedTensor> listed = parameters_of(record);
   check_parameters(task, listed, inputs);
-  const BlobRecord& blob = manifest.blobs[*record.adapter];
   TaskAdapter adapter = translate_errors(task, [&] {
-    return read_task_adapter(open_checked(std::filesystem::absolute(bundle->folder / blob.file),
-                                          blob.size, blob.hash.value()),
-                             device.get());
+    return read_task_adapter(bundle->files.whole_blob(*record.adapter), device.get());
   });
   check_is_listed(record, listed, adapter);
   return &adapters.emplace(task, std::move(adapter)).first->second;
@@ -140,8 +134,9 @@ void TaskSession::State::read_missing_defaults(const std::set<std::string>& name
   }
   if (missing.empty()) return;
   const ModelRecord& record = find_model(bundle->manifest, base);
-  const MappedFile model = open_checked(bundle->folder / record.file, record.size, record.hash);
-  defaults.merge(read_defaults(model.bytes(), record, bundle->blobs, missing));
+  const MappedFile model = bundle->files.model(record);
+  defaults.merge(read_defaults(
+      model.bytes(), record, [&](const Extent& at) { return bundle->files.bytes(at); }, missing));
 }
 
 std::vector<std::string> TaskSession::tasks() const {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -65,54 +64,60 @@ int take_guard_slot(const std::byte* data, size_t size) {
   return -1;
 }
 
-int64_t changed_ns(const struct stat& status) {
-  return int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
-}
-
 constexpr char kChangedHint[] = "run it again when nothing writes to the file";
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what, int error) {
   throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + what + ": " + std::strerror(error));
 }
 
+// Closes at the end of its scope; nothing of a reader can be lost.
+struct OpenFile {
+  int number;
+  ~OpenFile() {
+    if (number >= 0) ::close(number);
+  }
+};
+
+// A named pipe without a writer must not hang us; what is no regular file is refused later.
+constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
 }  // namespace
 
-FileId file_id(const std::filesystem::path& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) {
-    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + std::strerror(errno));
-  }
-  return {status.st_dev, status.st_ino};
-}
-
 MappedFile MappedFile::open(const std::filesystem::path& path) {
-  MappedFile file(path);
-  // O_NONBLOCK: a named pipe without a writer must not hang us; it is refused below.
-  file.descriptor_ = file_calls::open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file.descriptor_ < 0) fail(path, "cannot open", errno);
-  struct stat status {};
-  if (fstat(file.descriptor_, &status) != 0) fail(path, "cannot stat", errno);
-  if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": is not a regular file");
-  }
-  file.size_ = static_cast<size_t>(status.st_size);
-  file.id_ = {status.st_dev, status.st_ino};
-  file.changed_ns_ = changed_ns(status);
-  if (file.size_ == 0) return file;
-  void* data = file_calls::map(file.descriptor_, file.size_, PROT_READ, MAP_PRIVATE);
-  if (data == MAP_FAILED) fail(path, "cannot map", errno);
-  file.data_ = static_cast<const std::byte*>(data);
-  file.guard_slot_ = take_guard_slot(file.data_, file.size_);
+  MappedFile file(nullptr, path);
+  file.map(file_calls::open_at(AT_FDCWD, path.c_str(), kFlags));
   return file;
 }
 
+MappedFile MappedFile::open(std::shared_ptr<const Folder> folder, const std::string& name) {
+  const int directory = folder->descriptor();
+  std::filesystem::path path = folder->path() / name;
+  MappedFile file(std::move(folder), std::move(path));
+  file.map(file_calls::open_at(directory, name.c_str(), kFlags));
+  return file;
+}
+
+void MappedFile::map(int number) {
+  const int error = errno;
+  const OpenFile descriptor{number};
+  if (number < 0) fail(path_, "cannot open", error);
+  stamp_ = stamp_of(number, path_);
+  if (!stamp_.is_regular)
+    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": is not a regular file");
+  size_ = static_cast<size_t>(stamp_.size);
+  if (size_ == 0) return;
+  void* data = file_calls::map(number, size_, PROT_READ, MAP_PRIVATE);
+  if (data == MAP_FAILED) fail(path_, "cannot map", errno);
+  data_ = static_cast<const std::byte*>(data);
+  guard_slot_ = take_guard_slot(data_, size_);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
+    : folder_(std::move(other.folder_)),
+      path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      id_(other.id_),
-      changed_ns_(other.changed_ns_),
+      stamp_(other.stamp_),
       guard_slot_(std::exchange(other.guard_slot_, -1)) {}
 
 MappedFile::~MappedFile() {
@@ -123,24 +128,25 @@ MappedFile::~MappedFile() {
     slot.taken = false;
   }
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
-  if (descriptor_ >= 0) ::close(descriptor_);  // nothing of a reader can be lost
+}
+
+std::optional<FileStamp> MappedFile::stamp_now() const {
+  return folder_ == nullptr ? look_up(path_) : folder_->look_up(path_.filename().string());
+}
+
+std::filesystem::path MappedFile::open_path() const {
+  return folder_ == nullptr ? path_ : folder_->path_of(path_.filename().string());
 }
 
 void MappedFile::check_unchanged() const {
-  struct stat status {};
-  if (fstat(descriptor_, &status) != 0) fail(path_, "cannot stat", errno);
+  const std::optional<FileStamp> now = stamp_now();
   const bool damaged = guard_slot_ >= 0 && guard_slots[static_cast<size_t>(guard_slot_)].damaged;
-  const auto size_now = static_cast<uint64_t>(status.st_size);
-  if (size_now != size_) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(path_.string()) + ": changed while it was read: had " +
-                    std::to_string(size_) + " bytes, has " + std::to_string(size_now),
-                kChangedHint);
-  }
-  if (damaged || changed_ns(status) != changed_ns_) {
-    throw Error(ErrorCode::kIo, in_quotes(path_.string()) + ": changed while it was read",
-                kChangedHint);
-  }
+  if (now == stamp_ && !damaged) return;
+  std::string what = ": changed while it was read";
+  if (!now) what += ": is gone";
+  if (now && now->size != size_)
+    what += ": had " + std::to_string(size_) + " bytes, has " + std::to_string(now->size);
+  throw Error(ErrorCode::kIo, in_quotes(path_.string()) + what, kChangedHint);
 }
 
 void MappedFile::drop_pages() const {

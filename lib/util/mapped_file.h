@@ -1,25 +1,20 @@
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
+
+#include "util/folder.h"
 
 namespace wshare {
 
-// What tells one file on disk from another.
-struct FileId {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  auto operator<=>(const FileId&) const = default;
-};
-
-// Returns the id of the file that `path` leads to. Throws Error(kIo) if there is none.
-FileId file_id(const std::filesystem::path& path);
-
-// A whole file, mapped read-only; move-only.
+// A whole file, mapped read-only; move-only. It takes no file descriptor: a process may have far
+// more files mapped than open.
 //
 // bytes() lives as long as the object. The file is expected to stay as it is: see
 // check_unchanged().
@@ -30,33 +25,41 @@ class MappedFile {
   // Throws Error(kIo) if it cannot be opened, is no regular file or cannot be mapped.
   static MappedFile open(const std::filesystem::path& path);
 
+  // The same for the file `name` of `folder`, wherever that is now.
+  static MappedFile open(std::shared_ptr<const Folder> folder, const std::string& name);
+
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // For messages; see open_path().
   const std::filesystem::path& path() const { return path_; }
-  int descriptor() const { return descriptor_; }
-
+  // For those who open the file by its path: valid as long as this lives.
+  std::filesystem::path open_path() const;
   // Equal for two maps of one file on disk, whatever their paths.
-  FileId id() const { return id_; }
+  FileId id() const { return stamp_.id; }
 
-  // Throws Error(kIo) if the file has another size or time of change than at open(), or if reading
-  // it hit pages that are gone (see install_sigbus_guard).
+  // Throws Error(kIo) if its name leads to another file than at open() or to none, if the file has
+  // another size or time of change, or if reading it hit pages that are gone (see
+  // install_sigbus_guard).
   void check_unchanged() const;
 
   // Gives the resident pages back to the system; later reads fetch them from the file again.
   void drop_pages() const;
 
  private:
-  explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {}
+  MappedFile(std::shared_ptr<const Folder> folder, std::filesystem::path path)
+      : folder_(std::move(folder)), path_(std::move(path)) {}
 
+  void map(int descriptor);
+  std::optional<FileStamp> stamp_now() const;
+
+  std::shared_ptr<const Folder> folder_;  // that the file was opened in; null: by its path
   std::filesystem::path path_;
-  int descriptor_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
-  FileId id_;
-  int64_t changed_ns_ = 0;
+  FileStamp stamp_;
   int guard_slot_ = -1;
 };
 

@@ -63,6 +63,8 @@ OutputFolder::~OutputFolder() {
   if (!path_.empty()) remove_folder(path_);
 }
 
+fs::path OutputFolder::release() { return std::exchange(path_, fs::path()); }
+
 void OutputFolder::commit() {
   sync_folders(path_);
   const Unstoppable moving;

@@ -30,6 +30,10 @@ class OutputFolder {
   // Throws Error(kIo); the target is then as it was.
   void commit();
 
+  // After commit(): returns where lies what was replaced, and leaves it to the caller; empty if
+  // there was nothing.
+  std::filesystem::path release();
+
  private:
   std::filesystem::path target_;
   std::filesystem::path path_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <tuple>
@@ -11,6 +12,7 @@
 #include "format/manifest.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
+#include "util/text.h"
 #include "verify/claims.h"
 #include "verify/references.h"
 #include "wshare/error.h"
@@ -24,10 +26,11 @@ using Bytes = std::span<const std::byte>;
 
 class Verifier {
  public:
-  Verifier(fs::path folder, unsigned threads, const ProgressFn& progress)
-      : folder_(std::move(folder)), threads_(threads), progress_(progress) {}
+  Verifier(const fs::path& folder, unsigned threads, const ProgressFn& progress)
+      : folder_(open_bundle_folder(folder)), threads_(threads), progress_(progress) {}
 
   std::vector<Finding> run() {
+    stamp_ = folder_->look_up(kManifestName);
     std::optional<Manifest> manifest;
     try {
       manifest = load_manifest(folder_);
@@ -48,27 +51,32 @@ class Verifier {
     return std::move(findings_);
   }
 
+  // True if another command has changed or replaced the bundle since run() began: then what run()
+  // found may be the difference.
+  bool is_outdated() const {
+    return !folder_->is_at_path() || folder_->look_up(kManifestName) != stamp_;
+  }
+
  private:
   void add(std::string kind, std::string file, std::string tensor, std::string message) {
     const std::lock_guard lock(mutex_);
     findings_.push_back({std::move(kind), std::move(file), std::move(tensor), std::move(message)});
   }
 
-  // Opens `name` if it is there with `size` bytes; findings say otherwise.
+  // Opens `name` if it is there with `size` bytes; findings say otherwise. What cannot be read is
+  // no finding: it says nothing of the bundle.
   std::optional<MappedFile> open(const std::string& name, uint64_t size) {
-    std::error_code ignored;
-    if (!fs::exists(folder_ / name, ignored)) {
+    const std::optional<FileStamp> found = folder_->look_up(name);
+    if (!found) {
       add("missing", name, "", "no such file");
-      return std::nullopt;
-    }
-    try {
-      MappedFile file = MappedFile::open(folder_ / name);
+    } else if (!found->is_regular) {
+      add("missing", name, "", "is not a regular file");
+    } else {
+      MappedFile file = MappedFile::open(folder_, name);
       if (file.bytes().size() == size) return file;
       add("size", name, "",
           "has " + std::to_string(file.bytes().size()) + " bytes, the manifest says " +
               std::to_string(size));
-    } catch (const Error& error) {
-      add("missing", name, "", error.what());
     }
     return std::nullopt;
   }
@@ -209,7 +217,8 @@ class Verifier {
     }
   }
 
-  fs::path folder_;
+  std::shared_ptr<const Folder> folder_;
+  std::optional<FileStamp> stamp_;  // of the manifest
   unsigned threads_;
   ProgressFn progress_;
   uint64_t total_ = 0;
@@ -219,10 +228,30 @@ class Verifier {
   std::vector<Finding> findings_;
 };
 
+// Returns the findings, or nothing where the bundle was changed meanwhile.
+std::optional<std::vector<Finding>> try_to_verify(const fs::path& folder, unsigned threads,
+                                                  const ProgressFn& progress) {
+  Verifier verifier(folder, threads, progress);
+  try {
+    std::vector<Finding> findings = verifier.run();
+    if (findings.empty() || !verifier.is_outdated()) return findings;
+  } catch (const Error&) {
+    if (!verifier.is_outdated()) throw;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<Finding> verify(const fs::path& folder, unsigned threads, const ProgressFn& progress) {
-  return Verifier(folder, thread_count(threads), progress).run();
+  constexpr int kTries = 20;
+  for (int i = 0; i < kTries; ++i) {
+    if (auto findings = try_to_verify(folder, thread_count(threads), progress))
+      return *std::move(findings);
+  }
+  throw Error(ErrorCode::kIo,
+              in_quotes(folder.string()) + ": is changed by others faster than it can be verified",
+              "verify it while nobody writes to it");
 }
 
 }  // namespace wshare

@@ -1,11 +1,16 @@
 // Sessions over a pack: only where it fits this runtime and this CPU, never a silent copy, never
 // other outputs.
 
+#include <sys/resource.h>
+
 #include <atomic>
+#include <set>
+#include <utility>
 
 #include "pack/packed.h"
 #include "runtime/cpu_features.h"
 #include "runtime/used_up_maps.h"
+#include "support/own_process.h"
 
 namespace wshare::test {
 namespace {
@@ -38,6 +43,23 @@ TEST_F(PackedSession, IsWhatAutoTakes) {
   EXPECT_GE(report.packed_bytes, 64U * 512 * 4);
   EXPECT_EQ(report.shared_bytes, 64U * 512 * 4);
   EXPECT_TRUE(report.packed_shared);
+}
+
+// Files of packs have names of their own, however often a bundle is packed: so an open one never
+// takes another's.
+TEST_F(PackedSession, GoesWithoutAPackThatWasReplacedMeanwhile) {
+  Bundle opened = Bundle::open(bundle());
+  std::set<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    for (const PackRecord& pack : manifest().packs)
+      EXPECT_TRUE(names.insert(pack.model.file).second) << pack.model.file;
+    pack_all();
+    Session session = open(opened, "a", Tier::kAuto);
+    EXPECT_TRUE(equals_plain("a", *session));
+    EXPECT_EQ(opened.report().models.at(0).tier, Tier::kShared);
+    EXPECT_NE(opened.report().models.at(0).why.find("is missing"), std::string::npos);
+  }
+  expect_packed({"a", "b"});
 }
 
 TEST_F(PackedSession, OutlivesTheBundle) {
@@ -214,6 +236,20 @@ TEST_F(LargePack, IsUsed) {
 TEST_F(LargePack, IsNotUsedWhereOnnxRuntimeKeepsCopies) {
   spoil_keys();
   expect_unpacked("a", "ONNX Runtime does not use its pack", kSide);
+}
+
+// A process that is short of descriptors for a moment does not forget its CPU for good.
+TEST(CpuFeatures, AreAskedForAgainWhereTheyCouldNotBeRead) {
+  EXPECT_IN_OWN_PROCESS({
+    struct rlimit limit {};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const rlim_t usual = std::exchange(limit.rlim_cur, 0);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    EXPECT_EQ(code_of([] { cpu_features(); }), 3);
+    limit.rlim_cur = usual;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    EXPECT_NE(cpu_features().find(' '), std::string::npos);
+  });
 }
 
 TEST(CpuFeatures, AreWhatKernelsAskFor) {

@@ -264,7 +264,7 @@ TEST_F(BundleSession, RefusesAModelThatIsNotTheOneOfTheManifest) {
 TEST_F(BundleSession, RefusesABlobOfAnotherSize) {
   const fs::path blob = folder() / load_manifest(folder()).blobs.at(0).file;
   fs::resize_file(blob, fs::file_size(blob) - 1);
-  EXPECT_EQ(code_of([&] { Bundle::open(folder()); }), 4);
+  EXPECT_EQ(code_of([&] { Bundle::open(folder()).session("a"); }), 4);
 }
 
 TEST_F(BundleSession, OutlivesTheBundle) {

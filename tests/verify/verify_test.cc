@@ -1,8 +1,14 @@
 #include "wshare/verify.h"
 
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include <fstream>
+#include <utility>
 
 #include "support/bundle_test.h"
+#include "support/own_process.h"
+#include "wshare/remove.h"
 
 namespace wshare {
 namespace {
@@ -151,6 +157,77 @@ TEST_F(Verify, FindsBytesBetweenTensors) {
   const std::vector<Finding> found = findings();
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].kind, "padding");
+}
+
+// What cannot be read says nothing of the bundle: an error, and no finding.
+TEST_F(Verify, TakesAnErrorOfTheSystemForNoDamage) {
+  make_small();
+  for (const char* name : {"shared.bin", "a.onnx"}) {
+    const std::string bytes = test::read_file(temp_ / (std::string("bundle/") + name));
+    test::fs::remove(temp_ / (std::string("bundle/") + name));
+    test::fs::create_symlink(name, temp_ / (std::string("bundle/") + name));  // to itself
+    std::string message;
+    EXPECT_EQ(code_of([&] { findings(); }, &message), 3);
+    EXPECT_NE(message.find(name), std::string::npos) << message;
+    test::fs::remove(temp_ / (std::string("bundle/") + name));
+    write_file(temp_ / (std::string("bundle/") + name), bytes);
+  }
+}
+
+TEST_F(Verify, WaitsForNoPipe) {
+  make_small();
+  for (const char* name : {"shared.bin", "manifest.json"}) {
+    const std::string path = (temp_ / (std::string("bundle/") + name)).string();
+    const std::string bytes = test::read_file(path);
+    test::fs::remove(path);
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    if (name == std::string("manifest.json")) {
+      EXPECT_EQ(code_of([&] { findings(); }), 3);
+    } else {
+      ASSERT_EQ(findings().size(), 1u);
+      EXPECT_EQ(findings()[0].message, "is not a regular file");
+    }
+    test::fs::remove(path);
+    write_file(path, bytes);
+  }
+}
+
+// One descriptor at a time, however many files a bundle has.
+TEST_F(Verify, NeedsNoDescriptorForEachFile) {
+  for (int i = 0; i < 60; ++i) {
+    add("m" + std::to_string(i) + ".onnx",
+        {raw("own", noise(2000, static_cast<uint32_t>(i) + 10)), raw("trunk", noise(1100, 1))});
+  }
+  EXPECT_IN_OWN_PROCESS({
+    struct rlimit limit {};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 48;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    make(64);
+    EXPECT_TRUE(findings().empty());
+    RemoveOptions options;
+    options.compact = true;
+    remove_models(temp_ / "bundle", {"m7"}, options);
+    EXPECT_TRUE(findings().empty());
+  });
+}
+
+// What another command takes away meanwhile is not missing.
+TEST_F(Verify, GivesNoFalseAlarmWhileOthersWrite) {
+  for (const bool compact : {false, true}) {
+    SCOPED_TRACE(compact);
+    test::fs::remove_all(temp_ / "bundle");
+    make_small();
+    bool done = false;
+    const auto found = verify(temp_ / "bundle", 1, [&](const char*, uint64_t, uint64_t) {
+      if (std::exchange(done, true)) return;
+      RemoveOptions options;
+      options.compact = compact;
+      remove_models(temp_ / "bundle", {"b"}, options);
+    });
+    EXPECT_TRUE(done);
+    EXPECT_TRUE(found.empty());
+  }
 }
 
 TEST_F(Verify, SaysWhenAFolderIsNoBundle) {

@@ -28,6 +28,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   add_min_bytes_option(app, arguments->options.min_bytes);
   add_dry_run_option(app, arguments->options.dry_run);
   add_replace_option(app, arguments->options.replace);
+  add_wait_option(app, arguments->options.wait);
   app.add_flag("--explain", arguments->options.explain,
                "Say of each large tensor who shares it, or why it stays");
   add_split_option(app, arguments->options.split_uses);
@@ -39,6 +40,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
       const DedupeReport report =
           dedupe(resolve_inputs(arguments->models), arguments->bundle, arguments->options);
       const double seconds = stopwatch.seconds();
+      say_kept(context.err, report.kept);
       if (context.json) {
         print_json(context.out, to_json(report, arguments->bundle, seconds));
       } else {

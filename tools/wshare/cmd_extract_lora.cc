@@ -48,6 +48,7 @@ int run(const Arguments& arguments, Context& context) {
   const ExtractReport report = extract_lora(resolve_inputs(arguments.tasks), arguments.bundle,
                                             options_of(arguments, context));
   const double seconds = stopwatch.seconds();
+  say_kept(context.err, report.kept);
   if (context.json) {
     print_json(context.out, to_json(report, arguments.bundle, seconds));
   } else {
@@ -110,6 +111,7 @@ void add_extract_lora(CLI::App& app, Context& context, Action& action) {
   add_min_bytes_option(app, options.min_bytes);
   add_dry_run_option(app, options.dry_run);
   add_replace_option(app, options.replace);
+  add_wait_option(app, options.wait);
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     check_peft_options(*arguments);

@@ -59,6 +59,7 @@ int run_remove(const Arguments& arguments, Context& context) {
   const Stopwatch stopwatch;
   const RemoveReport report = remove_models(arguments.bundle, arguments.names, options);
   const double seconds = stopwatch.seconds();
+  say_kept(context.err, report.kept);
   if (context.json) {
     print_json(context.out, to_json(report, arguments, seconds));
   } else {

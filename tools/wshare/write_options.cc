@@ -1,7 +1,10 @@
 #include "write_options.h"
 
 #include <CLI/CLI.hpp>
+#include <ostream>
 #include <string>
+
+#include "util/text.h"
 
 namespace wshare {
 
@@ -28,6 +31,12 @@ void add_split_option(CLI::App& app, SplitUses& kinds) {
          "For sessions on a device: give a weight a name for each of the operators, or of the "
          "nodes, that read it")
       ->check(CLI::IsMember({"operators", "nodes"}));
+}
+
+void say_kept(std::ostream& err, const std::string& kept) {
+  if (kept.empty()) return;
+  err << "wshare: warning: what others put into the replaced bundle is in " << in_quotes(kept)
+      << '\n';
 }
 
 void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait) {

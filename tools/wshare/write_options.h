@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <iosfwd>
+#include <string>
 
 #include "wshare/split_uses.h"
 
@@ -25,6 +27,10 @@ void add_min_bytes_option(CLI::App& app, uint64_t& min_bytes);
 
 // Declares --split-device-uses.
 void add_split_option(CLI::App& app, SplitUses& kinds);
+
+// Says where files of others are that came into a replaced bundle and could not come along: in the
+// folder `kept`, unless that is empty.
+void say_kept(std::ostream& err, const std::string& kept);
 
 // Declares --wait, in seconds, for commands that change a bundle.
 void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -18,6 +19,8 @@ struct DedupeOptions {
   bool dry_run = false;  // find out everything, write nothing
   bool explain = false;  // fill DedupeReport::placed
   bool replace = false;  // an existing bundle is replaced as a whole
+  // How long to wait for another command that changes the bundle to be replaced.
+  std::chrono::milliseconds wait{10000};
   unsigned threads = 0;  // 0: all cores
   ProgressFn progress;
 };
@@ -31,6 +34,9 @@ struct DedupeReport {
   std::vector<InlineTensor> left_inline;
   std::vector<PlacedTensor>
       placed;  // with DedupeOptions::explain only: it names every pair of models
+  // A folder beside the bundle with files of others that came into a replaced one meanwhile and
+  // could not come along; empty: there are none.
+  std::string kept;
 };
 
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.

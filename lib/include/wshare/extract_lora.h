@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -37,6 +38,8 @@ struct ExtractOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models
   unsigned threads = 0;       // 0: all cores
   bool replace = false;       // a bundle that exists, as a whole
+  // How long to wait for another command that changes the bundle to be replaced.
+  std::chrono::milliseconds wait{10000};
   bool dry_run = false;
   ProgressFn progress;
 };
@@ -81,6 +84,9 @@ struct ExtractReport {
   std::vector<ExtractedTask> tasks;
   uint64_t bytes_in = 0;                       // of all inputs
   uint64_t bytes_out = 0, residual_bytes = 0;  // of the bundle; of its residuals in it
+  // A folder beside the bundle with files of others that came into a replaced one meanwhile and
+  // could not come along; empty: there are none.
+  std::string kept;
 };
 
 // Makes of task models one base and, for each task, an adapter over it or a small model of its own,

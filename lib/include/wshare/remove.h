@@ -30,6 +30,9 @@ struct RemoveReport {
   uint64_t bytes_before = 0;         // of all files of the bundle
   uint64_t bytes_out = 0;
   uint64_t unused_bytes = 0;  // in blobs that stay, used by no model any more
+  // A folder beside the bundle with files of others that came into the old folder meanwhile and
+  // could not come along; empty: there are none.
+  std::string kept;
 };
 
 // Takes the models and tasks `names` out of the bundle in the folder `bundle` and returns what it

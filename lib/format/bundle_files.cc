@@ -1,0 +1,87 @@
+#include "format/bundle_files.h"
+
+#include <numeric>
+#include <utility>
+
+#include "util/text.h"
+#include "wshare/error.h"
+
+namespace fs = std::filesystem;
+
+namespace wshare {
+
+StoredFiles::StoredFiles(std::shared_ptr<const Folder> folder, const Manifest& manifest)
+    : folder_(std::move(folder)), records_(manifest.blobs), blobs_(manifest.blobs.size()) {}
+
+StoredFiles::StoredFiles(const fs::path& folder, const Manifest& manifest)
+    : StoredFiles(Folder::open(folder), manifest) {}
+
+MappedFile StoredFiles::open(const std::string& name, uint64_t size) const {
+  if (!has(name)) {
+    throw Error(ErrorCode::kIo, in_quotes((folder_->path() / name).string()) + ": is missing",
+                kDamageHint);
+  }
+  MappedFile file = MappedFile::open(folder_, name);
+  if (file.bytes().size() == size) return file;
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(file.path().string()) + ": has " + std::to_string(file.bytes().size()) +
+                  " bytes, the manifest says " + std::to_string(size),
+              kDamageHint);
+}
+
+const MappedFile& StoredFiles::blob(uint32_t blob) const {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<const MappedFile>& map = blobs_.at(blob);
+  const BlobRecord& record = records_[blob];
+  if (map == nullptr) map = std::make_unique<const MappedFile>(open(record.file, record.size));
+  return *map;
+}
+
+std::span<const std::byte> StoredFiles::bytes(const Extent& extent) const {
+  return slice(blob(extent.blob).bytes(), extent);
+}
+
+MappedFile StoredFiles::model(const ModelRecord& model, unsigned threads) const {
+  MappedFile file = open(model.file, model.size);
+  check_model_file(model, file, threads);
+  return file;
+}
+
+MappedFile StoredFiles::whole_blob(uint32_t blob, unsigned threads) const {
+  const BlobRecord& record = records_.at(blob);
+  MappedFile file = open(record.file, record.size);
+  if (content_hash(file.bytes(), threads) == record.hash) return file;
+  throw Error(
+      ErrorCode::kInvalid,
+      in_quotes(file.path().string()) + ": is damaged: it does not have the manifest's hash",
+      kDamageHint);
+}
+
+void StoredFiles::check_unchanged(std::span<const uint32_t> blobs) const {
+  const std::lock_guard lock(mutex_);
+  for (const uint32_t blob : blobs) {
+    if (blobs_.at(blob) != nullptr) blobs_[blob]->check_unchanged();
+  }
+}
+
+void StoredFiles::check_unchanged() const {
+  std::vector<uint32_t> all(records_.size());
+  std::iota(all.begin(), all.end(), 0U);
+  check_unchanged(all);
+}
+
+void StoredFiles::drop_pages() const {
+  const std::lock_guard lock(mutex_);
+  for (const std::unique_ptr<const MappedFile>& map : blobs_) {
+    if (map != nullptr) map->drop_pages();
+  }
+}
+
+void check_model_file(const ModelRecord& model, const MappedFile& file, unsigned threads) {
+  if (file.bytes().size() == model.size && content_hash(file.bytes(), threads) == model.hash)
+    return;
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(file.path().string()) + ": is not the file of the manifest", kDamageHint);
+}
+
+}  // namespace wshare
