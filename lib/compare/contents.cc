@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "model/tensor_sites.h"
 #include "util/content_hash.h"
 #include "util/parallel.h"
 

@@ -8,6 +8,7 @@
 #include "extract_lora/common_base.h"
 #include "extract_lora/report.h"
 #include "extract_lora/task_originals.h"
+#include "lora/branches.h"
 #include "lora/new_base.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -32,7 +33,7 @@ void Extraction::read() {
   scanned_.push_back(read_base());
   std::vector<ScannedModel> models =
       scan_all({inputs_.begin() + 1, inputs_.end()}, thread_count(options_.threads));
-  sites_ = find_base_sites(scanned_[0]);
+  sites_ = find_branch_sites(scanned_[0]);
   if (stored_) stored_->name_branches(scanned_[0], sites_);
   // The base is put where it stays: the comparisons refer to it.
   scanned_.reserve(1 + models.size());
@@ -142,17 +143,15 @@ void Extraction::edit_base() {
     return;
   }
   if (!weights_.empty() || !vectors_.empty()) {
-    std::vector<PlacedBranch> branches;
-    for (const int32_t weight : weights_) {
-      const TensorRef& tensor = draft_.models[0].tensors[static_cast<size_t>(weight)];
-      branches.push_back({tensor.scope, tensor.name, sites_.sites.at(weight), {}, {}});
-    }
+    std::vector<Branch> branches;
+    for (const int32_t weight : weights_)
+      branches.push_back({*sites_.find(weight), nullptr, nullptr});
     std::vector<std::string> inputs;
     for (const int32_t vector : vectors_)
       inputs.push_back(draft_.models[0].tensors[static_cast<size_t>(vector)].name);
     draft_.edits[0].apply = [branches = std::move(branches), inputs = std::move(inputs)](
                                 onnx::ModelProto& proto, std::span<const ExternalPlace>) {
-      put_branches(proto, branches, {});
+      add_branches(proto, branches);
       for (const std::string& name : inputs) make_input(proto, name);
     };
   }
@@ -161,13 +160,13 @@ void Extraction::edit_base() {
 
 std::vector<PeftTask> Extraction::peft_tasks() const {
   if (options_.peft.folder.empty()) return {};
-  return make_peft_tasks(draft_.models[0], sites_, tasks_, options_.peft.map);
+  return make_peft_tasks(sites_, tasks_, options_.peft.map);
 }
 
 ExtractReport Extraction::report(const BundleFiles& files) const {
   ExtractReport report = make_report(draft_, tasks_, files, bytes_in_, options_.min_bytes);
   const bool half = std::any_of(weights_.begin(), weights_.end(), [&](int32_t weight) {
-    return sites_.sites.at(weight).dtype == kFloat16;
+    return sites_.find(weight)->dtype == kFloat16;
   });
   if (half) {
     report.base_note =

@@ -9,7 +9,6 @@
 
 #include "bundle/draft.h"
 #include "bundle/write.h"
-#include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
 #include "extract_lora/peft_output.h"
 #include "extract_lora/stored_base.h"
@@ -76,7 +75,7 @@ class Extraction {
   std::vector<ScannedModel> scanned_;  // the base, then tasks_; moved into draft_ by compose()
   std::vector<std::pair<ModelInput, ScannedModel>> others_;  // no tasks
   std::vector<std::string> no_tasks_;
-  BaseSites sites_;
+  BranchSites sites_;
   std::vector<ExtractTask> tasks_;
   std::set<int32_t> weights_, vectors_;  // of the base that some adapter changes
   Draft draft_;

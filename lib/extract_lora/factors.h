@@ -9,16 +9,10 @@
 #include "format/matrix.h"
 #include "format/prediction.h"
 #include "format/residual.h"
+#include "lora/branch_site.h"
 #include "util/scratch.h"
 
 namespace wshare {
-
-// How A and B lie in an adapter for a weight [rows, cols] of the base.
-enum class FactorLayout {
-  kInOut,  // a layer computes x · W: A is left, B is right
-  kOutIn,  // a layer computes x · W^T: A is the transpose of right, B of left
-  kConv,   // A is right as weights of a Conv, B is left as weights of a 1x1 Conv
-};
 
 // Memory that several threads take pieces of; all of them live as long as it. Anonymous memory for
 // the first MiB, then temporary files, also for small pieces: a task has hundreds of them.

@@ -8,8 +8,6 @@
 #include <utility>
 
 #include "format/json_reader.h"
-#include "lora/module_names.h"
-#include "lora/weight_sites.h"
 #include "util/as_text.h"
 #include "util/file_calls.h"
 #include "util/mapped_file.h"
@@ -46,28 +44,22 @@ PathMap read_map(const fs::path& path) {
   return map;
 }
 
-// The modules of the base, by weight.
+// The paths of modules, as the exporter or a map has them.
 class ModulePaths {
  public:
-  ModulePaths(const ScannedModel& base, const fs::path& map)
-      : base_(base),
-        skeleton_(base.file.skeleton()),
-        finder_(skeleton_.model()),
-        map_(read_map(map)) {}
+  explicit ModulePaths(const fs::path& map) : map_(read_map(map)) {}
 
-  // Returns the module of tensor `weight` without factors.
-  LoraFactors module_of(int32_t weight) const {
-    const TensorRef& tensor = base_.tensors[static_cast<size_t>(weight)];
-    const WeightSites sites = *finder_.find(tensor.scope, tensor.name).sites;
-    if (!is_one_module(sites)) {
+  // Returns the module of the weight at `site`, without factors.
+  LoraFactors module_of(const BranchSite& site) const {
+    if (!site.several_modules.empty()) {
       throw Error(
           ErrorCode::kUnsupported,
-          in_quotes(tensor.name) + ": several modules read it: an adapter of PEFT changes one",
+          in_quotes(site.name) + ": several modules read it: an adapter of PEFT changes one",
           "leave out --emit peft");
     }
     LoraFactors module;
-    module.embedding = sites.sites.front().kind == LayerKind::kGather;
-    module.path = path_of(module_path(sites), tensor.name);
+    module.embedding = site.is_table;
+    module.path = path_of(site.path, site.name);
     return module;
   }
 
@@ -94,9 +86,6 @@ class ModulePaths {
     return path;
   }
 
-  const ScannedModel& base_;
-  Skeleton skeleton_;
-  SiteFinder finder_;
   PathMap map_;
 };
 
@@ -109,12 +98,6 @@ std::string reason_against(const ExtractTask& task) {
   return task.changes.factors().empty() ? "it changes no weight" : "";
 }
 
-std::vector<int64_t> shape_of(const std::vector<int64_t>& shape, uint64_t rank) {
-  std::vector<int64_t> result = shape;
-  std::replace(result.begin(), result.end(), int64_t{-1}, static_cast<int64_t>(rank));
-  return result;
-}
-
 bool holds_only(const fs::path& folder, const std::set<std::string>& names) {
   return std::all_of(fs::directory_iterator(folder), fs::directory_iterator(),
                      [&](const fs::directory_entry& entry) {
@@ -125,9 +108,9 @@ bool holds_only(const fs::path& folder, const std::set<std::string>& names) {
 
 }  // namespace
 
-std::vector<PeftTask> make_peft_tasks(const ScannedModel& base, const BaseSites& sites,
+std::vector<PeftTask> make_peft_tasks(const BranchSites& sites,
                                       const std::vector<ExtractTask>& tasks, const fs::path& map) {
-  const ModulePaths paths(base, map);
+  const ModulePaths paths(map);
   std::vector<PeftTask> result;
   for (const ExtractTask& task : tasks) {
     PeftTask& out = result.emplace_back();
@@ -136,18 +119,17 @@ std::vector<PeftTask> make_peft_tasks(const ScannedModel& base, const BaseSites&
     if (!out.reason.empty()) continue;
     std::map<std::string, std::string> weight_of;
     for (const auto& [weight, factors] : task.changes.factors()) {
-      LoraFactors module = paths.module_of(weight);
-      const std::string& name = base.tensors[static_cast<size_t>(weight)].name;
-      const auto [at, is_new] = weight_of.emplace(module.path, name);
+      const BranchSite& site = *sites.find(weight);
+      LoraFactors module = paths.module_of(site);
+      const auto [at, is_new] = weight_of.emplace(module.path, site.name);
       if (!is_new) {
         throw Error(ErrorCode::kInvalid,
-                    in_quotes(at->second) + " and " + in_quotes(name) + ": both belong to module " +
-                        in_quotes(module.path),
+                    in_quotes(at->second) + " and " + in_quotes(site.name) +
+                        ": both belong to module " + in_quotes(module.path),
                     "--peft-map FILE can name others");
       }
-      const BaseSite& site = sites.sites.at(weight);
-      module.a = {"", site.dtype, shape_of(site.a_shape, factors->rank), factors->a};
-      module.b = {"", site.dtype, shape_of(site.b_shape, factors->rank), factors->b};
+      module.a = {"", site.dtype, with_rank(site.a_shape, factors->rank), factors->a};
+      module.b = {"", site.dtype, with_rank(site.b_shape, factors->rank), factors->b};
       out.modules.push_back(std::move(module));
     }
   }

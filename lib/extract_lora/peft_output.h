@@ -17,15 +17,15 @@ struct PeftTask {
   std::string reason;  // why it gets none, or empty
 };
 
-// Returns what PEFT can hold of each of `tasks`: the factors of weights of `base`, which has
-// `sites`, under the paths of their modules. A task with more than LoRA gets none.
+// Returns what PEFT can hold of each of `tasks`: the factors of weights at `sites` of the
+// base, under the paths of their modules. A task with more than LoRA gets none.
 //
 // Paths are those that the exporter left; `map`, if it is not empty, is a JSON object that has
 // others: by name of a weight, by path, or by the front of paths, whole names, of which "" leaves
 // nothing. Throws Error(kInvalid) if a weight has no path, two have one
 // or the map is no such object; Error(kUnsupported) if several modules read a weight; Error(kIo)
 // if the map cannot be read.
-std::vector<PeftTask> make_peft_tasks(const ScannedModel& base, const BaseSites& sites,
+std::vector<PeftTask> make_peft_tasks(const BranchSites& sites,
                                       const std::vector<ExtractTask>& tasks,
                                       const std::filesystem::path& map);
 

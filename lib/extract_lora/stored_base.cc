@@ -26,14 +26,14 @@ StoredBase::StoredBase(fs::path folder, Manifest manifest, const std::string& na
       manifest_(std::move(manifest)),
       record_(find_model(manifest_, name)),
       model_(scan_model(folder_ / record_.file)),
-      weights_(find_base_weights(model_)) {
+      sites_(find_branch_sites(model_)) {
   check_model_file(record_, model_.file.file(), threads);
 }
 
 ScannedModel StoredBase::without_branches(const fs::path& folder) const {
   std::set<std::string> factors, defaults;
-  for (const BaseWeight& weight : weights_.weights) {
-    if (weight.has_branch) factors.insert({weight.a_name, weight.b_name});
+  for (const BranchSite& site : sites_.sites) {
+    if (site.branch) factors.insert({site.branch->a, site.branch->b});
   }
   for (const TaskRecord& task : manifest_.tasks) {
     if (task.base != record_.name) continue;
@@ -45,45 +45,40 @@ ScannedModel StoredBase::without_branches(const fs::path& folder) const {
       model_, [&](onnx::ModelProto& proto) { remove_branches(proto, factors, defaults); }, folder);
 }
 
-void StoredBase::name_branches(const ScannedModel& plain, BaseSites& sites) {
+void StoredBase::name_branches(const ScannedModel& plain, BranchSites& sites) {
   // What is stripped are tensors of branches: those that stay keep their order, but not their
   // scopes, which count nodes.
-  std::map<int32_t, const BaseWeight*> by_tensor;
-  for (const BaseWeight& weight : weights_.weights) by_tensor[weight.tensor] = &weight;
   size_t stored = 0;
   for (size_t t = 0; t < plain.tensors.size(); ++t) {
     size_t same = stored;
     while (same < model_.tensors.size() && !is_same(plain.tensors[t], model_.tensors[same])) ++same;
     if (same == model_.tensors.size()) continue;
     stored = same + 1;
-    const auto found = by_tensor.find(static_cast<int32_t>(same));
-    if (found != by_tensor.end()) weight_of_[static_cast<int32_t>(t)] = found->second;
+    if (const BranchSite* site = sites_.find(static_cast<int32_t>(same)))
+      site_of_[static_cast<int32_t>(t)] = site;
   }
-  for (auto& [tensor, site] : sites.sites) {
-    const auto found = weight_of_.find(tensor);
-    if (found == weight_of_.end()) {
+  for (BranchSite& site : sites.sites) {
+    const auto found = site_of_.find(site.tensor);
+    if (found == site_of_.end()) {
       site.no_inputs = "the bundle's base has no place for a branch there";
-      continue;
+    } else {
+      site.names = found->second->inputs();
     }
-    const BaseWeight& weight = *found->second;
-    site.a_name = weight.a_name;
-    site.b_name = weight.b_name;
-    site.rank_name = weight.rank_name;
   }
 }
 
 DraftStart StoredBase::extend(const std::set<int32_t>& weights, const std::set<int32_t>& vectors,
                               const ScannedModel& plain, unsigned threads) {
   DraftStart start = make_start(manifest_, folder_, threads);
-  std::vector<BaseWeight> missing;
+  std::vector<BranchSite> missing;
   for (const int32_t weight : weights) {
-    if (!weight_of_.at(weight)->has_branch) missing.push_back(*weight_of_.at(weight));
+    if (!site_of_.at(weight)->branch) missing.push_back(*site_of_.at(weight));
   }
   std::vector<std::string> defaults;
   for (const int32_t vector : vectors) {
     const std::string& name = plain.tensors[static_cast<size_t>(vector)].name;
-    const auto is_input = [&](const BaseInput& input) { return input.name == name; };
-    if (std::none_of(weights_.inputs.begin(), weights_.inputs.end(), is_input))
+    const auto is_input = [&](const DefaultedInput& input) { return input.name == name; };
+    if (std::none_of(sites_.inputs.begin(), sites_.inputs.end(), is_input))
       defaults.push_back(name);
   }
   start.base_file = as_text(model_.file.file().bytes());

@@ -9,9 +9,8 @@
 
 #include "bundle/draft.h"
 #include "bundle/replace_model.h"
-#include "extract_lora/base_sites.h"
 #include "format/manifest.h"
-#include "lora/base_weights.h"
+#include "lora/branch_sites.h"
 #include "model/scan.h"
 
 namespace wshare {
@@ -35,7 +34,7 @@ class StoredBase {
 
   // Gives `sites`, found in `plain`, which is the base without its branches, the names that the
   // branches of the base have, or would get.
-  void name_branches(const ScannedModel& plain, BaseSites& sites);
+  void name_branches(const ScannedModel& plain, BranchSites& sites);
 
   // Returns the bundle as a start for a draft whose first model is `plain`, with a base that has
   // branches for the tensors `weights` of `plain` and inputs for its `vectors`. Where it lacks
@@ -51,8 +50,8 @@ class StoredBase {
   Manifest manifest_;
   ModelRecord record_;
   ScannedModel model_;
-  BaseWeights weights_;
-  std::map<int32_t, const BaseWeight*> weight_of_;  // [tensor of `plain`]
+  BranchSites sites_;
+  std::map<int32_t, const BranchSite*> site_of_;  // [tensor of `plain`]
   std::vector<NewFile> new_files_;
 };
 

@@ -24,7 +24,7 @@ bool is_power_of_two(double value) {
 
 class Finder {
  public:
-  Finder(const ComparisonBase& base, const BaseSites& sites, const ScannedModel& task,
+  Finder(const ComparisonBase& base, const BranchSites& sites, const ScannedModel& task,
          const ExtractOptions& options, SharedScratch& scratch)
       : base_(base.model()),
         sites_(sites),
@@ -70,17 +70,15 @@ class Finder {
   // Runs on the threads of the comparison.
   void add_merged(size_t index, const TensorMatch& match, const LowRankFactors& factors) {
     const TensorRef& base = of_base(match.a);
-    const auto site = sites_.sites.find(match.a);
-    if (site == sites_.sites.end() || base.dtype != of_task(match.b).dtype) {
-      const auto reason = sites_.reasons.find(match.a);
-      add_note(index, "low rank, but " + (reason != sites_.reasons.end()
-                                              ? reason->second
-                                              : std::string("of another element type")));
+    const BranchSite* site = sites_.find(match.a);
+    if (site == nullptr || base.dtype != of_task(match.b).dtype) {
+      const std::string reason = sites_.reason_against(match.a);
+      add_note(index, "low rank, but " + (reason.empty() ? "of another element type" : reason));
       return;
     }
     MergedWeight merged;
-    if (!site->second.no_inputs.empty()) add_note(index, "low rank, but " + site->second.no_inputs);
-    merged.factors = store_factors(factors, site->second.layout, site->second.dtype, scratch_);
+    if (!site->no_inputs.empty()) add_note(index, "low rank, but " + site->no_inputs);
+    merged.factors = store_factors(factors, site->layout, site->dtype, scratch_);
     const TensorRef& task = of_task(match.b);
     const auto [report, residual] = code_residual(prediction_of(match, merged.factors), task.bytes,
                                                   options_.residual, scratch_);
@@ -126,28 +124,27 @@ class Finder {
     const auto refuse = [&](const std::string& why) {
       changes_.reasons.push_back("the LoRA pair of " + name_of(weight) + " " + why);
     };
-    const auto site = sites_.sites.find(base);
+    const BranchSite* site = sites_.find(base);
     if (base == kAbsent) return refuse("belongs to a weight that the base does not have");
-    if (site == sites_.sites.end()) {
-      const auto reason = sites_.reasons.find(base);
+    if (site == nullptr) {
+      const std::string reason = sites_.reason_against(base);
       return refuse("has no place in the base: its weight " +
-                    (reason == sites_.reasons.end() ? "is no float matrix" : reason->second));
+                    (reason.empty() ? "is no float matrix" : reason));
     }
-    if (!site->second.no_inputs.empty()) return refuse("has no place: " + site->second.no_inputs);
-    if (site->second.places != 1) return refuse("is at one of several readers of its weight");
+    if (!site->no_inputs.empty()) return refuse("has no place: " + site->no_inputs);
+    if (site->layers != 1) return refuse("is at one of several readers of its weight");
     for (const UnmergedPair& other : changes_.unmerged) {
       if (other.weight == base) return refuse("is the second one at its weight");
     }
-    if (factor_of(module.a).dtype != site->second.dtype ||
-        factor_of(module.b).dtype != site->second.dtype) {
+    if (factor_of(module.a).dtype != site->dtype || factor_of(module.b).dtype != site->dtype) {
       return refuse("has another element type than its weight");
     }
     if (options_.exact && !is_power_of_two(module.scaling)) {
       return refuse("is scaled by no power of two, which rounds B (--exact)");
     }
     const UnmergedPair pair =
-        store_pair(comparison_.graph_b, module, task_,
-                   {base, *matrix_of(of_base(base)), site->second}, options_.residual, scratch_);
+        store_pair(comparison_.graph_b, module, task_, {base, *matrix_of(of_base(base)), *site},
+                   options_.residual, scratch_);
     if (!std::isfinite(pair.max_abs_error)) return refuse("is not finite when scaled");
     if (options_.exact && !pair.predicted) return refuse("loses bits when scaled (--exact)");
     changes_.unmerged.push_back(pair);
@@ -190,7 +187,7 @@ class Finder {
     if (merged == changes_.merged.end() || (options_.exact && !merged->second.predicted)) {
       return false;
     }
-    return sites_.sites.at(comparison_.tensors[index].a).no_inputs.empty();
+    return sites_.find(comparison_.tensors[index].a)->no_inputs.empty();
   }
 
   std::string reason_for(const TensorMatch& match, size_t index) const {
@@ -266,7 +263,7 @@ class Finder {
   }
 
   const ScannedModel& base_;
-  const BaseSites& sites_;
+  const BranchSites& sites_;
   const ScannedModel& task_;
   const ExtractOptions& options_;
   SharedScratch& scratch_;
@@ -284,7 +281,7 @@ std::map<int32_t, const StoredFactors*> TaskChanges::factors() const {
   return factors;
 }
 
-TaskChanges find_changes(const ComparisonBase& base, const BaseSites& sites,
+TaskChanges find_changes(const ComparisonBase& base, const BranchSites& sites,
                          const ScannedModel& task, const ExtractOptions& options,
                          SharedScratch& scratch) {
   return Finder(base, sites, task, options, scratch).run();

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "compare/compare.h"
-#include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
 #include "extract_lora/unmerged_pair.h"
+#include "lora/branch_sites.h"
 #include "model/scan.h"
 #include "wshare/extract_lora.h"
 
@@ -38,7 +38,7 @@ struct TaskChanges {
   std::vector<TaskTensor> tensors;
   std::map<size_t, DeltaReport> low_rank;  // of class kLowRank
   std::map<size_t, MergedWeight> merged;
-  std::set<size_t> vectors;  // of BaseSites::vectors, replaced, to travel as inputs
+  std::set<size_t> vectors;  // of BranchSites::vectors, replaced, to travel as inputs
   std::map<size_t, std::vector<std::string>> notes;
   std::vector<UnmergedPair> unmerged;
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
@@ -50,7 +50,7 @@ struct TaskChanges {
 // Compares `task` with `base` and takes its changes apart; factors and residuals lie in `scratch`.
 //
 // The result does not depend on the number of threads.
-TaskChanges find_changes(const ComparisonBase& base, const BaseSites& sites,
+TaskChanges find_changes(const ComparisonBase& base, const BranchSites& sites,
                          const ScannedModel& task, const ExtractOptions& options,
                          SharedScratch& scratch);
 

@@ -1,23 +1,20 @@
 #include "extract_lora/task_draft.h"
 
+#include <onnx/onnx_pb.h>
+
 #include <cstring>
 #include <utility>
 
 #include "format/adapter_file.h"
+#include "lora/branches.h"
+#include "model/externalize.h"
 
 namespace wshare {
 namespace {
 
-std::vector<int64_t> with_rank(std::vector<int64_t> shape, uint64_t rank) {
-  for (int64_t& dim : shape) {
-    if (dim < 0) dim = static_cast<int64_t>(rank);
-  }
-  return shape;
-}
-
 // True if a task's own model may read the base's weight and a branch in place of `merged`.
 bool can_be_rewritten(const TaskTensor& tensor, const MergedWeight& merged, const TensorRef& weight,
-                      const BaseSite* site, const ScannedModel& base,
+                      const BranchSite* site, const ScannedModel& base,
                       const ExtractOptions& options) {
   if (tensor.transposed || (options.exact && !merged.predicted)) return false;
   const TensorRef& of_base = base.tensors[static_cast<size_t>(tensor.base)];
@@ -29,27 +26,59 @@ bool can_be_rewritten(const TaskTensor& tensor, const MergedWeight& merged, cons
          site->dtype == merged.factors.dtype;
 }
 
-TensorRef added_tensor(const BranchTensor& tensor, std::span<const std::byte> bytes) {
+TensorRef added_tensor(const std::string& name, const BranchSite& site,
+                       const std::vector<int64_t>& shape, const StoredFactors& factors,
+                       std::span<const std::byte> bytes) {
   TensorRef added;
-  added.name = tensor.name;
-  added.dtype = tensor.dtype;
-  added.shape = tensor.shape;
+  added.name = name;
+  added.dtype = site.dtype;
+  added.shape = with_rank(shape, factors.rank);
   added.bytes = bytes;
   return added;
 }
 
+onnx::TensorProto external_tensor(int32_t dtype, const std::vector<int64_t>& shape,
+                                  const ExternalPlace& place) {
+  onnx::TensorProto proto;
+  proto.set_data_type(dtype);
+  for (const int64_t dim : shape) proto.add_dims(dim);
+  set_external(proto, place);
+  return proto;
+}
+
+// A site and the rank of the constants that go there.
+struct ConstantBranch {
+  BranchSite site;
+  uint64_t rank = 0;
+};
+
+// Puts `branches` into `model`; `places` are those of A and B of each in turn.
+void add_constant_branches(onnx::ModelProto& model, const std::vector<ConstantBranch>& branches,
+                           std::span<const ExternalPlace> places) {
+  std::vector<onnx::TensorProto> factors;
+  factors.reserve(2 * branches.size());
+  std::vector<Branch> added;
+  for (const auto& [site, rank] : branches) {
+    const size_t at = factors.size();
+    factors.push_back(external_tensor(site.dtype, with_rank(site.a_shape, rank), places[at]));
+    factors.push_back(external_tensor(site.dtype, with_rank(site.b_shape, rank), places[at + 1]));
+    added.push_back({site, &factors[at], &factors[at + 1]});
+  }
+  add_branches(model, added);
+}
+
 }  // namespace
 
-void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel& base,
+void make_adapter(ExtractTask& task, const BranchSites& sites, const ScannedModel& base,
                   const ScannedModel& model, SharedScratch& scratch) {
   std::vector<NamedTensor> parameters;
   std::vector<int32_t> weights;
   for (const auto& [weight, factors] : task.changes.factors()) {
-    const BaseSite& site = sites.sites.at(weight);
+    const BranchSite& site = *sites.find(weight);
     parameters.push_back(
-        {site.a_name, site.dtype, with_rank(site.a_shape, factors->rank), factors->a});
+        {site.names.a, site.dtype, with_rank(site.a_shape, factors->rank), factors->a});
     parameters.push_back(
-        {site.b_name, site.dtype, with_rank(site.b_shape, factors->rank), factors->b});
+        {site.names.b, site.dtype, with_rank(site.b_shape, factors->rank), factors->b});
     weights.push_back(weight);
   }
   for (const size_t index : task.changes.vectors) {
@@ -79,27 +108,22 @@ void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel&
 ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
                          const ExtractOptions& options) {
   ModelEdit edit;
-  const BaseSites sites = find_base_sites(model);
+  const BranchSites sites = find_branch_sites(model);
   for (const auto& [index, merged] : task.changes.merged) {
     const auto tensor = static_cast<int32_t>(index);
-    const auto site = sites.sites.find(tensor);
     if (can_be_rewritten(task.changes.tensors[index], merged, model.tensors[index],
-                         site == sites.sites.end() ? nullptr : &site->second, base, options)) {
+                         sites.find(tensor), base, options)) {
       task.rewritten.insert(tensor);
     }
   }
-  std::vector<PlacedBranch> branches;
+  std::vector<ConstantBranch> branches;
   for (const int32_t tensor : task.rewritten) {
     const auto index = static_cast<size_t>(tensor);
     const StoredFactors& factors = task.changes.merged.at(index).factors;
-    const BaseSite& site = sites.sites.at(tensor);
-    const TensorRef& weight = model.tensors[index];
-    branches.push_back(
-        {weight.scope, weight.name, site,
-         BranchTensor{site.a_name, site.dtype, with_rank(site.a_shape, factors.rank)},
-         BranchTensor{site.b_name, site.dtype, with_rank(site.b_shape, factors.rank)}});
-    edit.added.push_back(added_tensor(*branches.back().a, factors.a));
-    edit.added.push_back(added_tensor(*branches.back().b, factors.b));
+    const BranchSite& site = *sites.find(tensor);
+    branches.push_back({site, factors.rank});
+    edit.added.push_back(added_tensor(site.names.a, site, site.a_shape, factors, factors.a));
+    edit.added.push_back(added_tensor(site.names.b, site, site.b_shape, factors, factors.b));
     const int32_t of_base = task.changes.tensors[index].base;
     edit.substitutes[index] = base.tensors[static_cast<size_t>(of_base)].bytes;
   }
@@ -107,7 +131,7 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
   edit.is_original = false;
   edit.apply = [branches = std::move(branches)](onnx::ModelProto& proto,
                                                 std::span<const ExternalPlace> places) {
-    put_branches(proto, branches, places);
+    add_constant_branches(proto, branches, places);
   };
   return edit;
 }

@@ -32,7 +32,7 @@ struct ExtractTask {
 // tensors, then the vectors that it replaces, under the names that `base` has for them.
 //
 // Throws Error(kUnsupported) if it gets too large for its format.
-void make_adapter(ExtractTask& task, const BaseSites& sites, const ScannedModel& base,
+void make_adapter(ExtractTask& task, const BranchSites& sites, const ScannedModel& base,
                   const ScannedModel& model, SharedScratch& scratch);
 
 // Returns what becomes of the graph and tensors of a task's own model, and fills task.rewritten:

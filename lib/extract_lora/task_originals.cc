@@ -24,13 +24,13 @@ bool looks_at_a(const StoredFactors& factors, const MatrixView& view) {
 }
 
 // Where the two factors of each weight will lie.
-class FactorPlaces {
+class FactorBytes {
  public:
-  FactorPlaces(const ExtractTask& task, size_t model_tensors)
+  FactorBytes(const ExtractTask& task, size_t model_tensors)
       : task_(task), model_tensors_(model_tensors) {}
 
-  DraftMatrix place(int32_t weight, int32_t task_tensor, const StoredFactors& factors,
-                    const MatrixView& view) const {
+  DraftMatrix find(int32_t weight, int32_t task_tensor, const StoredFactors& factors,
+                   const MatrixView& view) const {
     const bool a = looks_at_a(factors, view);
     const auto rewritten = task_.rewritten.find(task_tensor);
     if (task_.model && rewritten != task_.rewritten.end()) {
@@ -59,7 +59,7 @@ class Originals {
         original_(original),
         draft_(draft),
         has_residual_(has_residual),
-        places_(task, original.tensors.size()) {}
+        factors_(task, original.tensors.size()) {}
 
   std::vector<DraftTaskTensor> run() {
     tensors_.resize(original_.tensors.size());
@@ -96,9 +96,9 @@ class Originals {
     derivation.base = DraftMatrix{
         {0, static_cast<size_t>(tensor.base), 0, 0}, dtype_of(index), tensor.transposed};
     derivation.rank = factors.rank;
-    derivation.left = places_.place(tensor.base, static_cast<int32_t>(index), factors, views.left);
+    derivation.left = factors_.find(tensor.base, static_cast<int32_t>(index), factors, views.left);
     derivation.right =
-        places_.place(tensor.base, static_cast<int32_t>(index), factors, views.right);
+        factors_.find(tensor.base, static_cast<int32_t>(index), factors, views.right);
     derivation.residual_offset = residual;
     derivation.residual_size = merged.residual.size();
     derivation.exact = has_residual_ || merged.predicted;
@@ -120,13 +120,13 @@ class Originals {
     const auto derive = [&](bool a, const MatrixView& seen) {
       // The adapter holds what the layer reads; a Conv reads it turned. The task stores either.
       DraftDerivation derivation;
-      derivation.base = DraftMatrix{places_.in_adapter(pair.weight, a, seen.bytes.size()),
+      derivation.base = DraftMatrix{factors_.in_adapter(pair.weight, a, seen.bytes.size()),
                                     seen.dtype, seen.transposed != conv};
       return derivation;
     };
     DraftTaskTensor& a = tensors_[static_cast<size_t>(pair.tensor_a)];
     if (pair.a.transposed == conv) {
-      a.bytes = places_.in_adapter(pair.weight, true, pair.a.bytes.size());
+      a.bytes = factors_.in_adapter(pair.weight, true, pair.a.bytes.size());
     } else {
       a.derivation = derive(true, pair.a);
     }
@@ -162,7 +162,7 @@ class Originals {
   const ScannedModel& original_;
   const Draft& draft_;
   bool has_residual_;
-  FactorPlaces places_;
+  FactorBytes factors_;
   std::vector<DraftTaskTensor> tensors_;
 };
 

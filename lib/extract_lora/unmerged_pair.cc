@@ -35,7 +35,7 @@ std::span<const std::byte> copy_of(const MatrixView& view, double scaling, Share
 UnmergedPair store_pair(const ComputeGraph& graph, const LoraModule& module,
                         const ScannedModel& task, const PairWeight& weight, bool residual,
                         SharedScratch& scratch) {
-  const BaseSite& site = weight.site;
+  const BranchSite& site = weight.site;
   const bool conv = site.layout == FactorLayout::kConv;
   UnmergedPair pair;
   pair.weight = weight.tensor;

@@ -4,7 +4,6 @@
 #include <span>
 
 #include "compare/lora_modules.h"
-#include "extract_lora/base_sites.h"
 #include "extract_lora/factors.h"
 #include "model/scan.h"
 
@@ -26,7 +25,7 @@ struct UnmergedPair {
 struct PairWeight {
   int32_t tensor = kAbsent;
   MatrixView matrix;
-  const BaseSite& site;
+  const BranchSite& site;
 };
 
 // Returns the pair `module` of `task`, whose graph is `graph`, as an adapter holds it, in memory of

@@ -16,7 +16,7 @@ namespace wshare {
 BaseImport::BaseImport(const fs::path& bundle, const ModelRecord& base, unsigned threads)
     : base_(base), model_(scan_model(bundle / base.file)) {
   check_model_file(base_, model_.file.file(), threads);
-  weights_ = find_base_weights(model_);
+  sites_ = find_branch_sites(model_);
 }
 
 void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matches,
@@ -24,15 +24,15 @@ void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matche
   given_ = &given;
   matches_ = std::move(matches);
   task_ = std::move(task);
-  file_ = make_task_file(given, matches_, weights_, scratch_);
+  file_ = make_task_file(given, matches_, sites_, scratch_);
   if (file_.parameters.empty()) {
     throw Error(ErrorCode::kInvalid, "the adapter has nothing for base " + in_quotes(base_.name),
                 "leave it out: --base names those that the adapter is for");
   }
   layout_ = lay_out_adapter(file_.parameters);
   for (const ModuleMatch& match : matches_) {
-    const BaseWeight& weight = weights_.weights[match.weight];
-    if (!weight.has_branch) added_.push_back(weight);
+    const BranchSite& weight = sites_.sites[match.weight];
+    if (!weight.branch) added_.push_back(weight);
   }
 }
 
@@ -74,7 +74,7 @@ ImportReport BaseImport::report(const Manifest& manifest) const {
   for (const ModuleMatch& match : matches_) {
     const GivenModule& module = given_->modules[match.module];
     report.mapping.push_back(
-        {module.path, weights_.weights[match.weight].name, module.rank, module.scaling});
+        {module.path, sites_.sites[match.weight].name, module.rank, module.scaling});
   }
   for (size_t i = 2 * matches_.size(); i < file_.parameters.size(); ++i)
     add_value(file_.parameters[i], report);
@@ -83,10 +83,10 @@ ImportReport BaseImport::report(const Manifest& manifest) const {
 
 // A and B for a branch that the base has are a module; other values are themselves.
 void BaseImport::add_value(const NamedTensor& value, ImportReport& report) const {
-  for (const BaseWeight& weight : weights_.weights) {
-    if (!weight.has_branch) continue;
-    if (weight.b_name == value.name) return;
-    if (weight.a_name != value.name) continue;
+  for (const BranchSite& weight : sites_.sites) {
+    if (!weight.branch) continue;
+    if (weight.inputs().b == value.name) return;
+    if (weight.inputs().a != value.name) continue;
     report.mapping.push_back({weight.path, weight.name, rank_of(weight, value), 1});
     return;
   }

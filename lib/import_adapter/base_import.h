@@ -14,7 +14,7 @@
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"
 #include "import_adapter/task_file.h"
-#include "lora/base_weights.h"
+#include "lora/branch_sites.h"
 #include "model/scan.h"
 #include "util/scratch.h"
 #include "wshare/import_adapter.h"
@@ -30,8 +30,8 @@ class BaseImport {
   BaseImport(const BaseImport&) = delete;
   BaseImport& operator=(const BaseImport&) = delete;
 
-  MatchedBase matched() const { return {base_.name, &model_, &weights_}; }
-  const std::vector<BaseInput>& inputs() const { return weights_.inputs; }
+  MatchedBase matched() const { return {base_.name, &model_, &sites_}; }
+  const std::vector<DefaultedInput>& inputs() const { return sites_.inputs; }
 
   // Makes the adapter's parameters for this base up, as task `task`.
   //
@@ -61,11 +61,11 @@ class BaseImport {
 
   ModelRecord base_;  // as it was
   ScannedModel model_;
-  BaseWeights weights_;
+  BranchSites sites_;
   const GivenAdapter* given_ = nullptr;
   std::vector<ModuleMatch> matches_;
   std::string task_;
-  std::vector<BaseWeight> added_;  // that get inputs
+  std::vector<BranchSite> added_;  // that get inputs
   Scratch scratch_;
   TaskFile file_;
   AdapterLayout layout_;

@@ -77,7 +77,7 @@ class Import {
       const BaseImport& part =
           parts_.emplace_back(bundle, find_model(manifest_, base), thread_count(options.threads));
       matched.push_back(part.matched());
-      for (const BaseInput& input : part.inputs()) inputs.push_back(input.name);
+      for (const DefaultedInput& input : part.inputs()) inputs.push_back(input.name);
     }
     given_.emplace(load_adapter(adapter, inputs));
     std::vector<std::vector<ModuleMatch>> matches = match_modules(given_->modules, matched);

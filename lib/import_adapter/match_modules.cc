@@ -48,7 +48,7 @@ std::vector<std::vector<size_t>> find_candidates(const std::string& path,
   std::vector<std::vector<size_t>> found(bases.size());
   Kinship closest = Kinship::kNone;
   for (size_t b = 0; b < bases.size(); ++b) {
-    const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+    const std::vector<BranchSite>& weights = bases[b].sites->sites;
     for (size_t i = 0; i < weights.size(); ++i) {
       const Kinship of_weight = kinship(path, weights[i].path);
       if (of_weight == Kinship::kNone || of_weight > closest) continue;
@@ -73,7 +73,7 @@ bool equal_shapes(const std::vector<int64_t>& wanted, const std::vector<int64_t>
                     [&](int64_t w, int64_t g) { return (w < 0 ? rank : w) == g; });
 }
 
-bool fits(const GivenModule& module, const BaseWeight& weight) {
+bool fits(const GivenModule& module, const BranchSite& weight) {
   if (module.turned && module.embedding != weight.is_table) return false;
   return equal_shapes(weight.a_shape, branch_shape(module, module.a), module.rank) &&
          equal_shapes(weight.b_shape, branch_shape(module, module.b), module.rank);
@@ -103,7 +103,7 @@ std::string nearest_paths(const std::string& path, const std::vector<MatchedBase
   std::set<std::string> paths;  // decoders of one model have the same ones
   std::vector<std::tuple<std::pair<size_t, size_t>, std::string>> ranked;
   for (const MatchedBase& base : bases) {
-    for (const BaseWeight& weight : base.weights->weights) {
+    for (const BranchSite& weight : base.sites->sites) {
       if (paths.insert(weight.path).second)
         ranked.emplace_back(common_names(path, weight.path), weight.path);
     }
@@ -132,7 +132,7 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
 
 [[noreturn]] void refuse_unknown(const std::vector<std::string>& paths,
                                  const std::vector<MatchedBase>& bases) {
-  for (const MatchedBase& base : bases) check_left(paths.front(), base.weights->left);
+  for (const MatchedBase& base : bases) check_left(paths.front(), base.sites->left);
   std::string message =
       "module " + in_quotes(paths.front()) + ": " +
       (bases.size() == 1 ? "the base has no weight" : "none of the bases has a weight") +
@@ -141,7 +141,7 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
   throw Error(ErrorCode::kInvalid, message, nearest_paths(paths.front(), bases));
 }
 
-[[noreturn]] void refuse_shapes(const GivenModule& module, const BaseWeight& weight) {
+[[noreturn]] void refuse_shapes(const GivenModule& module, const BranchSite& weight) {
   throw Error(ErrorCode::kInvalid,
               "module " + in_quotes(module.path) + ": has factors " +
                   text_of(branch_shape(module, module.a)) + " and " +
@@ -154,7 +154,7 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
 }
 
 [[noreturn]] void refuse_several(const std::string& path, const std::vector<size_t>& candidates,
-                                 const std::vector<BaseWeight>& weights) {
+                                 const std::vector<BranchSite>& weights) {
   std::string names;
   for (const size_t i : candidates)
     names += (names.empty() ? "" : ", ") + in_quotes(weights[i].path);
@@ -164,11 +164,11 @@ void check_left(const std::string& path, const std::vector<LeftWeight>& left) {
               "give the module in the adapter the path of one of them");
 }
 
-void check_weight(const GivenModule& module, const BaseWeight& weight) {
+void check_weight(const GivenModule& module, const BranchSite& weight) {
   const std::string& reason =
       !weight.several_modules.empty() ? weight.several_modules : weight.no_inputs;
   const bool is_possible =
-      weight.several_modules.empty() && (weight.has_branch || weight.no_inputs.empty());
+      weight.several_modules.empty() && (weight.branch || weight.no_inputs.empty());
   if (is_possible) return;
   throw Error(ErrorCode::kUnsupported, "module " + in_quotes(module.path) + ": its weight " +
                                            in_quotes(weight.name) + " " + reason);
@@ -204,7 +204,7 @@ bool is_weight(const NamedTensor& tensor, const TensorRef& of_base, bool transpo
 
 // Which of `candidates` in `base` the module means.
 size_t choose_weight(const GivenModule& module, const std::vector<size_t>& candidates,
-                     const std::vector<BaseWeight>& weights) {
+                     const std::vector<BranchSite>& weights) {
   std::vector<size_t> fitting;
   for (const size_t i : candidates) {
     if (fits(module, weights[i])) fitting.push_back(i);
@@ -219,7 +219,7 @@ size_t choose_weight(const GivenModule& module, const std::vector<size_t>& candi
 // A weight of just this module that can have no adapter in one base must not be passed over because
 // another base has it, too.
 void check_not_left(const GivenModule& module, const MatchedBase& base) {
-  for (const LeftWeight& weight : base.weights->left) {
+  for (const LeftWeight& weight : base.sites->left) {
     for (const std::string& path : weight.paths) {
       const bool is_it = path == module.path || path.starts_with(module.path + ".");
       if (is_it) check_left(module.path, {weight});
@@ -242,7 +242,7 @@ std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModul
       continue;
     }
     for (size_t b = 0; b < bases.size(); ++b) {
-      const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+      const std::vector<BranchSite>& weights = bases[b].sites->sites;
       if (candidates[b].empty()) {
         check_not_left(module, bases[b]);
         continue;
@@ -271,7 +271,7 @@ void check_base_weights(const std::vector<NamedTensor>& tensors,
     const std::vector<std::vector<size_t>> candidates = find_candidates(tensor.name, bases);
     if (is_nowhere(candidates)) refuse_unknown({tensor.name}, bases);
     for (size_t b = 0; b < bases.size(); ++b) {
-      const std::vector<BaseWeight>& weights = bases[b].weights->weights;
+      const std::vector<BranchSite>& weights = bases[b].sites->sites;
       const auto is_it = [&](size_t i) {
         const TensorRef& of_base = bases[b].model->tensors[static_cast<size_t>(weights[i].tensor)];
         return is_weight(tensor, of_base, false) || is_weight(tensor, of_base, true);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "import_adapter/adapter.h"
-#include "lora/base_weights.h"
+#include "lora/branch_sites.h"
 
 namespace wshare {
 
@@ -13,7 +13,7 @@ namespace wshare {
 struct MatchedBase {
   std::string name;
   const ScannedModel* model;
-  const BaseWeights* weights;
+  const BranchSites* sites;
 };
 
 // A module, and its weight in one base: indices.

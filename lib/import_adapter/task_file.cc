@@ -53,7 +53,7 @@ std::span<const std::byte> convert(const GivenModule& module, const NamedTensor&
   return out;
 }
 
-void check_value(const NamedTensor& value, const BaseInput& input) {
+void check_value(const NamedTensor& value, const DefaultedInput& input) {
   const bool fits =
       std::equal(value.shape.begin(), value.shape.end(), input.shape.begin(), input.shape.end(),
                  [](int64_t given, int64_t wanted) { return wanted < 0 || given == wanted; });
@@ -71,22 +71,23 @@ const NamedTensor* value_called(const std::vector<NamedTensor>& values, const st
 }
 
 // Factors of one branch must come together: with the default of the other a run would fail.
-void check_pairs(const std::vector<NamedTensor>& values, const std::vector<BaseWeight>& weights) {
-  for (const BaseWeight& weight : weights) {
-    if (!weight.has_branch) continue;
-    const NamedTensor* a = value_called(values, weight.a_name);
-    const NamedTensor* b = value_called(values, weight.b_name);
+void check_pairs(const std::vector<NamedTensor>& values, const std::vector<BranchSite>& weights) {
+  for (const BranchSite& weight : weights) {
+    if (!weight.branch) continue;
+    const NamedTensor* a = value_called(values, weight.inputs().a);
+    const NamedTensor* b = value_called(values, weight.inputs().b);
     if (a == nullptr && b == nullptr) continue;
     if (a == nullptr || b == nullptr) {
       throw Error(ErrorCode::kInvalid,
-                  "parameter " + in_quotes(a == nullptr ? weight.b_name : weight.a_name) +
-                      ": comes without " + in_quotes(a == nullptr ? weight.a_name : weight.b_name));
+                  "parameter " + in_quotes(a == nullptr ? weight.inputs().b : weight.inputs().a) +
+                      ": comes without " +
+                      in_quotes(a == nullptr ? weight.inputs().a : weight.inputs().b));
     }
     const auto dim = std::find(weight.b_shape.begin(), weight.b_shape.end(), int64_t{-1});
     const int64_t rank_b = b->shape[static_cast<size_t>(dim - weight.b_shape.begin())];
     if (rank_of(weight, *a) == rank_b) continue;
-    throw Error(ErrorCode::kInvalid, "parameters " + in_quotes(weight.a_name) + " and " +
-                                         in_quotes(weight.b_name) + ": have ranks " +
+    throw Error(ErrorCode::kInvalid, "parameters " + in_quotes(weight.inputs().a) + " and " +
+                                         in_quotes(weight.inputs().b) + ": have ranks " +
                                          std::to_string(rank_of(weight, *a)) + " and " +
                                          std::to_string(rank_b));
   }
@@ -94,31 +95,32 @@ void check_pairs(const std::vector<NamedTensor>& values, const std::vector<BaseW
 
 }  // namespace
 
-int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor) {
+int64_t rank_of(const BranchSite& weight, const NamedTensor& factor) {
   const auto dim = std::find(weight.a_shape.begin(), weight.a_shape.end(), int64_t{-1});
   return factor.shape.at(static_cast<size_t>(dim - weight.a_shape.begin()));
 }
 
 TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMatch>& matches,
-                        const BaseWeights& base, Scratch& scratch) {
+                        const BranchSites& base, Scratch& scratch) {
   TaskFile file;
   for (const ModuleMatch& match : matches) {
     const GivenModule& module = adapter.modules[match.module];
-    const BaseWeight& weight = base.weights[match.weight];
-    file.parameters.push_back({weight.a_name, weight.dtype, branch_shape(module, module.a),
+    const BranchSite& weight = base.sites[match.weight];
+    file.parameters.push_back({weight.inputs().a, weight.dtype, branch_shape(module, module.a),
                                convert(module, module.a, 1, weight.dtype, scratch)});
-    file.parameters.push_back({weight.b_name, weight.dtype, branch_shape(module, module.b),
+    file.parameters.push_back({weight.inputs().b, weight.dtype, branch_shape(module, module.b),
                                convert(module, module.b, module.scaling, weight.dtype, scratch)});
   }
   std::vector<NamedTensor> values;
   for (const NamedTensor& value : adapter.values) {
-    const auto input = std::find_if(base.inputs.begin(), base.inputs.end(),
-                                    [&](const BaseInput& each) { return each.name == value.name; });
+    const auto input =
+        std::find_if(base.inputs.begin(), base.inputs.end(),
+                     [&](const DefaultedInput& each) { return each.name == value.name; });
     if (input == base.inputs.end()) continue;  // of another base
     check_value(value, *input);
     values.push_back(value);
   }
-  check_pairs(values, base.weights);
+  check_pairs(values, base.sites);
   file.parameters.insert(file.parameters.end(), values.begin(), values.end());
   return file;
 }

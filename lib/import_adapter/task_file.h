@@ -9,7 +9,7 @@
 #include "format/named_tensor.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"
-#include "lora/base_weights.h"
+#include "lora/branch_sites.h"
 #include "util/scratch.h"
 
 namespace wshare {
@@ -26,10 +26,10 @@ struct TaskFile {
 // Throws Error(kInvalid) if a value is no number or too large for the type, or a value for an input
 // has another type or shape than that, or A or B of a branch comes without the other.
 TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMatch>& matches,
-                        const BaseWeights& base, Scratch& scratch);
+                        const BranchSites& base, Scratch& scratch);
 
 // Returns the rank that `factor`, A of `weight` as a branch takes it, has.
-int64_t rank_of(const BaseWeight& weight, const NamedTensor& factor);
+int64_t rank_of(const BranchSite& weight, const NamedTensor& factor);
 
 // The parameters as the manifest says them.
 std::vector<ParameterRecord> records_of(const TaskFile& file);

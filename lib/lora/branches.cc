@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "format/dtype.h"
+#include "lora/site_layers.h"
 #include "model/fresh_names.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -20,20 +21,19 @@ class Inserter {
  public:
   explicit Inserter(onnx::ModelProto& model) : model_(model), names_(model) {}
 
-  void add(const Branch& branch) {
-    if (branch.a == nullptr && !branch.sites.no_inputs.empty()) {
-      throw Error(ErrorCode::kUnsupported,
-                  in_quotes(branch.sites.name) + ": " + branch.sites.no_inputs);
-    }
-    for (const std::string& name : {branch.a_name, branch.b_name}) {
+  void add(const Branch& branch, const std::vector<SiteLayer>& layers) {
+    const BranchSite& site = branch.site;
+    if (branch.a == nullptr && !site.no_inputs.empty())
+      throw Error(ErrorCode::kUnsupported, in_quotes(site.name) + ": " + site.no_inputs);
+    for (const std::string& name : {site.names.a, site.names.b}) {
       if (!names_.is_free(name)) {
         throw Error(ErrorCode::kInvalid, in_quotes(name) + ": the model has this name already");
       }
       names_.make(name);
     }
-    add_operand(branch, branch.a, branch.a_name, branch.sites.a_shape);
-    add_operand(branch, branch.b, branch.b_name, branch.sites.b_shape);
-    for (const BranchSite& site : branch.sites.sites) add_site(branch, site);
+    add_operand(site, branch.a, site.names.a, site.a_shape);
+    add_operand(site, branch.b, site.names.b, site.b_shape);
+    for (const SiteLayer& layer : layers) add_layer(site, layer);
   }
 
   // Moves the new nodes behind their layers.
@@ -51,8 +51,8 @@ class Inserter {
   }
 
  private:
-  void add_operand(const Branch& branch, const onnx::TensorProto* constant, const std::string& name,
-                   std::vector<int64_t> shape) {
+  void add_operand(const BranchSite& site, const onnx::TensorProto* constant,
+                   const std::string& name, std::vector<int64_t> shape) {
     onnx::GraphProto& graph = *model_.mutable_graph();
     onnx::TensorProto& tensor = *graph.add_initializer();
     if (constant != nullptr) {
@@ -63,52 +63,54 @@ class Inserter {
     onnx::ValueInfoProto& input = *graph.add_input();
     input.set_name(name);
     onnx::TypeProto::Tensor& type = *input.mutable_type()->mutable_tensor_type();
-    type.set_elem_type(branch.sites.dtype);
+    type.set_elem_type(site.dtype);
     for (int64_t& dim : shape) {
       onnx::TensorShapeProto::Dimension& declared = *type.mutable_shape()->add_dim();
       if (dim >= 0) {
         declared.set_dim_value(dim);
       } else {
-        declared.set_dim_param(branch.rank_name);
-        dim = branch.sites.default_rank;
+        declared.set_dim_param(site.names.rank_name);
+        dim = site.default_rank;
       }
       tensor.add_dims(dim);
     }
     tensor.set_name(name);
-    tensor.set_data_type(branch.sites.dtype);
-    const std::optional<uint64_t> size = byte_size(*find_dtype(branch.sites.dtype), shape);
+    tensor.set_data_type(site.dtype);
+    const std::optional<uint64_t> size = byte_size(*find_dtype(site.dtype), shape);
     if (!size || *size > INT32_MAX) {
-      throw Error(ErrorCode::kInvalid, in_quotes(branch.sites.name) + ": has too large a shape");
+      throw Error(ErrorCode::kInvalid, in_quotes(site.name) + ": has too large a shape");
     }
     tensor.set_raw_data(std::string(static_cast<size_t>(*size), '\0'));
   }
 
-  void add_site(const Branch& branch, const BranchSite& site) {
-    count_before_.emplace(site.graph, site.graph->node_size());
-    site_ = &site;
-    label_ = site.place.last->output(0);
-    std::string a = branch.a_name, b = branch.b_name;
-    if (site.transposed != branch.sites.transposed) {
-      a = node("Transpose", {branch.b_name}, "lora_A_T").output(0);
-      b = node("Transpose", {branch.a_name}, "lora_B_T").output(0);
+  void add_layer(const BranchSite& site, const SiteLayer& layer) {
+    count_before_.emplace(layer.graph, layer.graph->node_size());
+    layer_ = &layer;
+    const JoinPoint& join = layer.join;
+    label_ = join.last->output(0);
+    std::string a = site.names.a, b = site.names.b;
+    if (layer.transposed != (site.layout == FactorLayout::kOutIn)) {
+      a = node("Transpose", {site.names.b}, "lora_A_T").output(0);
+      b = node("Transpose", {site.names.a}, "lora_B_T").output(0);
     }
-    std::string delta = add_layers(*site.layer, a, b);
-    if (site.place.repeated != nullptr) delta = repeat(*site.place.repeated, delta);
+    std::string delta = add_product(*layer.node, a, b);
+    if (join.repeated != nullptr) delta = repeat(*join.repeated, delta);
     const std::string y = label_;
     const std::string before = names_.make(y + "_before_lora");
-    site.place.last->set_output(0, before);
-    if (site.place.exchanged != nullptr) site.place.exchanged->mutable_input()->SwapElements(0, 1);
+    join.last->set_output(0, before);
+    if (join.exchanged != nullptr) join.exchanged->mutable_input()->SwapElements(0, 1);
     node("Add", {before, delta}, "lora").set_output(0, y);
     // Of two layers that join in one Add, the second branch gives what the first reads.
-    std::vector<onnx::NodeProto*>& behind = added_[site.graph][site.place.last];
+    std::vector<onnx::NodeProto*>& behind = added_[layer.graph][join.last];
     behind.insert(behind.begin(), fresh_.begin(), fresh_.end());
     fresh_.clear();
   }
 
   // Returns the name of (x · a) · b.
-  std::string add_layers(const onnx::NodeProto& layer, const std::string& a, const std::string& b) {
+  std::string add_product(const onnx::NodeProto& layer, const std::string& a,
+                          const std::string& b) {
     const std::string x = layer.input(0);
-    switch (site_->kind) {
+    switch (layer_->kind) {
       case LayerKind::kGather: {
         onnx::NodeProto& rows = node("Gather", {a, layer.input(1)}, "lora_A");
         return node("MatMul", {rows.output(0), b}, "lora_B").output(0);
@@ -146,21 +148,21 @@ class Inserter {
       const std::string zero = node("Sub", {inputs[3], inputs[3]}, "lora_zero").output(0);
       inputs = {delta, inputs[1], zero, zero, inputs[4]};
     } else {
-      inputs[static_cast<size_t>(site_->place.operand)] = delta;
+      inputs[static_cast<size_t>(layer_->join.operand)] = delta;
     }
     onnx::NodeProto& again = node(linear.op_type(), inputs, "lora_" + linear.op_type());
     *again.mutable_attribute() = linear.attribute();
     return again.output(0);
   }
 
-  // Adds a node to the site's graph, with one output.
+  // Adds a node to the layer's graph, with one output.
   onnx::NodeProto& node(const std::string& op, const std::vector<std::string>& inputs,
                         const std::string& what) {
-    onnx::NodeProto& node = *site_->graph->add_node();
+    onnx::NodeProto& node = *layer_->graph->add_node();
     node.set_op_type(op);
-    node.set_domain(site_->layer->domain());
+    node.set_domain(layer_->node->domain());
     node.set_name(
-        names_.make((site_->layer->name().empty() ? label_ : site_->layer->name()) + "/" + what));
+        names_.make((layer_->node->name().empty() ? label_ : layer_->node->name()) + "/" + what));
     for (const std::string& input : inputs) node.add_input(input);
     node.add_output(what == "lora" ? "" : names_.make(label_ + "_" + what));
     fresh_.push_back(&node);
@@ -169,9 +171,9 @@ class Inserter {
 
   onnx::ModelProto& model_;
   FreshNames names_;
-  const BranchSite* site_ = nullptr;
-  std::vector<onnx::NodeProto*> fresh_;  // the site's
-  std::string label_;                    // the value that the site's branch is added to
+  const SiteLayer* layer_ = nullptr;
+  std::vector<onnx::NodeProto*> fresh_;  // the layer's
+  std::string label_;                    // the value that the layer's branch is added to
   std::map<onnx::GraphProto*, int> count_before_;
   std::map<onnx::GraphProto*, std::map<const onnx::NodeProto*, std::vector<onnx::NodeProto*>>>
       added_;
@@ -180,8 +182,15 @@ class Inserter {
 }  // namespace
 
 void add_branches(onnx::ModelProto& model, const std::vector<Branch>& branches) {
+  const SiteFinder finder(model);
+  std::vector<FoundSite> found;  // before anything changes
+  for (const Branch& branch : branches) {
+    found.push_back(finder.find(branch.site.scope, branch.site.name));
+    if (found.back().site) continue;
+    throw Error(ErrorCode::kInvalid, in_quotes(branch.site.name) + ": " + found.back().reason);
+  }
   Inserter inserter(model);
-  for (const Branch& branch : branches) inserter.add(branch);
+  for (size_t i = 0; i < branches.size(); ++i) inserter.add(branches[i], found[i].layers);
   inserter.settle();
 }
 

@@ -84,35 +84,32 @@ std::string from_metadata(const onnx::NodeProto& node) {
 
 }  // namespace
 
-std::string module_path(const WeightSites& weight) {
-  const onnx::NodeProto& layer = *weight.sites.front().layer;
+std::string module_path(const std::string& weight, const std::vector<SiteLayer>& layers) {
+  const onnx::NodeProto& layer = *layers.front().node;
   for (const std::string& path :
-       {from_weight(weight.name), from_node_name(layer), from_metadata(layer)}) {
+       {from_weight(weight), from_node_name(layer), from_metadata(layer)}) {
     const std::string bare = without_peft(path);
     if (!bare.empty()) return bare;
   }
-  return weight.name;
+  return weight;
 }
 
-bool is_one_module(const WeightSites& weight) {
-  if (weight.sites.size() == 1) return true;
-  const BranchSite& first = weight.sites.front();
+bool is_one_module(const std::vector<SiteLayer>& layers) {
+  if (layers.size() == 1) return true;
+  const SiteLayer& first = layers.front();
   std::set<std::string> paths;
-  for (const BranchSite& site : weight.sites) {
-    if (site.kind != first.kind || site.transposed != first.transposed) return false;
-    WeightSites alone;  // without the weight's name
-    alone.sites = {site};
-    paths.insert(module_path(alone));
+  for (const SiteLayer& layer : layers) {
+    if (layer.kind != first.kind || layer.transposed != first.transposed) return false;
+    paths.insert(module_path("", {layer}));  // without the weight's name
   }
   return paths.size() == 1 && !paths.begin()->empty();
 }
 
 std::vector<BranchNames> name_branches(const onnx::ModelProto& model,
-                                       const std::vector<WeightSites>& weights) {
+                                       const std::vector<std::string>& paths) {
   FreshNames names(model);
   std::vector<BranchNames> result;
-  for (const WeightSites& weight : weights) {
-    const std::string wish = module_path(weight);
+  for (const std::string& wish : paths) {
     for (int number = 1;; ++number) {
       const std::string path = number == 1 ? wish : wish + "_" + std::to_string(number);
       BranchNames each{path, path + ".lora_A.weight", path + ".lora_B.weight", path + ".lora_r"};

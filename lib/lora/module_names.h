@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "lora/weight_sites.h"
+#include "lora/site_layers.h"
 
 namespace wshare {
 
@@ -16,21 +16,15 @@ namespace wshare {
 //
 // What PEFT adds (base_model.model. and all before it, .base_layer) is taken off. A wrapper around
 // the model ("model.", "bert.") stays: nothing says that it is one.
-std::string module_path(const WeightSites& weight);
+std::string module_path(const std::string& weight, const std::vector<SiteLayer>& layers);
 
-// True if all layers that read the weight are one module, used once or more, as far as their nodes
-// tell: an adapter changes one module, a branch all layers.
-bool is_one_module(const WeightSites& weight);
+// True if `layers`, all that read a weight, are one module, used once or more, as far as their
+// nodes tell.
+bool is_one_module(const std::vector<SiteLayer>& layers);
 
-// The names of a branch, as Olive and onnxruntime-genai write them.
-struct BranchNames {
-  std::string path;       // module_path(), or that with _2, _3, ... where others have it
-  std::string a, b;       // <path>.lora_A.weight, <path>.lora_B.weight
-  std::string rank_name;  // <path>.lora_r
-};
-
-// Returns the names for branches of `weights`, in their order; new to `model` and each other.
+// Returns the names for branches of weights with these `paths`, in their order; new to `model` and
+// each other.
 std::vector<BranchNames> name_branches(const onnx::ModelProto& model,
-                                       const std::vector<WeightSites>& weights);
+                                       const std::vector<std::string>& paths);
 
 }  // namespace wshare

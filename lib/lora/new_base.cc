@@ -5,12 +5,11 @@
 #include <optional>
 
 #include "lora/branches.h"
-#include "lora/weight_sites.h"
 #include "model/externalize.h"
 
 namespace wshare {
 
-std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>& weights,
+std::string add_inputs(const ScannedModel& model, const std::vector<BranchSite>& sites,
                        const std::vector<std::string>& defaults) {
   const auto place_of = [&](size_t t) -> std::optional<ExternalPlace> {
     const TensorRef& tensor = model.tensors[t];
@@ -19,12 +18,8 @@ std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>&
     return ExternalPlace{file.location, tensor.external_offset, tensor.bytes.size()};
   };
   return externalize(model, place_of, [&](onnx::ModelProto& proto) {
-    const SiteFinder finder(proto);
     std::vector<Branch> branches;
-    for (const BaseWeight& weight : weights) {
-      branches.push_back({*finder.find(weight.scope, weight.name).sites, weight.a_name,
-                          weight.b_name, weight.rank_name, nullptr, nullptr});
-    }
+    for (const BranchSite& site : sites) branches.push_back({site, nullptr, nullptr});
     add_branches(proto, branches);
     for (const std::string& name : defaults) make_input(proto, name);
   });

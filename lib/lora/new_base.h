@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "lora/base_weights.h"
+#include "lora/branch_site.h"
 #include "model/scan.h"
 
 namespace onnx {
@@ -13,9 +13,9 @@ class ModelProto;
 namespace wshare {
 
 // Returns the bytes of a model like `model`, which lies in a bundle, with inputs for A and B of
-// each of `weights`, and with the initializers `defaults` as defaults of inputs of their names. Its
+// each of `sites`, and with the initializers `defaults` as defaults of inputs of their names. Its
 // external data stays where it is.
-std::string add_inputs(const ScannedModel& model, const std::vector<BaseWeight>& weights,
+std::string add_inputs(const ScannedModel& model, const std::vector<BranchSite>& sites,
                        const std::vector<std::string>& defaults);
 
 // Makes the initializer `name` of `model` a default: an input of that name and its shape is added

@@ -30,26 +30,26 @@ namespace {
 
 constexpr int64_t kBatchNormOfChannels = 9;  // before, it may be over all elements
 
-class Placer {
+class JoinFinder {
  public:
-  Placer(const GraphIndex& index, int64_t opset, int32_t graph)
+  JoinFinder(const GraphIndex& index, int64_t opset, int32_t graph)
       : index_(index), opset_(opset), graph_(graph) {}
 
-  BranchPlace place(LayerKind kind, onnx::NodeProto* layer) const {
-    BranchPlace place;
-    place.last = layer;
-    if (kind == LayerKind::kGather) return place;
-    if (onnx::NodeProto* sum = fused_sum(kind, *layer)) place.last = sum;
-    if (kind == LayerKind::kConv || place.last == layer) {
-      place.repeated =
-          kind == LayerKind::kGemm ? only_reader(*layer, "Transpose") : linear_reader(*place.last);
-      if (place.repeated != nullptr) {
-        place.operand = index_.readers(graph_, place.last->output(0))[0].operand;
-        place.last = place.repeated;
+  JoinPoint find(LayerKind kind, onnx::NodeProto* layer) const {
+    JoinPoint join;
+    join.last = layer;
+    if (kind == LayerKind::kGather) return join;
+    if (onnx::NodeProto* sum = fused_sum(kind, *layer)) join.last = sum;
+    if (kind == LayerKind::kConv || join.last == layer) {
+      join.repeated =
+          kind == LayerKind::kGemm ? only_reader(*layer, "Transpose") : linear_reader(*join.last);
+      if (join.repeated != nullptr) {
+        join.operand = index_.readers(graph_, join.last->output(0))[0].operand;
+        join.last = join.repeated;
       }
     }
-    place.exchanged = bias_before_norm(*place.last);
-    return place;
+    join.exchanged = bias_before_norm(*join.last);
+    return join;
   }
 
  private:
@@ -125,9 +125,9 @@ class Placer {
 
 }  // namespace
 
-BranchPlace place_branch(const GraphIndex& index, int64_t opset, LayerKind kind, int32_t graph,
-                         onnx::NodeProto* layer) {
-  return Placer(index, opset, graph).place(kind, layer);
+JoinPoint find_join_point(const GraphIndex& index, int64_t opset, LayerKind kind, int32_t graph,
+                          onnx::NodeProto* layer) {
+  return JoinFinder(index, opset, graph).find(kind, layer);
 }
 
 const onnx::AttributeProto* attribute_of(const onnx::NodeProto& node, const char* name) {

@@ -27,25 +27,25 @@ namespace {
 using Key = std::pair<int32_t, std::string>;
 
 // A node of the model and the graph it stands in.
-struct Place {
+struct HomedNode {
   onnx::NodeProto* node;
   int32_t graph;
 };
 
 // The nodes of all graphs in the order of GraphNode::number.
-std::vector<Place> places_of(onnx::ModelProto& model, const GraphIndex& index) {
+std::vector<HomedNode> nodes_of(onnx::ModelProto& model, const GraphIndex& index) {
   std::map<const onnx::GraphProto*, int32_t> number;
   for (int32_t i = 0; i < index.size(); ++i) number[index.graph(i).proto] = i;
-  std::vector<Place> places;
+  std::vector<HomedNode> nodes;
   for_each_node(*model.mutable_graph(), [&](onnx::NodeProto& node, const onnx::GraphProto& graph) {
-    places.push_back({&node, number.at(&graph)});
+    nodes.push_back({&node, number.at(&graph)});
   });
-  return places;
+  return nodes;
 }
 
 // A sum that goes: its output, the value that takes its place, and the pair's.
 struct Sum {
-  Place place;
+  HomedNode add;
   Key output, base, low;
   int32_t dtype = 0;  // of the sum where it is known, else 0
 };
@@ -53,8 +53,8 @@ struct Sum {
 class Stripper {
  public:
   Stripper(onnx::ModelProto& model, const ComputeGraph& graph)
-      : model_(model), graph_(graph), index_(model), places_(places_of(model, index_)) {
-    for (const Place& place : places_) graph_of_[place.node] = place.graph;
+      : model_(model), graph_(graph), index_(model), nodes_(nodes_of(model, index_)) {
+    for (const HomedNode& each : nodes_) graph_of_[each.node] = each.graph;
   }
 
   void run(const std::vector<LoraModule>& modules) {
@@ -67,17 +67,17 @@ class Stripper {
  private:
   Sum sum_of(const LoraModule& module) const {
     const GraphNode& add = graph_.nodes[static_cast<size_t>(module.nodes.front())];
-    if (static_cast<size_t>(add.number) >= places_.size()) {
+    if (static_cast<size_t>(add.number) >= nodes_.size()) {
       throw Error(ErrorCode::kUnsupported,
                   in_quotes(add.name) + ": a LoRA pair stands in a model-local function");
     }
-    const Place place = places_[static_cast<size_t>(add.number)];
+    const HomedNode homed = nodes_[static_cast<size_t>(add.number)];
     const int slot = add.inputs[0] == module.base_output ? 0 : 1;
-    return {place,
-            {place.graph, place.node->output(0)},
-            key_of(place.graph, place.node->input(slot)),
-            key_of(place.graph, place.node->input(1 - slot)),
-            dtype_of(module, place.graph)};
+    return {homed,
+            {homed.graph, homed.node->output(0)},
+            key_of(homed.graph, homed.node->input(slot)),
+            key_of(homed.graph, homed.node->input(1 - slot)),
+            dtype_of(module, homed.graph)};
   }
 
   int32_t dtype_of(const LoraModule& module, int32_t graph) const {
@@ -127,10 +127,10 @@ class Stripper {
                          !index_.is_output(base.first, base.second);
     if (!is_free) {
       const auto other = renamed_.find(base);
-      sum.place.node->set_op_type("Identity");
-      sum.place.node->clear_input();
-      sum.place.node->add_input(other == renamed_.end() ? base.second : other->second);
-      stays_.insert(sum.place.node);
+      sum.add.node->set_op_type("Identity");
+      sum.add.node->clear_input();
+      sum.add.node->add_input(other == renamed_.end() ? base.second : other->second);
+      stays_.insert(sum.add.node);
       return;
     }
     renamed_[base] = name;
@@ -138,10 +138,10 @@ class Stripper {
       if (output == base.second) output = name;
     }
     // Of the readers that the base had and those that it got from sums.
-    for (const Place& place : places_) {
-      if (place.node == sum.place.node) continue;
-      for (std::string& input : *place.node->mutable_input()) {
-        if (input == base.second && index_.owner(place.graph, input) == base.first) input = name;
+    for (const HomedNode& each : nodes_) {
+      if (each.node == sum.add.node) continue;
+      for (std::string& input : *each.node->mutable_input()) {
+        if (input == base.second && index_.owner(each.graph, input) == base.first) input = name;
       }
     }
   }
@@ -163,7 +163,7 @@ class Stripper {
       // The layer stays, whoever reads it.
       bases.insert(sum.base);
       dropped.push_back(sum.low);
-      if (stays_.count(sum.place.node) == 0) release(*sum.place.node);
+      if (stays_.count(sum.add.node) == 0) release(*sum.add.node);
     }
     for (const onnx::NodeProto* cast : casts_) release(*cast);
     while (!dropped.empty()) {
@@ -223,7 +223,7 @@ class Stripper {
   onnx::ModelProto& model_;
   const ComputeGraph& graph_;
   const GraphIndex index_;
-  const std::vector<Place> places_;
+  const std::vector<HomedNode> nodes_;
   std::vector<Sum> sums_;
   std::vector<const onnx::NodeProto*> casts_;
   std::map<Key, std::string> renamed_;

@@ -15,8 +15,8 @@ using namespace test;
 
 std::string reason(onnx::ModelProto& model, const std::string& name = "w",
                    const std::string& scope = "") {
-  const FoundSites found = SiteFinder(model).find(scope, name);
-  EXPECT_NE(found.sites.has_value(), !found.reason.empty());
+  const FoundSite found = SiteFinder(model).find(scope, name);
+  EXPECT_NE(found.site.has_value(), !found.reason.empty());
   return found.reason;
 }
 
@@ -25,15 +25,15 @@ class BranchForms : public testing::TestWithParam<Form> {};
 TEST_P(BranchForms, AreFoundWithTheirShapes) {
   const Form& form = GetParam();
   onnx::ModelProto model = model_of(form, values_of(form.shape, 1));
-  const FoundSites found = SiteFinder(model).find(form.scope, "w");
-  ASSERT_TRUE(found.sites) << found.reason;
-  EXPECT_EQ(found.sites->name, "w");
-  EXPECT_EQ(found.sites->scope, form.scope);
-  EXPECT_EQ(found.sites->sites.size(), form.sites);
-  EXPECT_EQ(found.sites->transposed, form.transposed);
-  EXPECT_EQ(found.sites->a_shape, form.a);
-  EXPECT_EQ(found.sites->b_shape, form.b);
-  EXPECT_EQ(found.sites->dtype, form.branch_type());
+  const FoundSite found = SiteFinder(model).find(form.scope, "w");
+  ASSERT_TRUE(found.site) << found.reason;
+  EXPECT_EQ(found.site->name, "w");
+  EXPECT_EQ(found.site->scope, form.scope);
+  EXPECT_EQ(found.layers.size(), form.sites);
+  EXPECT_EQ(found.site->layout == FactorLayout::kOutIn, form.transposed);
+  EXPECT_EQ(found.site->a_shape, form.a);
+  EXPECT_EQ(found.site->b_shape, form.b);
+  EXPECT_EQ(found.site->dtype, form.branch_type());
 }
 
 std::set<std::string> outputs_of(const onnx::GraphProto& graph) {
@@ -80,7 +80,7 @@ TEST_P(BranchForms, LeaveNothingBehindWhenTheyAreRemoved) {
   onnx::ModelProto model = before;
   const Branch branch = branch_of(model, "w", form.scope);
   add_branches(model, {branch});
-  remove_branches(model, {branch.a_name, branch.b_name}, {});
+  remove_branches(model, {branch.site.names.a, branch.site.names.b}, {});
   // A bias whose operands changed places keeps its new ones, which is the same sum.
   const auto text = [](onnx::ModelProto proto) {
     for (onnx::NodeProto& node : *proto.mutable_graph()->mutable_node()) {
@@ -181,9 +181,9 @@ TEST(SiteFinder, TellsNamesOfOtherScopesApart) {
       "z = MatMul (x, w) y = If (c) <then_branch = t () => (float[n,4] a)"
       " { w = Neg (x) a = Mul (w, w) }, else_branch = e () => (float[n,4] b) { b = Neg (x) }>");
   *model.mutable_graph()->add_initializer() = raw("w", "", onnx::TensorProto::FLOAT, {4, 4});
-  const FoundSites found = SiteFinder(model).find("", "w");
-  ASSERT_TRUE(found.sites) << found.reason;
-  EXPECT_EQ(found.sites->sites.size(), 1u);
+  const FoundSite found = SiteFinder(model).find("", "w");
+  ASSERT_TRUE(found.site) << found.reason;
+  EXPECT_EQ(found.layers.size(), 1u);
 }
 
 TEST(AddBranches, PutsThemBehindTheLayer) {
@@ -247,7 +247,7 @@ TEST(AddBranches, TakesNoNameThatIsUsedAnywhere) {
 
   onnx::ModelProto other = plain_model();
   branch = branch_of(other, "w");
-  branch.b_name = "x";
+  branch.site.names.b = "x";
   std::string message;
   EXPECT_EQ(code_of([&] { add_branches(other, {branch}); }, &message), 4);
   EXPECT_EQ(message, "'x': the model has this name already");

@@ -10,6 +10,7 @@
 #include "compare/weights.h"
 #include "lora/branches.h"
 #include "lora/module_names.h"
+#include "lora/site_layers.h"
 #include "support/models.h"
 
 namespace wshare::test {
@@ -370,10 +371,10 @@ inline onnx::ModelProto model_of(const Form& form, const Matrix& weight) {
 
 inline Branch branch_of(onnx::ModelProto& model, const std::string& name,
                         const std::string& scope = "") {
-  FoundSites found = SiteFinder(model).find(scope, name);
-  EXPECT_TRUE(found.sites) << name << " " << found.reason;
-  const BranchNames names = name_branches(model, {*found.sites})[0];
-  return {std::move(*found.sites), names.a, names.b, names.rank_name, nullptr, nullptr};
+  FoundSite found = SiteFinder(model).find(scope, name);
+  EXPECT_TRUE(found.site) << name << " " << found.reason;
+  found.site->names = name_branches(model, {module_path(name, found.layers)})[0];
+  return {std::move(*found.site), nullptr, nullptr};
 }
 
 // `shape` with `rank` for -1.

@@ -27,10 +27,9 @@ std::string path_of(const std::string& weight, const std::string& node,
   layer.set_name(node);
   layer.set_op_type(op);
   if (!scopes.empty()) set_scopes(layer, scopes);
-  WeightSites sites;
-  sites.name = weight;
-  sites.sites.emplace_back().layer = &layer;
-  return module_path(sites);
+  std::vector<SiteLayer> layers(1);
+  layers[0].node = &layer;
+  return module_path(weight, layers);
 }
 
 TEST(ModulePath, ComesFromTheBestSource) {
@@ -71,19 +70,15 @@ TEST(ModulePath, ComesFromTheBestSource) {
 }
 
 TEST(NameBranches, NumbersWhatIsTaken) {
-  onnx::NodeProto layer;
-  WeightSites sites;
-  sites.name = "q.weight";
-  sites.sites.emplace_back().layer = &layer;
   onnx::ModelProto model = empty_model();
-  const std::vector<BranchNames> names = name_branches(model, {sites, sites, sites});
+  const std::vector<BranchNames> names = name_branches(model, {"q", "q", "q"});
   EXPECT_EQ(names[0].a, "q.lora_A.weight");
   EXPECT_EQ(names[0].b, "q.lora_B.weight");
   EXPECT_EQ(names[0].rank_name, "q.lora_r");
   EXPECT_EQ(names[1].a, "q_2.lora_A.weight");
   EXPECT_EQ(names[2].path, "q_3");
   model.mutable_graph()->add_input()->set_name("q.lora_B.weight");
-  EXPECT_EQ(name_branches(model, {sites})[0].path, "q_2");
+  EXPECT_EQ(name_branches(model, {"q"})[0].path, "q_2");
 }
 
 // The modules that PEFT adapted, as the families' scripts know them.
@@ -93,8 +88,8 @@ TEST(NameBranches, GivesPeftsPathsForRealExports) {
   const SiteFinder finder(model);
   std::set<std::string> paths;
   for (const onnx::TensorProto& tensor : model.graph().initializer()) {
-    const FoundSites found = finder.find("", tensor.name());
-    if (found.sites) paths.insert(module_path(*found.sites));
+    const FoundSite found = finder.find("", tensor.name());
+    if (found.site) paths.insert(module_path(tensor.name(), found.layers));
   }
   for (const char* stack : {"encoder", "decoder"}) {
     for (const char* module : {"q", "k", "v", "o"}) {

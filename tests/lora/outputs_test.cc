@@ -17,18 +17,18 @@ struct Pair {
 };
 
 Pair make_pair(const Branch& branch, int64_t rank, uint64_t seed) {
-  const Shape a = ranked(branch.sites.a_shape, rank), b = ranked(branch.sites.b_shape, rank);
+  const Shape a = ranked(branch.site.a_shape, rank), b = ranked(branch.site.b_shape, rank);
   const Matrix of_a = values_of(a, seed, 0.1), of_b = values_of(b, seed + 1, 0.1);
-  const bool conv = branch.sites.sites[0].kind == LayerKind::kConv;
+  const bool conv = branch.site.layout == FactorLayout::kConv;
   Matrix delta = conv ? product(of_b, of_a) : product(of_a, of_b);
-  if (branch.sites.transposed) delta = transposed(delta);
-  return {tensor_of("a", a, of_a, branch.sites.dtype), tensor_of("b", b, of_b, branch.sites.dtype),
+  if (branch.site.layout == FactorLayout::kOutIn) delta = transposed(delta);
+  return {tensor_of("a", a, of_a, branch.site.dtype), tensor_of("b", b, of_b, branch.site.dtype),
           delta};
 }
 
 void add_feeds(std::vector<Feed>& feeds, const Branch& branch, const Pair& pair) {
   for (const auto& [name, tensor] :
-       {std::pair(branch.a_name, &pair.a), std::pair(branch.b_name, &pair.b)}) {
+       {std::pair(branch.site.names.a, &pair.a), std::pair(branch.site.names.b, &pair.b)}) {
     feeds.push_back({name, tensor->data_type(), Shape(tensor->dims().begin(), tensor->dims().end()),
                      tensor->raw_data()});
   }
@@ -46,7 +46,6 @@ TEST_P(LoraOutputs, AreTheBasesWithoutAndTheMergedWithAdapter) {
   add_branches(branched, {branch});
   const onnx::ModelProto merged = model_of(form, sum(weight, pair.delta));
   onnx::ModelProto constant = base;
-  branch.sites = *SiteFinder(constant).find(form.scope, "w").sites;
   branch.a = &pair.a;
   branch.b = &pair.b;
   add_branches(constant, {branch});
@@ -64,7 +63,7 @@ TEST_P(LoraOutputs, AreTheBasesWithoutAndTheMergedWithAdapter) {
     EXPECT_LT(distance(tuned, run(branched, level, adapted)), tolerance);
     EXPECT_LT(distance(tuned, run(constant, level, plain)), tolerance);
   }
-  if (branch.sites.default_rank != 0) return;
+  if (branch.site.default_rank != 0) return;
   add_feeds(empty, branch, make_pair(branch, 0, 5));
   EXPECT_TRUE(run(branched, ORT_ENABLE_ALL, empty).bytes == run(base, ORT_ENABLE_ALL, plain).bytes);
 }
@@ -79,17 +78,17 @@ INSTANTIATE_TEST_SUITE_P(Forms, LoraOutputs, testing::ValuesIn(forms()),
 // A branch for every weight of `model` that can have one.
 std::vector<Branch> all_branches(onnx::ModelProto& model) {
   const SiteFinder finder(model);
-  std::vector<WeightSites> weights;
+  std::vector<Branch> branches;
+  std::vector<std::string> paths;
   for (const onnx::TensorProto& tensor : model.graph().initializer()) {
     if (tensor.dims_size() < 2) continue;
-    FoundSites found = finder.find("", tensor.name());
-    if (found.sites) weights.push_back(std::move(*found.sites));
+    FoundSite found = finder.find("", tensor.name());
+    if (!found.site) continue;
+    paths.push_back(module_path(tensor.name(), found.layers));
+    branches.push_back({std::move(*found.site), nullptr, nullptr});
   }
-  std::vector<Branch> branches;
-  const std::vector<BranchNames> names = name_branches(model, weights);
-  for (size_t i = 0; i < weights.size(); ++i) {
-    branches.push_back({weights[i], names[i].a, names[i].b, names[i].rank_name, nullptr, nullptr});
-  }
+  const std::vector<BranchNames> names = name_branches(model, paths);
+  for (size_t i = 0; i < branches.size(); ++i) branches[i].site.names = names[i];
   return branches;
 }
 
@@ -113,7 +112,7 @@ TEST_P(LoraFamilies, KeepTheBitsOfTheBaseAndTakeAnyRanks) {
     const Pair pair = make_pair(branches[i], rank, 2 * i);
     add_feeds(adapted, branches[i], pair);
     for (onnx::TensorProto& tensor : *merged.mutable_graph()->mutable_initializer()) {
-      if (tensor.name() != branches[i].sites.name) continue;
+      if (tensor.name() != branches[i].site.name) continue;
       Matrix weight{tensor.dims(0), tensor.dims(1), values_of(tensor.raw_data(), Proto::FLOAT)};
       tensor.set_raw_data(float_bytes(sum(weight, pair.delta).values, Proto::FLOAT));
     }

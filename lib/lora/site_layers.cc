@@ -1,4 +1,4 @@
-#include "lora/weight_sites.h"
+#include "lora/site_layers.h"
 
 #include <onnx/onnx_pb.h>
 
@@ -52,8 +52,8 @@ class Search {
   Search(const GraphIndex& index, int64_t opset, const onnx::TensorProto& weight)
       : index_(index), opset_(opset), shape_(weight.dims().begin(), weight.dims().end()) {}
 
-  FoundSites run(View weight) {
-    result_.name = weight.name;
+  FoundSite run(View weight) {
+    site_.name = weight.name;
     std::set<std::pair<int32_t, std::string>> seen;
     views_.push_back(std::move(weight));
     for (size_t i = 0; i < views_.size() && reason_.empty(); ++i) {
@@ -65,10 +65,11 @@ class Search {
       }
       for (const Reader& reader : index_.readers(view.graph, view.name)) read(view, reader);
     }
-    if (reason_.empty() && result_.sites.empty()) reason_ = "is read by no layer";
-    if (!reason_.empty()) return {std::nullopt, reason_};
+    if (reason_.empty() && layers_.empty()) reason_ = "is read by no layer";
+    if (!reason_.empty()) return {std::nullopt, {}, reason_};
+    site_.layers = layers_.size();
     orient();
-    return {std::move(result_), {}};
+    return {std::move(site_), std::move(layers_), {}};
   }
 
  private:
@@ -87,19 +88,19 @@ class Search {
         "is read by " + text_of(node) + " as operand " + std::to_string(reader.operand);
     if (op == "MatMul" && reader.operand == 1) {
       problem = shape_.size() == 2 ? "" : problem + " and has no two dimensions";
-      return add_site(LayerKind::kMatMul, view, reader, problem);
+      return add_layer(LayerKind::kMatMul, view, reader, problem);
     }
     if (op == "Gemm" && reader.operand == 1) {
-      return add_site(LayerKind::kGemm, view, reader, problem_of_gemm(node));
+      return add_layer(LayerKind::kGemm, view, reader, problem_of_gemm(node));
     }
     if (op == "Conv" && reader.operand == 1) {
-      return add_site(LayerKind::kConv, view, reader, problem_of_conv(node));
+      return add_layer(LayerKind::kConv, view, reader, problem_of_conv(node));
     }
     if (op == "Gather" && reader.operand == 0) {
       problem = shape_.size() != 2             ? "is gathered from and has no two dimensions"
                 : int_of(node, "axis", 0) != 0 ? text_of(node) + " gathers along its columns"
                                                : "";
-      return add_site(LayerKind::kGather, view, reader, problem);
+      return add_layer(LayerKind::kGather, view, reader, problem);
     }
     refuse(problem);
   }
@@ -138,54 +139,58 @@ class Search {
     return group == 1 ? "" : text_of(node) + " has " + std::to_string(group) + " groups";
   }
 
-  void add_site(LayerKind kind, const View& view, const Reader& reader,
-                const std::string& problem) {
+  void add_layer(LayerKind kind, const View& view, const Reader& reader,
+                 const std::string& problem) {
     if (!problem.empty()) return refuse(problem);
     if (reader.node->output_size() != 1) return refuse("is read by " + text_of(*reader.node));
     if (!is_float(view.dtype)) return refuse("has no float type");
-    if (result_.sites.empty()) result_.dtype = view.dtype;
-    if (result_.dtype != view.dtype) return refuse("is read with two element types");
+    if (layers_.empty()) site_.dtype = view.dtype;
+    if (site_.dtype != view.dtype) return refuse("is read with two element types");
     const bool is_conv = kind == LayerKind::kConv;
-    if (!result_.sites.empty() && is_conv != (result_.sites[0].kind == LayerKind::kConv)) {
+    if (!layers_.empty() && is_conv != (layers_[0].kind == LayerKind::kConv)) {
       return refuse("is read by Conv and by another operator");
     }
     const bool flips = kind == LayerKind::kGemm && int_of(*reader.node, "transB", 0) != 0;
-    const BranchPlace place = place_branch(index_, opset_, kind, reader.graph, reader.node);
-    result_.sites.push_back(
-        {kind, index_.graph(reader.graph).proto, reader.node, place, view.transposed != flips});
+    const JoinPoint join = find_join_point(index_, opset_, kind, reader.graph, reader.node);
+    layers_.push_back(
+        {kind, index_.graph(reader.graph).proto, reader.node, join, view.transposed != flips});
   }
 
   // Chooses which way round A · B is, and the shapes.
   void orient() {
-    const auto linear =
-        std::find_if(result_.sites.begin(), result_.sites.end(), [](const BranchSite& site) {
-          return site.kind == LayerKind::kMatMul || site.kind == LayerKind::kGemm;
-        });
-    const BranchSite& first = linear == result_.sites.end() ? result_.sites[0] : *linear;
+    const auto linear = std::find_if(layers_.begin(), layers_.end(), [](const SiteLayer& layer) {
+      return layer.kind == LayerKind::kMatMul || layer.kind == LayerKind::kGemm;
+    });
+    const SiteLayer& first = linear == layers_.end() ? layers_[0] : *linear;
+    site_.is_table = std::all_of(layers_.begin(), layers_.end(), [](const SiteLayer& layer) {
+      return layer.kind == LayerKind::kGather;
+    });
     if (first.kind == LayerKind::kConv) {
-      result_.default_rank = 1;
-      if (result_.dtype == onnx::TensorProto::FLOAT16) {
+      site_.layout = FactorLayout::kConv;
+      site_.default_rank = 1;
+      if (site_.dtype == onnx::TensorProto::FLOAT16) {
         // A segmentation fault in FuseFp16InitializerToFp32NodeTransformer; 1.32 has none.
-        result_.no_inputs =
+        site_.no_inputs =
             "is a float16 Conv: ONNX Runtime 1.29 crashes on CPU where its weights are inputs";
       }
-      result_.a_shape = shape_;
-      result_.a_shape[0] = -1;
-      result_.b_shape.assign(shape_.size(), 1);
-      result_.b_shape[0] = shape_[0];
-      result_.b_shape[1] = -1;
+      site_.a_shape = shape_;
+      site_.a_shape[0] = -1;
+      site_.b_shape.assign(shape_.size(), 1);
+      site_.b_shape[0] = shape_[0];
+      site_.b_shape[1] = -1;
       return;
     }
-    result_.transposed = first.transposed;
-    result_.a_shape = {shape_[first.transposed ? 1 : 0], -1};
-    result_.b_shape = {-1, shape_[first.transposed ? 0 : 1]};
+    site_.layout = first.transposed ? FactorLayout::kOutIn : FactorLayout::kInOut;
+    site_.a_shape = {shape_[first.transposed ? 1 : 0], -1};
+    site_.b_shape = {-1, shape_[first.transposed ? 0 : 1]};
   }
 
   const GraphIndex& index_;
   const int64_t opset_;
   const std::vector<int64_t> shape_;
   std::vector<View> views_;
-  WeightSites result_;
+  BranchSite site_;
+  std::vector<SiteLayer> layers_;
   std::string reason_;
 };
 
@@ -194,9 +199,9 @@ class Search {
 SiteFinder::SiteFinder(onnx::ModelProto& model)
     : model_(model), index_(model), opset_(standard_opset(model)) {}
 
-FoundSites SiteFinder::find(const std::string& scope, const std::string& name) const {
+FoundSite SiteFinder::find(const std::string& scope, const std::string& name) const {
   const auto refused = [](std::string reason) {
-    return FoundSites{std::nullopt, std::move(reason)};
+    return FoundSite{std::nullopt, {}, std::move(reason)};
   };
   if (model_.ir_version() < kFreeInitializers) {
     return refused("the model has IR version " + std::to_string(model_.ir_version()) +
@@ -208,19 +213,24 @@ FoundSites SiteFinder::find(const std::string& scope, const std::string& name) c
   if (is_in_function(scope)) return refused("stands in a model-local function");
   const std::optional<int32_t> graph = index_.find(scope);
   if (!graph) return refused("the model has no scope " + in_quotes(scope));
-  const IndexedGraph& place = index_.graph(*graph);
-  if (place.inputs.count(name) != 0) return refused("can be overridden: it is a graph input, too");
-  const auto weight = place.constants.find(name);
-  if (weight == place.constants.end() || weight->second == nullptr)
+  const IndexedGraph& home = index_.graph(*graph);
+  if (home.inputs.count(name) != 0) return refused("can be overridden: it is a graph input, too");
+  const auto weight = home.constants.find(name);
+  if (weight == home.constants.end() || weight->second == nullptr)
     return refused("is no initializer and no Constant");
-  if (place.defined.at(name) != 1) return refused("has a name that is defined twice");
+  if (home.defined.at(name) != 1) return refused("has a name that is defined twice");
   const onnx::TensorProto& tensor = *weight->second;
   if (std::any_of(tensor.dims().begin(), tensor.dims().end(), [](int64_t d) { return d <= 0; })) {
     return refused("has no elements");
   }
-  FoundSites found = Search(index_, opset_, tensor).run({*graph, name, false, tensor.data_type()});
-  if (found.sites) found.sites->scope = scope;
+  FoundSite found = Search(index_, opset_, tensor).run({*graph, name, false, tensor.data_type()});
+  if (found.site) found.site->scope = scope;
   return found;
+}
+
+std::vector<int64_t> with_rank(std::vector<int64_t> shape, uint64_t rank) {
+  std::replace(shape.begin(), shape.end(), int64_t{-1}, static_cast<int64_t>(rank));
+  return shape;
 }
 
 int64_t standard_opset(const onnx::ModelProto& model) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/branch_site.h"
 #include "lora/graph_index.h"
 #include "lora/placement.h"
 
@@ -12,35 +13,20 @@ namespace wshare {
 
 // One layer that reads a weight. Points into the model; nodes keep their addresses while others are
 // added.
-struct BranchSite {
+struct SiteLayer {
   LayerKind kind = LayerKind::kMatMul;
   onnx::GraphProto* graph = nullptr;
-  onnx::NodeProto* layer = nullptr;
-  BranchPlace place;
+  onnx::NodeProto* node = nullptr;
+  JoinPoint join;
   bool transposed = false;  // computes with the transpose of the stored weight
 };
 
-// All layers that read one weight.
-struct WeightSites {
-  std::string scope, name;
-  int32_t dtype = 0;  // that the layers read, after a Cast: the type of A and B
-  // A · B is added to the stored weight, or to its transpose. It is what the first layer with an
-  // input (MatMul, Gemm) reads as [in, out]; of an embedding the table [rows, width]; of a Conv
-  // always the stored weight, as the matrix B · A [out, in x kernel].
-  bool transposed = false;
-  std::vector<int64_t> a_shape, b_shape;  // -1 stands for the rank
-  // ONNX Runtime 1.29 does not write the result of a Conv over zero channels: there the
-  // default is rank 1 of zeros. Elsewhere 0.
-  int64_t default_rank = 0;
-  // Why A and B can be constants but no inputs, or empty.
-  std::string no_inputs;
-  std::vector<BranchSite> sites;
-};
-
-// Either `sites`, or the plain reason why the weight cannot have a branch, such as "is read by
-// MatMulNBits '/q/MatMul_Q4'".
-struct FoundSites {
-  std::optional<WeightSites> sites;
+// Either `site` with its layers, or the plain reason why the weight cannot have a branch, such as
+// "is read by MatMulNBits '/q/MatMul_Q4'". The site lacks what only the whole model tells: number,
+// path and names.
+struct FoundSite {
+  std::optional<BranchSite> site;
+  std::vector<SiteLayer> layers;
   std::string reason;
 };
 
@@ -56,7 +42,7 @@ class SiteFinder {
   explicit SiteFinder(onnx::ModelProto& model);
 
   // Scope and name as in TensorRef; scopes count nodes as `model` has them now.
-  FoundSites find(const std::string& scope, const std::string& name) const;
+  FoundSite find(const std::string& scope, const std::string& name) const;
 
   const GraphIndex& index() const { return index_; }
 
