@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <set>
@@ -57,6 +58,16 @@ class ManifestReader {
   void read_list(std::vector<Record>& records, Record (ManifestReader::*read_one)()) {
     json_.list([&] { records.push_back((this->*read_one)()); });
     records.shrink_to_fit();
+  }
+
+  // A list that grows leaves holes in the heap, of half its size. So records are counted first;
+  // what hostile text claims is no more than fits into it.
+  void read_tensors(std::vector<TensorRecord>& tensors) {
+    constexpr size_t kShortest = 80;  // bytes of a record without a name
+    const std::string_view text = JsonReader(json_).raw_list();
+    const auto objects = static_cast<size_t>(std::count(text.begin(), text.end(), '{'));
+    tensors.reserve(std::min(objects, text.size() / kShortest));
+    read_list(tensors, &ManifestReader::read_tensor);
   }
 
   void read_version() {
@@ -200,7 +211,7 @@ class ManifestReader {
     if (only_ && *only_ != model.name) {
       json_.raw_list();
     } else {
-      read_list(model.tensors, &ManifestReader::read_tensor);
+      read_tensors(model.tensors);
     }
   }
 
