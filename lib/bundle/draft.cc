@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "bundle/side_files.h"
 #include "util/parallel.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -131,7 +132,13 @@ void place_tensors(Draft& draft, const DraftOptions& options) {
     start.blobs = static_cast<uint32_t>(draft.start->manifest.blobs.size());
     start.names = draft.start->names;
   }
+  draft.side_files = find_side_files(draft);
+  for (std::string& name : names_that_nodes_say(draft)) start.names.push_back(std::move(name));
+  for (const SideFile& file : draft.side_files) start.names.push_back(file.name);
   draft.plan = make_plan(draft.planned, contents, tasks, start);
+  for (const SideFile& file : draft.side_files) {
+    if (!file.stored) draft.plan.side_files.push_back(file.name);
+  }
 }
 
 Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {

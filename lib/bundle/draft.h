@@ -44,6 +44,13 @@ struct StoredExtent {
   Bytes bytes;
 };
 
+// A file that nodes name: it lies beside the models under that name.
+struct SideFile {
+  std::string name;
+  Bytes bytes;
+  std::optional<uint32_t> stored;  // the blob of the bundle that it is already
+};
+
 // The bundle that a draft is to be added to.
 struct DraftStart {
   Manifest manifest;
@@ -67,6 +74,7 @@ struct Draft {
   Plan plan;
   std::map<size_t, ModelEdit> edits;  // [model]
   std::vector<DraftTask> tasks;
+  std::vector<SideFile> side_files;
   std::optional<DraftStart> start;  // none: the bundle is new
 
   // The first model that is written.

@@ -108,7 +108,7 @@ void require_equal(const SourceFile& a, const SourceFile& b, const ExternalFile&
 }
 
 fs::path restored_path(const OriginalPlaces& original, const ExternalFile& external) {
-  return (fs::path(original.folder) / external.location).lexically_normal();
+  return (fs::path(original.folder) / external.place).lexically_normal();
 }
 
 // Splits the model file into literal bytes and payloads that lie in blobs.
@@ -148,6 +148,7 @@ ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, si
   std::map<fs::path, NamedFile> files;
   std::map<FileId, SourceFile> sources;
   for (const OriginalPlaces& original : originals) {
+    size_t side_file = 0;
     std::vector<NamedFile*> named;  // parallel to the model's external files
     for (const ExternalFile& external : original.model->external) {
       SourceFile& source =
@@ -158,6 +159,9 @@ ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, si
       if (is_new) order.push_back(at->first);
       if (at->second.source != &source) require_equal(*at->second.source, source, external);
       named.push_back(&at->second);
+      if (!external.named_by_node) continue;
+      const Extent& whole = original.side_files.at(side_file++);
+      if (whole.size > 0) source.stored[0] = whole;
     }
     for (size_t t = 0; t < original.model->tensors.size(); ++t) {
       const TensorRef& tensor = original.model->tensors[t];
@@ -196,7 +200,7 @@ RestoreRecord describe_original(const OriginalPlaces& original, const ExternalRe
   RestoreRecord record;
   read_literal(model, places, record);
   for (const ExternalFile& external : model.external) {
-    record.external.push_back({external.location, external.file.bytes().size(),
+    record.external.push_back({external.place.string(), external.file.bytes().size(),
                                rest.pieces.at(restored_path(original, external))});
   }
   uint32_t number = 0;

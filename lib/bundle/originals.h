@@ -33,8 +33,9 @@ struct ExternalRest {
 // A model that restore gives back, and which of its tensors lie in blobs; [tensor].
 struct OriginalPlaces {
   const ScannedModel* model;
-  Places places;       // may be longer
-  std::string folder;  // where restore puts it, SourceRecord::folder
+  Places places;                        // may be longer
+  std::string folder = {};              // where restore puts it, SourceRecord::folder
+  std::vector<Extent> side_files = {};  // whole blobs, of external files that nodes name, in order
 };
 
 // Returns what `originals` need beside tensors; the first gap gets the number `first_gap`.

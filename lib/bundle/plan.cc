@@ -10,13 +10,6 @@ namespace {
 
 constexpr uint32_t kShared = ~uint32_t{0};
 
-// Names that differ in case only are one name to some systems.
-std::string folded(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return name;
-}
-
 // The content that holds the bytes of `content`: itself, when it is stored, or its host. Hosts have
 // no hosts of their own that are not the longest: find_distinct() names the longest first.
 uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
@@ -39,16 +32,22 @@ void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
 
 }  // namespace
 
+std::string folded_name(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return name;
+}
+
 UnusedNames::UnusedNames(const std::vector<std::string>& taken) {
   taken_.insert(kManifestName);
-  for (const std::string& name : taken) taken_.insert(folded(name));
+  for (const std::string& name : taken) taken_.insert(folded_name(name));
 }
 
 std::string UnusedNames::make(const std::string& stem, const std::string& extension) {
   for (int number = 1;; ++number) {
     const std::string end = (number == 1 ? "" : "_" + std::to_string(number)) + extension;
     std::string name = safe_file_name(stem, kLongestFileName - end.size()) + end;
-    if (taken_.insert(folded(name)).second) return name;
+    if (taken_.insert(folded_name(name)).second) return name;
   }
 }
 
@@ -123,6 +122,7 @@ std::vector<std::string> file_names_of(const Plan& plan) {
   files.insert(files.end(), plan.adapter_files.begin(), plan.adapter_files.end());
   files.insert(files.end(), plan.residual_files.begin(), plan.residual_files.end());
   for (const PlanBlob& blob : plan.blobs) files.push_back(blob.file);
+  files.insert(files.end(), plan.side_files.begin(), plan.side_files.end());
   files.push_back(plan.restore_file);
   return files;
 }

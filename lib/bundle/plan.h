@@ -58,6 +58,7 @@ struct Plan {
   std::vector<PlanBlob> blobs;
   std::vector<std::string> model_files;                    // [model]; empty where the bundle has it
   std::vector<std::string> adapter_files, residual_files;  // [task]
+  std::vector<std::string> side_files;  // that nodes name, and the bundle has not yet
   std::string restore_file;
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
 };
@@ -72,6 +73,10 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
 
 // Returns the names of all files that a bundle of `plan` may get, but the manifest's.
 std::vector<std::string> file_names_of(const Plan& plan);
+
+// Returns `name` with its letters in lower case: names that differ in case only are one name to
+// some systems.
+std::string folded_name(std::string name);
 
 // Gives names for files of a bundle that no file has yet, not the manifest either. Names that
 // differ in case only are one name to some systems.

@@ -12,7 +12,9 @@ bool are_equal(Bytes a, Bytes b) {
 }
 
 bool are_same(const ExternalFile& a, const ExternalFile& b) {
-  return a.location == b.location && a.file.bytes().size() == b.file.bytes().size();
+  const Bytes bytes_a = a.file.bytes(), bytes_b = b.file.bytes();
+  if (a.location != b.location || bytes_a.size() != bytes_b.size()) return false;
+  return !a.named_by_node || are_equal(bytes_a, bytes_b);  // else its tensors say so
 }
 
 // The cheap questions first: tensors that leave their models have been compared already.

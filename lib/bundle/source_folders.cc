@@ -81,15 +81,17 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
     return std::none_of(files.begin(), files.end(), [&](const SourceFiles* source) {
       return taken.paths.count(folder / source->path.filename()) != 0 ||
              std::any_of(source->external.begin(), source->external.end(),
-                         [&](const std::string& location) {
-                           return taken.paths.count((folder / location).lexically_normal()) != 0;
+                         [&](const fs::path& place) {
+                           return taken.paths.count((folder / place).lexically_normal()) != 0;
                          });
     });
   };
+  const bool names_folder = std::any_of(sources.begin(), sources.end(),
+                                        [](const SourceFiles& each) { return each.names_folder; });
   std::map<fs::path, std::string> name_of;
   std::set<std::string> chosen;
   for (const fs::path& parent : order) {
-    if (order.size() == 1 && taken.flat && is_free("", parent)) {
+    if (order.size() == 1 && taken.flat && !names_folder && is_free("", parent)) {
       name_of[parent] = "";
       break;
     }

@@ -24,13 +24,14 @@ RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles&
 
 // The files of an original.
 struct SourceFiles {
-  std::filesystem::path path;         // of the model
-  std::vector<std::string> external;  // locations of its external files
+  std::filesystem::path path;                   // of the model
+  std::vector<std::filesystem::path> external;  // places of its external files
+  bool names_folder = false;                    // a location of one leads through its folder's name
 };
 
 // Returns the folder names that keep `sources` apart from each other and from `taken` on restore:
-// "" when all come from one folder and nothing is in their way, else the folders' own names, with a
-// number where one is taken.
+// "" when all come from one folder, no location names that, and nothing is in their way, else the
+// folders' own names, with a number where one is taken.
 std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
                                         const RestoredPlaces& taken);
 

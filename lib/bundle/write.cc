@@ -11,6 +11,7 @@
 #include "bundle/edit.h"
 #include "bundle/model_record.h"
 #include "bundle/originals.h"
+#include "bundle/side_files.h"
 #include "bundle/source_folders.h"
 #include "bundle/task_record.h"
 #include "format/layout.h"
@@ -23,6 +24,12 @@ namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
+
+void add_place(const ExternalFile& external, SourceFiles& source) {
+  source.external.push_back(external.place);
+  const fs::path location = fs::path(external.location).lexically_normal();
+  source.names_folder = source.names_folder || *location.begin() == "..";
+}
 
 // A model that restore gives back.
 struct Source {
@@ -58,6 +65,8 @@ class Writer {
       if (i < plan.blobs.size()) jobs.emplace_back([this, i] { write_blob(draft_.plan.blobs[i]); });
       if (i < models && i >= draft_.first_new()) jobs.emplace_back([this, i] { write_model(i); });
     }
+    for (size_t f = 0; f < draft_.side_files.size(); ++f)
+      jobs.emplace_back([this, f] { write_side_file(f); });
     try {
       parallel_for(jobs.size(), threads_, [&](size_t job) { jobs[job](); });
       for (size_t t = 0; t < draft_.tasks.size(); ++t) write_task(t);
@@ -94,7 +103,31 @@ class Writer {
         blobs.push_back({draft_.plan.residual_files[t], 0});
       }
     }
+    for (const SideFile& file : draft_.side_files) {
+      side_blobs_.push_back(file.stored.value_or(static_cast<uint32_t>(blobs.size())));
+      if (!file.stored)
+        blobs.push_back({file.name, file.bytes.size(), content_hash(file.bytes, threads_)});
+    }
     blobs.push_back({draft_.plan.restore_file, 0});
+  }
+
+  // The files that nodes of `model` name, in the order in which the model has them.
+  std::vector<Extent> side_files_of(const ScannedModel& model) const {
+    std::vector<Extent> extents;
+    for (const ExternalFile& external : model.external) {
+      if (!external.named_by_node) continue;
+      const uint32_t blob = side_blobs_[side_file_called(draft_, external.place.string())];
+      extents.push_back({blob, 0, external.file.bytes().size()});
+    }
+    return extents;
+  }
+
+  void write_side_file(size_t f) const {
+    const SideFile& side = draft_.side_files[f];
+    if (!folder_ || side.stored) return;
+    OutputFile file(*folder_ / side.name, side.bytes.size());
+    file.write(side.bytes);
+    file.close();
   }
 
   // The originals: models as they came, then those of tasks that need another record.
@@ -104,27 +137,28 @@ class Writer {
       const auto edit = draft_.edits.find(m);
       if (edit != draft_.edits.end() && !edit->second.is_original) continue;
       source_of_model_[m] = sources_.size();
-      sources_.push_back({{&draft_.models[m], draft_.plan.extents[m], {}}, draft_.inputs[m].path});
+      sources_.push_back({{&draft_.models[m], draft_.plan.extents[m]}, draft_.inputs[m].path});
     }
     source_of_task_.resize(draft_.tasks.size());
     for (size_t t = 0; t < draft_.tasks.size(); ++t) {
       const DraftTask& task = draft_.tasks[t];
       if (task.tensors.empty()) continue;
       source_of_task_[t] = sources_.size();
-      sources_.push_back({{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t]), {}},
-                          task.input.path});
+      sources_.push_back(
+          {{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t])}, task.input.path});
     }
     std::vector<SourceFiles> files;
     for (const Source& source : sources_) {
       SourceFiles& of_source = files.emplace_back(SourceFiles{source.path, {}});
       for (const ExternalFile& external : source.original.model->external)
-        of_source.external.push_back(external.location);
+        add_place(external, of_source);
     }
     const std::vector<std::string> folders =
         source_folders(files, draft_.start ? draft_.start->restored : RestoredPlaces());
     std::vector<OriginalPlaces> originals;
     for (size_t s = 0; s < sources_.size(); ++s) {
       sources_[s].original.folder = sources_[s].record.folder = folders[s];
+      sources_[s].original.side_files = side_files_of(*sources_[s].original.model);
       originals.push_back(sources_[s].original);
     }
     first_gap_ = manifest_.gaps.size();
@@ -153,6 +187,9 @@ class Writer {
   void write_model(size_t m) {
     std::string bytes = make_model_file(draft_, m, manifest_.blobs);
     models_[m] = make_model_record(draft_, m, bytes);
+    std::set<uint32_t> files;
+    for (const Extent& whole : side_files_of(draft_.models[m])) files.insert(whole.blob);
+    models_[m].files.assign(files.begin(), files.end());
     if (source_of_model_[m]) describe(sources_[*source_of_model_[m]], bytes);
     write_file(models_[m].file, bytes);
     if (!draft_.tasks.empty()) model_files_[m] = std::move(bytes);
@@ -253,6 +290,7 @@ class Writer {
   std::vector<Source> sources_;
   std::vector<std::optional<size_t>> source_of_model_, source_of_task_;  // in sources_
   std::vector<TaskBlobs> task_blobs_;
+  std::vector<uint32_t> side_blobs_;      // of draft_.side_files
   std::vector<std::string> model_files_;  // what records of tasks are compressed against
   std::vector<ModelRecord> models_;       // new ones
   std::vector<TaskRecord> tasks_;

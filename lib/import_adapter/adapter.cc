@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "format/adapter_file.h"
+#include "format/foreign_file.h"
 #include "lora/peft.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -76,6 +77,7 @@ void sort_parameters(const std::vector<NamedTensor>& parameters,
 
 GivenAdapter from_onnx_adapter(const fs::path& path, const std::vector<std::string>& inputs) {
   GivenAdapter adapter{MappedFile::open(path), {}, {}, {}};
+  refuse_foreign(path, adapter.file.bytes(), ExpectedFile::kAdapter);
   try {
     const std::vector<NamedTensor> parameters = read_adapter(adapter.file.bytes());
     if (parameters.empty()) throw Error(ErrorCode::kInvalid, "has no parameter");

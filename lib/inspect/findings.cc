@@ -11,6 +11,7 @@ namespace {
 constexpr std::array kKinds = {
     FindingKind{"WS001", "external data missing or cut short"},
     FindingKind{"WS002", "external file with bytes that no tensor uses"},
+    FindingKind{"WS003", "initializer of a name that another one has"},
     FindingKind{"WS010", "stored more than once in one model"},
     FindingKind{"WS011", "transpose of another weight"},
     FindingKind{"WS012", "float32 that float16 holds exactly"},
@@ -110,6 +111,10 @@ std::vector<InspectFinding> Findings::take() {
 void find_in_structure(std::span<const ModelStructure> models, Findings& findings) {
   find_in_files(models, findings);
   for (const ModelStructure& model : models) {
+    for (const size_t t : model.doubled) {
+      const InspectedTensor& tensor = model.rows.tensors[t].tensor;
+      findings.add("WS003", {use_of(model, tensor), "", tensor.bytes, ""});
+    }
     for (size_t t = 0; t < model.homes.size(); ++t) {
       const InspectedTensor& tensor = model.rows.tensors[t].tensor;
       const Home home = model.homes[t];

@@ -122,7 +122,8 @@ uint64_t bytes_of_files(const std::vector<ModelStructure>& structures) {
 }
 
 bool is_complete(const ModelStructure& structure) {
-  return std::all_of(structure.rows.external.begin(), structure.rows.external.end(),
+  return structure.doubled.empty() &&
+         std::all_of(structure.rows.external.begin(), structure.rows.external.end(),
                      [](const InspectedFile& file) { return file.complete(); });
 }
 
@@ -202,7 +203,11 @@ std::vector<std::string> open_bundles(const std::vector<std::string>& paths) {
 
 Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options) {
   if (paths.size() == 1 && is_bundle(paths[0])) return inspect_bundle(paths[0], options);
-  return inspect_models(resolve_inputs(open_bundles(paths)), options);
+  std::vector<std::string> left_out;
+  std::vector<ModelInput> inputs = resolve_inputs(open_bundles(paths), &left_out);
+  Inspection inspection = inspect_models(std::move(inputs), options);
+  inspection.left_out = std::move(left_out);
+  return inspection;
 }
 
 }  // namespace wshare

@@ -3,10 +3,11 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <set>
 
 #include "format/dtype.h"
 #include "inspect/consumers.h"
-#include "util/paths.h"
+#include "model/named_files.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -24,10 +25,10 @@ std::string home_of(const TensorSite& site) {
   return text_of(site.home);
 }
 
-// Returns the path of external data, or nothing if there is no such file.
-std::optional<fs::path> find_external(const fs::path& model, const std::string& location) {
+// Returns external data, or nothing if there is no such file.
+std::optional<ExternalFile> find_external(const fs::path& model, const std::string& location) {
   try {
-    return resolve_external(model, location);
+    return open_external(model, location);
   } catch (const Error& error) {  // a missing file is what is looked for here
     if (error.code() != ErrorCode::kIo) throw;
     return std::nullopt;
@@ -54,6 +55,12 @@ class StructureReader {
                                       in_quotes(site.name) + ": " + error.what());
       }
     });
+    for (const std::string& location : find_named_files(skeleton.model()).needed) {
+      const size_t at = find_or_add(location);
+      InspectedFile& named = structure_.rows.external[at];
+      named.needed = std::max(named.needed, named.bytes.value_or(1));  // all of it
+      structure_.external[at].ranges.emplace_back(0, named.needed);
+    }
     for (const InspectedFile& external : structure_.rows.external) {
       structure_.rows.bytes += external.bytes.value_or(0);
     }
@@ -81,6 +88,9 @@ class StructureReader {
       throw Error(ErrorCode::kInvalid, "the shapes up to here need more than 2^48 bytes");
     }
     tensor.op = readers.first_op;
+    const bool has_name = site.home == Home::kInitializer && !site.name.empty();
+    if (has_name && !names_.emplace(site.graph, site.name).second)
+      structure_.doubled.push_back(structure_.homes.size());
     if (is_external) add_external(proto, tensor.bytes);
     structure_.homes.push_back(site.home);
     structure_.used.push_back(readers.is_used);
@@ -100,28 +110,32 @@ class StructureReader {
       }
       offset = static_cast<uint64_t>(number);
     }
+    const size_t at = find_or_add(location);
+    InspectedFile& file = structure_.rows.external[at];
+    file.needed = std::max(file.needed, offset + bytes);
+    structure_.external[at].ranges.emplace_back(offset, bytes);
+  }
+
+  // Returns the number of the external file at `location`.
+  size_t find_or_add(const std::string& location) {
     std::vector<InspectedFile>& files = structure_.rows.external;
-    auto at = std::find_if(files.begin(), files.end(),
-                           [&](const InspectedFile& file) { return file.file == location; });
-    if (at == files.end()) {
-      ExternalUse& use = structure_.external.emplace_back();
-      files.push_back({location, std::nullopt, 0});
-      at = files.end() - 1;
-      if (const std::optional<fs::path> path = find_external(input_.path, location)) {
-        if (!fs::is_regular_file(*path)) {
-          throw Error(ErrorCode::kIo, in_quotes(location) + ": is no regular file");
-        }
-        use.id = file_id(*path);
-        use.in_bundle = fs::exists(path->parent_path() / kManifestName);
-        at->bytes = fs::file_size(*path);
-      }
+    const auto known = std::find_if(files.begin(), files.end(), [&](const InspectedFile& file) {
+      return file.file == location;
+    });
+    if (known != files.end()) return static_cast<size_t>(known - files.begin());
+    ExternalUse& use = structure_.external.emplace_back();
+    files.push_back({location, std::nullopt, 0});
+    if (const std::optional<ExternalFile> external = find_external(input_.path, location)) {
+      use.id = external->file.id();
+      use.in_bundle = fs::exists(external->file.path().parent_path() / kManifestName);
+      files.back().bytes = external->file.bytes().size();
     }
-    at->needed = std::max(at->needed, offset + bytes);
-    structure_.external[static_cast<size_t>(at - files.begin())].ranges.emplace_back(offset, bytes);
+    return files.size() - 1;
   }
 
   const ModelInput& input_;
   ModelStructure structure_;
+  std::set<std::pair<const onnx::GraphProto*, std::string>> names_;  // of initializers
   uint64_t file_bytes_ = 0;
   uint64_t total_ = 0;
 };

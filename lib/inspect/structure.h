@@ -26,6 +26,7 @@ struct ModelStructure {
   std::vector<Home> homes;            // parallel to rows.tensors
   std::vector<bool> used;             // parallel to rows.tensors: something reads it
   std::vector<ExternalUse> external;  // parallel to rows.external
+  std::vector<size_t> doubled;        // tensors whose name an initializer of the graph had before
 };
 
 // Reads the structure of `input`; tensors in the order of visit_tensors(). Of external files only

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 
+#include "format/foreign_file.h"
 #include "util/as_text.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -191,8 +192,10 @@ PeftAdapter load_peft_adapter(const fs::path& path) {
                 "PEFT saves it anew as safetensors: save_pretrained(...)");
   }
   PeftAdapter adapter{MappedFile::open(tensors), {}, {}};
+  refuse_foreign(tensors, adapter.file.bytes(), ExpectedFile::kSafetensors);
+  const MappedFile file = MappedFile::open(configuration);
+  refuse_foreign(configuration, file.bytes(), ExpectedFile::kConfiguration);
   adapter.config = naming(configuration, [&] {
-    const MappedFile file = MappedFile::open(configuration);
     if (file.bytes().size() > kLargestConfig) {
       throw Error(ErrorCode::kInvalid, "has " + std::to_string(file.bytes().size()) +
                                            " bytes, at most 1048576 are read");

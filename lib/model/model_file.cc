@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "util/as_text.h"
+#include "format/foreign_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -86,12 +86,11 @@ std::string skeleton_bytes(std::span<const std::byte> file, const WireTensors& w
   return out;
 }
 
-// What to do about `bytes` that are no model.
-std::string hint_for(std::span<const std::byte> bytes) {
-  if (bytes.empty()) return "the export or download did not finish: get the file again";
-  if (as_text(bytes).starts_with("version https://git-lfs"))
-    return "it is a pointer of Git LFS: 'git lfs pull' gets the model itself";
-  return "is it an ONNX model, and all of it? a download that stopped looks like this, too";
+// What to tell about `file`, which is no model because of `what`.
+Error no_model(const MappedFile& file, const Error& what) {
+  return explain_refusal(
+      what, file.path(), file.bytes(), ExpectedFile::kModel,
+      "is it an ONNX model, and all of it? a download that stopped looks like this, too");
 }
 
 }  // namespace
@@ -107,8 +106,7 @@ ModelFile ModelFile::load(MappedFile file) {
     WireTensors wire = find_wire_tensors(file.bytes());
     return {std::move(file), std::move(wire)};
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(),
-                error.hint().empty() ? hint_for(file.bytes()) : error.hint());
+    throw no_model(file, error);
   }
 }
 
@@ -132,15 +130,11 @@ Skeleton ModelFile::skeleton() const {
   Skeleton skeleton;
   onnx::ModelProto& model = skeleton.model();
   if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(file_.path().string()) + ": no valid ONNX file: protobuf refuses it",
-                hint_for(file_.bytes()));
+    throw no_model(file_, {ErrorCode::kInvalid, "no valid ONNX file: protobuf refuses it"});
   }
   if (!model.has_graph() || model.ir_version() == 0) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(file_.path().string()) + ": no valid ONNX file: has no " +
-                    (model.has_graph() ? "ir_version" : "graph"),
-                hint_for(file_.bytes()));
+    const std::string lacks = model.has_graph() ? "ir_version" : "graph";
+    throw no_model(file_, {ErrorCode::kInvalid, "no valid ONNX file: has no " + lacks});
   }
   return skeleton;
 }

@@ -14,19 +14,66 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-std::vector<fs::path> models_in(const fs::path& folder) {
+bool is_model_name(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return extension == ".onnx";
+}
+
+// Why a file in a folder that was given is left out; empty: it is not.
+std::string reason_to_leave_out(const fs::directory_entry& entry) {
+  std::error_code ignored;
+  if (entry.path().filename().string()[0] == '.') return "is hidden";
+  if (entry.is_symlink(ignored) && !entry.exists(ignored)) {
+    return "is a link to " + in_quotes(fs::read_symlink(entry.path(), ignored).string()) +
+           ", and there is no such file";
+  }
+  return "";
+}
+
+// What a folder without models holds instead.
+std::string hint_of_folder(const fs::path& folder, bool left_out) {
+  std::error_code ignored;
+  if (fs::exists(folder / "saved_model.pb", ignored))
+    return "it is a SavedModel of TensorFlow: convert it to ONNX first";
+  if (left_out) return "hidden files and links that lead nowhere do not count";
+  return "folders in it are not looked into: name them, or files";
+}
+
+std::vector<fs::path> models_in(const fs::path& folder, std::vector<std::string>& left_out) {
   std::vector<fs::path> found;
-  std::error_code error;
+  std::vector<std::string> others;
+  std::error_code error, ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".onnx" && !entry.is_directory()) found.push_back(entry.path());
+    if (!is_model_name(entry.path()) || entry.is_directory(ignored)) continue;
+    const std::string reason = reason_to_leave_out(entry);
+    if (reason.empty()) {
+      found.push_back(entry.path());
+    } else {
+      others.push_back(in_quotes(entry.path().string()) + ": " + reason + ": left out");
+    }
   }
   if (error)
     throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
-  if (found.empty())
+  if (found.empty()) {
     throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file",
-                "folders in it are not looked into: name them, or files");
+                hint_of_folder(folder, !others.empty()));
+  }
   std::sort(found.begin(), found.end());
+  std::sort(others.begin(), others.end());
+  left_out.insert(left_out.end(), others.begin(), others.end());
   return found;
+}
+
+[[noreturn]] void fail_missing(const fs::path& path, const std::string& hint) {
+  std::error_code ignored;
+  const fs::path target = fs::read_symlink(path, ignored);
+  if (target.empty())
+    throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": no such file", hint);
+  throw Error(ErrorCode::kIo,
+              in_quotes(path.string()) + ": is a link to " + in_quotes(target.string()) +
+                  ", and there is no such file",
+              "get the file again: a cache that was cleared leaves such links");
 }
 
 // "did you mean 'models/decoder.onnx'?" if there is such a file.
@@ -35,7 +82,7 @@ std::string hint_of_neighbours(const fs::path& path) {
   std::vector<std::string> names;
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().extension() == ".onnx") names.push_back(entry.path().filename().string());
+    if (is_model_name(entry.path())) names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
   const std::string meant = nearest(path.filename().string(), names);
@@ -91,13 +138,15 @@ void require_unique(const std::vector<ModelInput>& models) {
 
 }  // namespace
 
-std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments) {
+std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments,
+                                       std::vector<std::string>* left_out) {
   std::vector<ModelInput> models;
+  std::vector<std::string> others;
   std::vector<bool> named;
   for (const std::string& argument : arguments) {
     std::error_code ignored;
     if (fs::is_directory(argument, ignored)) {
-      for (const fs::path& path : models_in(argument))
+      for (const fs::path& path : models_in(argument, others))
         models.push_back({path.stem().string(), path});
     } else if (const size_t equals = argument.find('=');
                equals != std::string::npos && !fs::exists(argument, ignored)) {
@@ -112,9 +161,7 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   std::map<std::string, int> uses;
   for (const ModelInput& model : models) {
     std::error_code error;
-    if (!fs::exists(model.path, error))
-      throw Error(ErrorCode::kIo, in_quotes(model.path.string()) + ": no such file",
-                  hint_of_neighbours(model.path));
+    if (!fs::exists(model.path, error)) fail_missing(model.path, hint_of_neighbours(model.path));
     ++uses[model.name];
   }
   for (size_t i = 0; i < models.size(); ++i) {
@@ -123,6 +170,7 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   }
   make_safe(models, named);
   require_unique(models);
+  if (left_out != nullptr) *left_out = std::move(others);
   return models;
 }
 

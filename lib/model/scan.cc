@@ -5,10 +5,11 @@
 #include <algorithm>
 
 #include "format/dtype.h"
+#include "format/foreign_file.h"
 #include "format/scope.h"
 #include "format/typed_fields.h"
+#include "model/named_files.h"
 #include "model/uses.h"
-#include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -54,6 +55,12 @@ class Scanner {
       }
     });
     require_all_found(found);
+    const NamedFiles named = find_named_files(proto);
+    for (const std::string& location : named.needed) {
+      model_.external.push_back(open_external(beside_, location));
+      model_.external.back().named_by_node = true;
+    }
+    model_.texts = named.texts;
   }
 
  private:
@@ -148,13 +155,13 @@ class Scanner {
   void read_external(const onnx::TensorProto& proto, uint64_t needed, TensorRef& tensor) {
     std::string location;
     int64_t offset = 0;
-    int64_t length = static_cast<int64_t>(needed);
+    int64_t length = 0;  // as ONNX Runtime has it, 0 is what the shape needs
     for (const onnx::StringStringEntryProto& entry : proto.external_data()) {
       if (entry.key() == "location") location = entry.value();
       if (entry.key() == "offset") offset = number(entry);
       if (entry.key() == "length") length = number(entry);
     }
-    if (static_cast<uint64_t>(length) != needed) {
+    if (length != 0 && static_cast<uint64_t>(length) != needed) {
       throw Error(ErrorCode::kInvalid,
                   "its external data has " + std::to_string(length) + " bytes, its shape needs " +
                       std::to_string(needed),
@@ -164,11 +171,11 @@ class Scanner {
     const std::span<const std::byte> bytes = model_.external[index].file.bytes();
     const auto at = static_cast<uint64_t>(offset);
     if (at > bytes.size() || needed > bytes.size() - at) {
-      throw Error(ErrorCode::kInvalid,
-                  "its external data needs " + std::to_string(needed) + " bytes at " +
-                      std::to_string(at) + ", " + in_quotes(location) + " has " +
-                      std::to_string(bytes.size()),
-                  "get the external file again: it is cut short, or of another export");
+      const Error error(ErrorCode::kInvalid,
+                        "has " + std::to_string(bytes.size()) + " bytes, the tensor needs " +
+                            std::to_string(needed) + " bytes at " + std::to_string(at));
+      throw explain_refusal(error, location, bytes, ExpectedFile::kExternalData,
+                            "get the external file again: it is cut short, or of another export");
     }
     tensor.bytes = bytes.subspan(static_cast<size_t>(at), static_cast<size_t>(needed));
     tensor.external_file = static_cast<int>(index);
@@ -189,7 +196,7 @@ class Scanner {
         std::find_if(model_.external.begin(), model_.external.end(),
                      [&](const ExternalFile& file) { return file.location == location; });
     if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
-    model_.external.push_back({location, MappedFile::open(resolve_external(beside_, location))});
+    model_.external.push_back(open_external(beside_, location));
     return model_.external.size() - 1;
   }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/external_file.h"
 #include "model/model_file.h"
 #include "model/tensor_sites.h"
 #include "util/mapped_file.h"
@@ -33,12 +34,6 @@ struct TensorRef {
 // Returns the name of `tensor` behind its scope, as people see it.
 std::string full_name(const TensorRef& tensor);
 
-// A file of external data that a model refers to.
-struct ExternalFile {
-  std::string location;  // as in the model
-  MappedFile file;
-};
-
 // A model with all its tensors in the order of visit_tensors().
 struct ScannedModel {
   ModelFile file;
@@ -46,6 +41,7 @@ struct ScannedModel {
   Scratch decoded;
   std::vector<TensorRef> tensors;
   int64_t ir_version = 0;
+  std::vector<std::string> texts = {};  // of nodes, that may be names of files
 };
 
 // Reads the model at `path` and finds its tensors and their canonical bytes.

@@ -99,7 +99,8 @@ class UseWalk : public GraphVisitor {
     }
     for (const onnx::TensorProto& tensor : place.graph->initializer()) {
       if (!own.insert(tensor.name()).second) {
-        throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()));
+        throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()),
+                    "ONNX Runtime takes the last one, onnx.checker none: export the model again");
       }
       if (uses.graph_inputs.count(tensor.name()) == 0) set_constant(tensor.name(), true);
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "format/dtype.h"
+#include "format/foreign_file.h"
 #include "format/onnx_wire.h"
 #include "format/typed_fields.h"
 #include "util/mapped_file.h"
@@ -138,7 +139,7 @@ Ort::Value read_tensor_file(const std::filesystem::path& path) {
   try {
     return path.extension() == ".npy" ? read_numpy(file.bytes()) : read_proto(file.bytes());
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(), error.hint());
+    throw explain_refusal(error, path, file.bytes(), ExpectedFile::kInput);
   }
 }
 

@@ -87,25 +87,4 @@ fs::path CanonicalPaths::place_of(const fs::path& path) {
   return at->second / path.filename();
 }
 
-fs::path resolve_external(const fs::path& model_path, std::string_view location) {
-  if (location.empty()) throw Error(ErrorCode::kInvalid, "its external data has no location");
-  const fs::path folder = model_path.has_parent_path() ? model_path.parent_path() : fs::path(".");
-  std::error_code missing;
-  const fs::path real_folder = fs::canonical(model_path, missing).parent_path();
-  if (missing)
-    throw Error(ErrorCode::kIo, in_quotes(model_path.string()) + ": " + missing.message());
-  for (const fs::path& root : {folder, real_folder}) {
-    const fs::path path = join_inside(root, location);
-    std::error_code error;
-    if (!fs::exists(path, error)) continue;
-    if (!is_inside(path, folder) && !is_inside(path, real_folder)) {
-      throw Error(ErrorCode::kInvalid, in_quotes(location) + ": leads out of the model's folder",
-                  "copy the file itself beside the model");
-    }
-    return fs::canonical(path);
-  }
-  throw Error(ErrorCode::kIo, in_quotes(location) + ": no such file in the model's folder",
-              "external data lies beside its model: copy it there, too");
-}
-
 }  // namespace wshare

@@ -26,14 +26,6 @@ std::string safe_file_name(std::string_view name, size_t longest = kLongestFileN
 // holds a zero byte.
 std::filesystem::path join_inside(const std::filesystem::path& folder, std::string_view relative);
 
-// Returns the canonical path of external data `location` of the model at `model_path`.
-//
-// As in ONNX Runtime the target must lie in the model's folder or, when the model itself is a
-// symbolic link, in the folder of the file that the link leads to. Throws Error(kInvalid) if the
-// location leads elsewhere, Error(kIo) if there is no such file.
-std::filesystem::path resolve_external(const std::filesystem::path& model_path,
-                                       std::string_view location);
-
 // True when the canonical form of `path` is `folder` or lies below it; neither needs to exist.
 bool is_inside(const std::filesystem::path& path, const std::filesystem::path& folder);
 

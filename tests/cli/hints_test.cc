@@ -39,6 +39,21 @@ TEST_F(Hints, SayWhatToDoAboutModels) {
   write_file(temp_ / "lfs.onnx", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
   write_file(temp_ / "empty.onnx", "");
   write_file(temp_ / "text.onnx", "no model");
+  write_file(temp_ / "noise.onnx", noise(500, 3));
+  write_file(temp_ / "page.onnx", "<!DOCTYPE html><html>401</html>");
+  write_file(temp_ / "gz.onnx", "\x1f\x8b\x08 compressed");
+  write_file(temp_ / "model.onnx.ort", std::string("\x18\0\0\0ORTM", 8) + noise(90, 4));
+  write_file(temp_ / "x.npz",
+             "PK\x03\x04" + std::string(22, '\0') + std::string("\x05\0\0\0", 4) + "a.npy");
+  fs::create_symlink("../blobs/0", temp_ / "dangling.onnx");
+  write_file(temp_ / "memory.onnx",
+             bytes_of({external("w", 100, {{"location", "*/_ORT_MEM_ADDR_/*"}})}));
+  for (const std::string folder : {"pointer", "renamed"}) {
+    write_file(temp_ / (folder + "/m.onnx"),
+               bytes_of({external("w", 100, {{"location", "w.bin_data"}})}));
+  }
+  write_file(temp_ / "pointer/w.bin_data", "version https://git-lfs.github.com/spec/v1\n");
+  write_file(temp_ / "renamed/w.bin.data", noise(100, 1));
   fs::create_directories(temp_ / "above/models");
   write_file(temp_ / "missing/m.onnx", bytes_of({external("w", 100, {{"location", "w.bin"}})}));
   write_file(temp_ / "short/m.onnx", bytes_of({external("w", 100, {{"location", "w.bin"}})}));
@@ -47,9 +62,21 @@ TEST_F(Hints, SayWhatToDoAboutModels) {
     return std::vector<std::string>{"dedupe", path(model), "-o", path("o")};
   };
   expect_hints({
-      {"a pointer of Git LFS", dedupe("lfs.onnx"), 4, "it is a pointer of Git LFS: 'git lfs pull'"},
+      {"a pointer of Git LFS", dedupe("lfs.onnx"), 4, "'git lfs pull' gets the file itself"},
       {"an empty file", dedupe("empty.onnx"), 4, "the export or download did not finish"},
-      {"a text", dedupe("text.onnx"), 4, "is it an ONNX model, and all of it?"},
+      {"a text", dedupe("text.onnx"), 4, "export it to ONNX"},
+      {"noise", dedupe("noise.onnx"), 4, "is it an ONNX model, and all of it?"},
+      {"a web page", dedupe("page.onnx"), 4, "the download got a page instead of the file"},
+      {"an archive", dedupe("gz.onnx"), 4, "unpack it first"},
+      {"a model of ONNX Runtime", dedupe("model.onnx.ort"), 4, "take the .onnx file"},
+      {"a link that leads nowhere", dedupe("dangling.onnx"), 3, "get the file again"},
+      {"names of a process that is gone", dedupe("memory.onnx"), 4, "save the model anew"},
+      {"external data that is a pointer", dedupe("pointer/m.onnx"), 4, "'git lfs pull'"},
+      {"external data that was renamed", dedupe("renamed/m.onnx"), 3, "'w.bin.data' lies there"},
+      {"an adapter that is something else",
+       {"import-adapter", path("bundle"), path("x.npz")},
+       4,
+       "save the adapter as safetensors"},
       {"a mistyped name", dedupe("text.onxx"), 3, "did you mean '" + path("text.onnx") + "'?"},
       {"models a folder deeper", dedupe("above"), 4, "folders in it are not looked into"},
       {"no external data", dedupe("missing"), 3, "external data lies beside its model"},

@@ -50,6 +50,19 @@ TEST_F(ResolveInputs, TakesLinksForModelsOfTheirOwn) {
   EXPECT_EQ(names({path("x"), path("y")}), (Names{"a", "b", "c"}));
 }
 
+TEST_F(ResolveInputs, LeavesHiddenAndDanglingFilesOfAFolderOut) {
+  for (const char* name : {"m/a.onnx", "m/._a.onnx", "m/B.ONNX"}) add(name);
+  test::fs::create_symlink("../blobs/0", temp_ / "m/c.onnx");
+  std::vector<std::string> left_out;
+  EXPECT_EQ(resolve_inputs({path("m")}, &left_out).size(), 2u);
+  ASSERT_EQ(left_out.size(), 2u);
+  EXPECT_EQ(left_out[0], "'" + path("m/._a.onnx") + "': is hidden: left out");
+  EXPECT_NE(left_out[1].find("is a link to '../blobs/0'"), std::string::npos) << left_out[1];
+  EXPECT_EQ(names({path("m")}), (Names{"B", "a"}));
+  // By name it is an error.
+  EXPECT_EQ(code_of([&] { resolve_inputs({path("m/c.onnx")}); }), 3);
+}
+
 TEST_F(ResolveInputs, ShowsHowToNameOneWhenACollisionRemains) {
   for (const char* name : {"1/x/model.onnx", "2/x/model.onnx"}) add(name);
   std::string message, hint;

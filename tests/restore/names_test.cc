@@ -158,6 +158,29 @@ TEST_F(FileNames, TellsModelsApartThatAreLinksToOneGraph) {
   EXPECT_EQ(restored(), expected);
 }
 
+// What ONNX Runtime opens: ".." that stays inside, and a length of 0 for what the shape needs.
+TEST_F(FileNames, GivesFilesBackWhoseLocationsClimb) {
+  struct Case {
+    const char* name;
+    const char* location;
+    const char* folder;  // of what comes back
+  };
+  for (const Case& c : {Case{"through a folder", "sub/../m.data", ""},
+                        Case{"out and in again", "../in/m.data", "in/"}}) {
+    SCOPED_TRACE(c.name);
+    fs::create_directories(temp_ / "in/sub");
+    add_data("m.data");
+    add("m.onnx", {external("w", 70000, {{"location", c.location}, {"length", "0"}}),
+                   external("x", 9000, {{"location", c.location}, {"offset", "70000"}})});
+    dedupe_all({"m.onnx"});
+    expect_sound();
+    EXPECT_EQ(restored(), (std::map<std::string, std::string>{
+                              {std::string(c.folder) + "m.onnx", original("m.onnx")},
+                              {std::string(c.folder) + "m.data", original("m.data")}}));
+    for (const char* folder : {"bundle", "in"}) fs::remove_all(temp_ / folder);
+  }
+}
+
 TEST_F(FileNames, SaysWhichModelsAreTheSame) {
   add("a.onnx", {raw("w", noise(70000, 1)), raw("tiny", "abc")});
   link_file(Link::kSymbolic, temp_ / "in/a.onnx", temp_ / "in/b.onnx");

@@ -9,6 +9,7 @@
 #include "bundled_models.h"
 #include "cli.h"
 #include "extract_report.h"
+#include "given_models.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "write_options.h"
@@ -62,7 +63,8 @@ int run_append(const Arguments& arguments, Context& context) {
   AppendOptions options = arguments.options;
   context.apply_to(options);
   const Stopwatch stopwatch;
-  const AppendReport report = append(arguments.bundle, resolve_inputs(arguments.models), options);
+  const AppendReport report =
+      append(arguments.bundle, given_models(arguments.models, context), options);
   const double seconds = stopwatch.seconds();
   if (!context.quiet) {
     for (const std::string& why : report.no_tasks)

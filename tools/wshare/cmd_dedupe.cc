@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "dedupe_report.h"
+#include "given_models.h"
 #include "util/stopwatch.h"
 #include "write_options.h"
 #include "wshare/dedupe.h"
@@ -38,7 +39,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
       context.apply_to(arguments->options);
       const Stopwatch stopwatch;
       const DedupeReport report =
-          dedupe(resolve_inputs(arguments->models), arguments->bundle, arguments->options);
+          dedupe(given_models(arguments->models, context), arguments->bundle, arguments->options);
       const double seconds = stopwatch.seconds();
       say_kept(context.err, report.kept);
       if (context.json) {

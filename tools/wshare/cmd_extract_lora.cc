@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "extract_report.h"
+#include "given_models.h"
 #include "util/stopwatch.h"
 #include "write_options.h"
 #include "wshare/extract_lora.h"
@@ -45,8 +46,8 @@ ExtractOptions options_of(const Arguments& arguments, const Context& context) {
 
 int run(const Arguments& arguments, Context& context) {
   const Stopwatch stopwatch;
-  const ExtractReport report = extract_lora(resolve_inputs(arguments.tasks), arguments.bundle,
-                                            options_of(arguments, context));
+  const ExtractReport report = extract_lora(given_models(arguments.tasks, context),
+                                            arguments.bundle, options_of(arguments, context));
   const double seconds = stopwatch.seconds();
   say_kept(context.err, report.kept);
   if (context.json) {

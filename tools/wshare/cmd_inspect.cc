@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "given_models.h"
 #include "inspect_page.h"
 #include "inspect_report.h"
 #include "util/text.h"
@@ -78,6 +79,7 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       arguments->options.contents = !arguments->html.empty();
       if (!arguments->html.empty()) check_place_of_page(arguments->html);  // not after all the work
       const Inspection inspection = inspect(arguments->paths, arguments->options);
+      say_left_out(inspection.left_out, context);
       if (!arguments->html.empty()) {
         save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);
       }

@@ -20,10 +20,12 @@ struct InspectOptions {
 };
 
 struct Inspection {
-  // False: no weights were read, as asked or since external data is incomplete, so that nothing is
-  // known of equal contents: distinct, shared and predicted bytes are 0, lists of them empty.
+  // False: no weights were read, as asked or since a model cannot be read as a whole (external data
+  // is incomplete, a graph has two initializers of one name), so that nothing is known of equal
+  // contents: distinct, shared and predicted bytes are 0, lists of them empty.
   bool compared = true;
   std::string bundle;  // the folder as given, when one bundle was looked at; else empty
+  std::vector<std::string> left_out;  // of given folders, and why; as resolve_inputs() says it
   std::vector<InspectedModel> models;
   // Of all files, each once; for a bundle the sum over its models, and for each task with an
   // adapter what it and its base have.
