@@ -17,6 +17,7 @@
 #include "util/name_list.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -154,7 +155,7 @@ std::unique_ptr<Addition> read_addition(const fs::path& bundle, const Manifest& 
 }  // namespace
 
 AppendReport append(const fs::path& bundle, const std::vector<ModelInput>& inputs,
-                    const AppendOptions& options) {
+                    const AppendOptions& options) try {
   // A dry run only reads, also what it may not write to.
   std::optional<BundleEdit> edit;
   if (!options.dry_run) edit.emplace(bundle, "append", options.wait);
@@ -176,6 +177,8 @@ AppendReport append(const fs::path& bundle, const std::vector<ModelInput>& input
   if (options.progress) options.progress("committing", 0, 0);
   edit->publish(files.manifest, thread_count(options.threads));
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -11,6 +11,7 @@
 #include "bundle/target.h"
 #include "bundle/write.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 
 namespace fs = std::filesystem;
 
@@ -49,10 +50,19 @@ DedupeReport report_of(const Draft& draft, const BundleFiles& files, bool explai
   return report;
 }
 
+// To unmap the inputs takes about as long as the disk does, so it happens while that is at work.
+std::jthread unmap_meanwhile(Draft& draft) {
+  try {
+    return std::jthread([&draft] { const Draft gone = std::move(draft); });
+  } catch (const std::system_error&) {  // there is no thread to be had
+    return {};
+  }
+}
+
 }  // namespace
 
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundle,
-                    const DedupeOptions& options) {
+                    const DedupeOptions& options) try {
   if (!options.dry_run || !bundle.empty()) {
     check_target(bundle, inputs, options.replace || options.dry_run);
   }
@@ -72,12 +82,12 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   if (options.progress) options.progress("writing", 0, 0);
   const BundleFiles files = write_bundle(draft, output->path(), options.threads, options.progress);
   DedupeReport report = report_of(draft, files, options.explain);
-  // To unmap the inputs takes about as long as the disk does, so it happens meanwhile.
-  const std::jthread unmap(
-      [gone = std::move(draft)]() mutable { const Draft last = std::move(gone); });
+  const std::jthread unmap = unmap_meanwhile(draft);
   if (options.progress) options.progress("committing", 0, 0);
   report.kept = output->commit();
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

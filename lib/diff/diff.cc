@@ -8,6 +8,7 @@
 #include "compare/compare.h"
 #include "diff/graph_changes.h"
 #include "format/dtype.h"
+#include "util/system_errors.h"
 
 namespace wshare {
 namespace {
@@ -198,7 +199,7 @@ bool is_equal(const DiffReport& report) {
 }  // namespace
 
 DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path& path_b,
-                const DiffOptions& options) {
+                const DiffOptions& options) try {
   const ScannedModel a = scan_model(path_a);
   const ScannedModel b = scan_model(path_b);
   CompareOptions how;
@@ -222,6 +223,8 @@ DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path
     for (const ExternalFile& external : model->external) external.file.check_unchanged();
   }
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -15,6 +15,7 @@
 #include "extract_lora/peft_output.h"
 #include "util/output_folder.h"
 #include "util/paths.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -86,7 +87,7 @@ void commit_peft(OutputFolder& adapters, const fs::path& bundle) {
 }  // namespace
 
 ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path& bundle,
-                           const ExtractOptions& options) {
+                           const ExtractOptions& options) try {
   std::vector<ModelInput> inputs = resolve_all(tasks, options.base);
   if (!options.dry_run || !bundle.empty()) {
     check_target(bundle, inputs, options.replace || options.dry_run);
@@ -120,6 +121,8 @@ ExtractReport extract_lora(const std::vector<ModelInput>& tasks, const fs::path&
   report.kept = output->commit();
   if (peft) commit_peft(*peft, bundle);
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -14,6 +14,7 @@
 #include "util/name_list.h"
 #include "util/parallel.h"
 #include "util/paths.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -130,7 +131,7 @@ class Import {
 }  // namespace
 
 std::vector<ImportReport> import_adapter(const fs::path& bundle, const fs::path& path,
-                                         const ImportOptions& options) {
+                                         const ImportOptions& options) try {
   std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
   if (!options.dry_run) edit.emplace(bundle, "import-adapter", options.wait);
   if (options.progress) options.progress("reading", 0, 0);
@@ -139,6 +140,8 @@ std::vector<ImportReport> import_adapter(const fs::path& bundle, const fs::path&
   if (!edit) return job.report();
   edit->publish(job.write(edit->staging()), thread_count(options.threads));
   return job.report();
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

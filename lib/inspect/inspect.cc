@@ -16,6 +16,7 @@
 #include "inspect/summary.h"
 #include "inspect/twins.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/models.h"
@@ -201,13 +202,15 @@ std::vector<std::string> open_bundles(const std::vector<std::string>& paths) {
 
 }  // namespace
 
-Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options) {
+Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options) try {
   if (paths.size() == 1 && is_bundle(paths[0])) return inspect_bundle(paths[0], options);
   std::vector<std::string> left_out;
   std::vector<ModelInput> inputs = resolve_inputs(open_bundles(paths), &left_out);
   Inspection inspection = inspect_models(std::move(inputs), options);
   inspection.left_out = std::move(left_out);
   return inspection;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -6,6 +6,7 @@
 
 #include "util/paths.h"
 #include "util/suggest.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -139,7 +140,7 @@ void require_unique(const std::vector<ModelInput>& models) {
 }  // namespace
 
 std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments,
-                                       std::vector<std::string>* left_out) {
+                                       std::vector<std::string>* left_out) try {
   std::vector<ModelInput> models;
   std::vector<std::string> others;
   std::vector<bool> named;
@@ -172,6 +173,8 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   require_unique(models);
   if (left_out != nullptr) *left_out = std::move(others);
   return models;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -20,6 +20,7 @@
 #include "pack/trial.h"
 #include "runtime/cpu_features.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 #include "util/temporary_folder.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -231,7 +232,7 @@ class Packer {
 
 }  // namespace
 
-PackReport pack(const fs::path& bundle, const PackOptions& options) {
+PackReport pack(const fs::path& bundle, const PackOptions& options) try {
   std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
   if (!options.dry_run) edit.emplace(bundle, "pack", options.wait);
   const Manifest before = edit ? edit->manifest() : load_manifest(bundle);
@@ -243,6 +244,8 @@ PackReport pack(const fs::path& bundle, const PackOptions& options) {
   if (options.progress) options.progress("committing", 0, 0);
   edit->publish(packer.manifest(), thread_count(options.threads));
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -10,6 +10,7 @@
 #include "remove/drop.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 
 namespace fs = std::filesystem;
 
@@ -30,7 +31,7 @@ uint64_t rewrite(const Manifest& left, const Manifest& before, const fs::path& b
 }  // namespace
 
 RemoveReport remove_models(const fs::path& folder, const std::vector<std::string>& names,
-                           const RemoveOptions& options) {
+                           const RemoveOptions& options) try {
   std::optional<BundleEdit> edit;
   // What a link leads to is replaced, not the link.
   std::error_code none;
@@ -55,6 +56,8 @@ RemoveReport remove_models(const fs::path& folder, const std::vector<std::string
     report.files.push_back({std::move(file.name), file.size});
   if (edit) edit->publish(std::move(left.manifest), threads);
   return report;
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -15,6 +15,7 @@
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -264,13 +265,15 @@ class Restorer {
 }  // namespace
 
 std::vector<RestoredModel> restore(const fs::path& bundle, const std::vector<std::string>& names,
-                                   const fs::path& output, const RestoreOptions& options) {
+                                   const fs::path& output, const RestoreOptions& options) try {
   try {
     return Restorer(bundle, output, options).run(names);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalid || !error.hint().empty()) throw;
     throw Error(error.code(), error.what(), "'wshare verify' lists all damage");
   }
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

@@ -15,6 +15,7 @@
 #include "runtime/ort_errors.h"
 #include "runtime/packed_session.h"
 #include "runtime/session_parts.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -164,13 +165,15 @@ const char* text_of(Tier tier) {
   return "";
 }
 
-Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& options) {
+Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& options) try {
   return translate_errors(folder.string(), [&] {
     environment();
     const std::shared_ptr<State> state = open_state(folder);
     state->check_packs = options.check_packs;
     return Bundle(state);
   });
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 std::vector<std::string> Bundle::models() const {
@@ -179,7 +182,7 @@ std::vector<std::string> Bundle::models() const {
   return names;
 }
 
-Session Bundle::session(const std::string& name, const SessionOptions& options) {
+Session Bundle::session(const std::string& name, const SessionOptions& options) try {
   const ModelRecord& record = find_model(state_->manifest, name);
   try {
     ModelReport report;
@@ -194,6 +197,8 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
     state_->check_current(record);  // says more, where it is the reason
     throw Error(error.code(), state_->plain(error.what()), error.hint());
   }
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 Report Bundle::report() const {

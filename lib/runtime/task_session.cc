@@ -10,6 +10,7 @@
 #include "runtime/ort_errors.h"
 #include "runtime/task_adapter.h"
 #include "util/name_list.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 #include "wshare/runtime.h"
@@ -221,7 +222,7 @@ void TaskSession::add_adapter(const std::string& name, const std::filesystem::pa
 
 Ort::Session& TaskSession::session() { return **state_->session; }
 
-TaskSession Bundle::task_session(const std::string& base, const SessionOptions& options) {
+TaskSession Bundle::task_session(const std::string& base, const SessionOptions& options) try {
   auto state = std::make_shared<TaskSession::State>();
   state->bundle = state_;
   state->base = base;
@@ -229,6 +230,8 @@ TaskSession Bundle::task_session(const std::string& base, const SessionOptions& 
   state->session.emplace(session(base, options));
   state->inputs = translate_errors(base, [&] { return inputs_of(**state->session); });
   return TaskSession(std::move(state));
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare

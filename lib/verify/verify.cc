@@ -12,6 +12,7 @@
 #include "format/manifest.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
+#include "util/system_errors.h"
 #include "util/text.h"
 #include "verify/claims.h"
 #include "verify/references.h"
@@ -243,7 +244,8 @@ std::optional<std::vector<Finding>> try_to_verify(const fs::path& folder, unsign
 
 }  // namespace
 
-std::vector<Finding> verify(const fs::path& folder, unsigned threads, const ProgressFn& progress) {
+std::vector<Finding> verify(const fs::path& folder, unsigned threads,
+                            const ProgressFn& progress) try {
   constexpr int kTries = 20;
   for (int i = 0; i < kTries; ++i) {
     if (auto findings = try_to_verify(folder, thread_count(threads), progress))
@@ -252,6 +254,8 @@ std::vector<Finding> verify(const fs::path& folder, unsigned threads, const Prog
   throw Error(ErrorCode::kIo,
               in_quotes(folder.string()) + ": is changed by others faster than it can be verified",
               "verify it while nobody writes to it");
+} catch (const std::system_error& error) {
+  throw_as_error(error);
 }
 
 }  // namespace wshare
