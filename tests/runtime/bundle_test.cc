@@ -101,6 +101,18 @@ TEST_F(BundleSession, GivesTheBitsOfPlainSessions) {
   EXPECT_TRUE(equals_plain("b", *b));
 }
 
+TEST_F(BundleSession, SharesWeightsWhoseNamesAreNoUtf8) {
+  onnx::ModelProto model = make_model(4);
+  model.mutable_graph()->mutable_initializer(0)->set_name("w\xe9");
+  model.mutable_graph()->mutable_node(0)->set_input(1, "w\xe9");
+  add("c.onnx", model);
+  make(1024, 0, "other");
+  Bundle bundle = Bundle::open(temp_ / "other");
+  Session session = bundle.session("c");
+  EXPECT_EQ(bundle.report().models.at(0).shared_tensors, std::vector<std::string>{"w\xe9"});
+  EXPECT_TRUE(equals_plain("c", *session));
+}
+
 TEST_F(BundleSession, ReportsWhatIsShared) {
   Bundle bundle = Bundle::open(folder());
   EXPECT_TRUE(bundle.report().models.empty());
