@@ -129,7 +129,7 @@ const fs::path& BundleEdit::staging() {
 
 void BundleEdit::place(const std::string& name) {
   const Unstoppable placing;
-  staging_->place(name);
+  staging_->place_alone(name);
 }
 
 void BundleEdit::publish(Manifest manifest, unsigned threads) {

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "bundle/edit.h"
 #include "format/bundle_files.h"
 #include "format/layout.h"
 #include "format/manifest_extents.h"
@@ -137,6 +138,7 @@ void write_files(const fs::path& folder, const std::vector<NewFile>& files) {
 
 std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names) {
+  const Manifest before = manifest;
   std::vector<NewBlob> blobs = move_records(manifest, StoredFiles(folder, manifest), models);
   std::vector<NewFile> files;
   for (ReplacedModel& model : models) {
@@ -151,6 +153,7 @@ std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
     restore.file = names.make("restore", ".bin");
     files.push_back({restore.file, std::move(blob.bytes)});
   }
+  retire_files(before, manifest);
   return files;
 }
 

@@ -25,9 +25,9 @@ struct ReplacedModel {
 // Gives each of `models`, which are in `manifest`, of the bundle in `folder`, its new file, and
 // returns these and others, whose names are taken from `names`.
 //
-// Restore records that need one of the files are packed anew: each blob that has some becomes a new
-// one, with all its records and gaps. Throws Error(kInvalid) if a record is damaged or lies among
-// other things; Error(kIo) if a blob cannot be read.
+// The old files' names are retired. Restore records that need one of the files are packed anew:
+// each blob that has some becomes a new one, with all its records and gaps. Throws Error(kInvalid)
+// if a record is damaged or lies among other things; Error(kIo) if a blob cannot be read.
 std::vector<NewFile> replace_models(Manifest& manifest, const std::filesystem::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names);
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +24,7 @@ namespace wshare {
 namespace {
 
 constexpr std::string_view kPrefix = ".wshare-edit";
+constexpr std::string_view kPlaced = ".placed";  // behind the name of a file that was moved away
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
   const bool forbidden = error == EACCES || error == EPERM || error == EROFS;
@@ -67,6 +69,23 @@ bool is_same_file(int one, int other, const std::string& name) {
          a.st_ino == b.st_ino;
 }
 
+// The number of the file `name` in `folder`, as a text; empty if there is none.
+std::string number_of(int folder, const std::string& name) {
+  struct stat status {};
+  if (fstatat(folder, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+}
+
+// True if the folder of an edit says that `name` in the bundle is a file of that edit's.
+bool is_placed(int bundle, int folder, const std::string& name) {
+  if (is_same_file(bundle, folder, name)) return true;
+  std::array<char, 64> text{};
+  const ssize_t size =
+      readlinkat(folder, (name + std::string(kPlaced)).c_str(), text.data(), text.size());
+  return size > 0 && std::string_view(text.data(), static_cast<size_t>(size)) ==
+                         number_of(bundle, name);
+}
+
 std::set<std::string> named_by(const Manifest& manifest) {
   std::set<std::string> named = {kManifestName};
   for (const BundleFile& file : files_of(manifest)) named.insert(file.name);
@@ -90,8 +109,10 @@ bool clear_one(int bundle, const std::string& staging, const std::set<std::strin
   bool all = true;
   for (const std::string& name : list(open_folder(bundle, staging.c_str()))) {
     // The name in the bundle first: without the one here nobody would know whose it is.
-    if (named.count(name) == 0 && may_be_ours(name) && is_same_file(bundle, folder, name) &&
-        !remove(bundle, name)) {
+    const std::string placed =
+        name.ends_with(kPlaced) ? name.substr(0, name.size() - kPlaced.size()) : name;
+    if (named.count(placed) == 0 && may_be_ours(placed) && is_placed(bundle, folder, placed) &&
+        !remove(bundle, placed)) {
       all = false;
       continue;
     }
@@ -123,8 +144,20 @@ Staging::Staging(std::shared_ptr<const Folder> bundle) : bundle_(std::move(bundl
 
 std::vector<std::string> Staging::names() const {
   std::vector<std::string> names = list(open_folder(folder_.number(), "."));
+  std::erase_if(names, [](const std::string& name) { return name.ends_with(kPlaced); });
   std::sort(names.begin(), names.end());
   return names;
+}
+
+void Staging::place_alone(const std::string& name) {
+  const int bundle = bundle_->descriptor(), folder = folder_.number();
+  const std::string number = number_of(folder, name), mark = name + std::string(kPlaced);
+  if (symlinkat(number.c_str(), folder, mark.c_str()) != 0) unlinked_.insert(name);
+  if (file_calls::rename_at(folder, name.c_str(), bundle, name.c_str(), RENAME_NOREPLACE) == 0)
+    return;
+  const int error = errno;
+  unlinked_.erase(name);
+  fail(bundle_->path() / name, "cannot put a new file there", error);
 }
 
 void Staging::place(const std::string& name) {
@@ -170,7 +203,7 @@ bool is_left_over(const Folder& bundle, const std::string& name) {
   for (const std::string& staging : list(open_for_reading(bundle))) {
     if (!is_staging_name(staging)) continue;
     const Descriptor folder(open_folder(bundle.descriptor(), staging.c_str()));
-    if (folder.number() >= 0 && is_same_file(bundle.descriptor(), folder.number(), name))
+    if (folder.number() >= 0 && is_placed(bundle.descriptor(), folder.number(), name))
       return true;
   }
   return false;

@@ -16,9 +16,10 @@ namespace wshare {
 // The files of an edit that is not committed yet, in a hidden folder of the bundle.
 //
 // Each is written here. When it gets its name in the bundle, it keeps the one here, too (a hard
-// link), and old files that are to go get one here; so what lies here and, as the same file, in the
-// bundle, without being named by the manifest, is what a killed edit has left. Nobody's word is
-// taken for it: no text says which files these are.
+// link, or where it must have one name only, the number of the file), and old files that are to go
+// get one here; so what lies here and, as the same file, in the bundle, without being named by the
+// manifest, is what a killed edit has left. Nobody's word is taken for it: a text that came with
+// the folder does not know the number that a file has got here.
 class Staging {
  public:
   // Makes the folder in `bundle`, which is locked. Throws Error(kIo).
@@ -33,6 +34,10 @@ class Staging {
 
   // Gives the file `name` its name in the bundle, too. Throws Error(kIo) if something has it.
   void place(const std::string& name);
+
+  // The same, but the file keeps no name here: ONNX Runtime refuses a file of weights with two
+  // names. A link that leads nowhere stays, with the number of the file.
+  void place_alone(const std::string& name);
 
   // Notes that `name` in the bundle will go. Where the file system has no hard links, what a killed
   // edit does not delete then stays.
