@@ -25,16 +25,6 @@ std::string home_of(const TensorSite& site) {
   return text_of(site.home);
 }
 
-// Returns external data, or nothing if there is no such file.
-std::optional<ExternalFile> find_external(const fs::path& model, const std::string& location) {
-  try {
-    return open_external(model, location);
-  } catch (const Error& error) {  // a missing file is what is looked for here
-    if (error.code() != ErrorCode::kIo) throw;
-    return std::nullopt;
-  }
-}
-
 class StructureReader {
  public:
   explicit StructureReader(const ModelInput& input) : input_(input) {}

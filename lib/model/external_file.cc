@@ -116,21 +116,31 @@ fs::path place_of(std::string_view location, const fs::path& stands, const Folde
 
 }  // namespace
 
-ExternalFile open_external(const fs::path& model, std::string_view location) {
+std::optional<ExternalFile> find_external(const fs::path& model, std::string_view location) {
   check_location(location);
   const Folders folders = folders_of(model);
   for (const fs::path& folder : {folders.beside, folders.beside_real}) {
     const fs::path path = folder / location;
     // O_PATH: nothing is done to what is no file of the model.
     const Descriptor descriptor(file_calls::open_at(AT_FDCWD, path.c_str(), O_PATH | O_CLOEXEC));
-    if (descriptor.number() < 0) continue;
+    if (descriptor.number() < 0) {
+      if (errno == ENOENT || errno == ENOTDIR) continue;
+      throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": " + std::strerror(errno));
+    }
     const fs::path stands = find_stand(descriptor, path);
     if (!is_below(stands, folders.beside) && !is_below(stands, folders.beside_real))
       refuse_location(location);
-    return {std::string(location), place_of(location, stands, folders),
-            map_opened(descriptor, stands), false};
+    return ExternalFile{std::string(location), place_of(location, stands, folders),
+                        map_opened(descriptor, stands), false};
   }
-  fail_missing(folders.beside / location, location);
+  if (!is_below((folders.beside / location).lexically_normal(), folders.beside))
+    refuse_location(location);
+  return std::nullopt;
+}
+
+ExternalFile open_external(const fs::path& model, std::string_view location) {
+  if (std::optional<ExternalFile> file = find_external(model, location)) return *std::move(file);
+  fail_missing(folders_of(model).beside / location, location);
 }
 
 }  // namespace wshare

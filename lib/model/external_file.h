@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,5 +25,9 @@ struct ExternalFile {
 // between. Throws Error(kInvalid) if the location leads elsewhere, Error(kIo) if there is no such
 // file or it cannot be read.
 ExternalFile open_external(const std::filesystem::path& model, std::string_view location);
+
+// Returns the same, or nothing if there is no such file.
+std::optional<ExternalFile> find_external(const std::filesystem::path& model,
+                                          std::string_view location);
 
 }  // namespace wshare

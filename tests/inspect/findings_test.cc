@@ -224,8 +224,8 @@ TEST_F(InspectFindings, RefuseExternalDataThatCannotBe) {
     const char* text;
   };
   for (const Case& c :
-       {Case{"a folder", "folder", "0", 3, "'folder': is no regular file"},
-        Case{"outside", "../w.bin", "0", 4, "leaves its folder"},
+       {Case{"a folder", "folder", "0", 3, "folder': is not a regular file"},
+        Case{"outside", "../w.bin", "0", 4, "leads out of the model's folder"},
         Case{"negative offset", "w.bin", "-1", 4, "offset '-1' is no number"},
         Case{"offset without end", "w.bin", "99999999999999999999", 4, "is no number"}}) {
     SCOPED_TRACE(c.name);
