@@ -128,6 +128,7 @@ Descriptor make_hidden_folder(const fs::path& parent, std::string_view name, uns
                                           O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (folder.number() < 0) {
       const int error = errno;
+      if (error == ENOENT) continue;  // taken for left over, see below
       file_calls::unlink_at(above.number(), hidden.c_str(), AT_REMOVEDIR);
       fail_output(target, "cannot create a folder beside it", error);
     }
