@@ -53,7 +53,7 @@ MappedFile StoredFiles::whole_blob(uint32_t blob, unsigned threads) const {
   if (content_hash(file.bytes(), threads) == record.hash) return file;
   throw Error(
       ErrorCode::kInvalid,
-      in_quotes(file.path().string()) + ": is damaged: it does not have the manifest's hash",
+      in_quotes(file.path().string()) + ": is damaged: its bytes are not the ones of the manifest",
       kDamageHint);
 }
 
@@ -81,7 +81,7 @@ void check_model_file(const ModelRecord& model, const MappedFile& file, unsigned
   if (file.bytes().size() == model.size && content_hash(file.bytes(), threads) == model.hash)
     return;
   throw Error(ErrorCode::kInvalid,
-              in_quotes(file.path().string()) + ": is not the file of the manifest", kDamageHint);
+              in_quotes(file.path().string()) + ": is damaged: it is not the file of the manifest", kDamageHint);
 }
 
 }  // namespace wshare

@@ -90,7 +90,7 @@ TEST_F(BadBundle, IsOfANewerVersion) {
   const std::string from = "\"version\": 1";
   std::string text = manifest_;
   write_sealed(text.replace(text.find(from), from.size(), "\"version\": 12"));
-  const std::vector<std::string> both = {"format 12", "up to 3", "hint: use a newer wshare"};
+  const std::vector<std::string> both = {"format 12", "up to 4", "hint: use a newer wshare"};
   expect_restore_refused(5, both);
   expect_refused({"verify", path("bundle")}, 5, both);
   expect_refused({"dedupe", path("in"), "-o", path("bundle"), "--force"}, 5, both);
@@ -154,6 +154,13 @@ TEST_F(BadBundle, HasHostileFileNames) {
     for (const char* file :
          {"../evil", "..", ".", "/etc/evil", "x/../../evil", "a\\b", ".hidden"}) {
       SCOPED_TRACE(c.name + std::string(" ") + file);
+      // What the user's own files may be called comes back as it was.
+      const bool is_of_original = std::string_view(c.place).find("source") != std::string::npos;
+      const bool is_a_path = std::string_view(file).find('/') != std::string::npos;
+      if (is_of_original && !is_a_path && file != std::string_view("..") &&
+          file != std::string_view(".")) {
+        continue;
+      }
       Json json = Json::parse(manifest_);
       json[Json::json_pointer(c.place)] = file;
       write_sealed(json);
@@ -233,7 +240,7 @@ TEST_F(BadBundle, HasFilesThatAreDamagedOrGone) {
       expect_found("size", name);
     }
     fs::remove(file);
-    expect_restore_refused(3, {name + "'", "No such file"});
+    expect_restore_refused(3, {name + "'", "is missing"});
     expect_found("missing", name);
     write_file(file, bytes);
   }

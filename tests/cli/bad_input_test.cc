@@ -29,16 +29,16 @@ TEST_F(BadInput, IsNoModel) {
   };
   const onnx::TensorProto tensor = raw("w", noise(5000, 1));
   for (const Case& c :
-       {Case{"empty", "", "is empty"}, Case{"text", "this is no model\n", "no valid ONNX file"},
-        Case{"JSON", "{\"graph\": {}}", "no valid ONNX file"},
+       {Case{"empty", "", "is empty"}, Case{"text", "this is no model\n", "is a text, no ONNX model"},
+        Case{"JSON", "{\"graph\": {}}", "is a JSON text, no ONNX model"},
         Case{"a PNG", "\x89PNG\r\n\x1a\n" + std::string(100, '\0'), "no valid ONNX file"},
-        Case{"a zip archive", "PK\x03\x04" + noise(200, 1), "no valid ONNX file"},
+        Case{"a zip archive", "PK\x03\x04" + noise(200, 1), "is a zip archive, no ONNX model"},
         Case{"zeros", std::string(5000, '\0'), "no valid ONNX file"},
         Case{"noise", noise(5000, 1), "no valid ONNX file"},
-        Case{"a page of the web", "<!DOCTYPE html><html></html>", "no valid ONNX file"},
+        Case{"a page of the web", "<!DOCTYPE html><html></html>", "is a web page, no ONNX model"},
         Case{"a tensor", tensor.SerializeAsString(), "no valid ONNX file"},
         Case{"a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-             "no valid ONNX file"}}) {
+             "is a pointer of Git LFS, no ONNX model"}}) {
     SCOPED_TRACE(c.name);
     add("a.onnx", c.bytes);
     expect_model_refused(4, {c.text});

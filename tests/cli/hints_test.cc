@@ -74,7 +74,7 @@ TEST_F(Hints, SayWhatToDoAboutModels) {
       {"external data that is a pointer", dedupe("pointer/m.onnx"), 4, "'git lfs pull'"},
       {"external data that was renamed", dedupe("renamed/m.onnx"), 3, "'w.bin.data' lies there"},
       {"an adapter that is something else",
-       {"import-adapter", path("bundle"), path("x.npz")},
+       {"import-adapter", path("bundle"), path("x.npz"), "--base", "a"},
        4,
        "save the adapter as safetensors"},
       {"a mistyped name", dedupe("text.onxx"), 3, "did you mean '" + path("text.onnx") + "'?"},
@@ -123,7 +123,7 @@ TEST_F(Hints, SayWhatToDoAboutBundles) {
 
 TEST_F(Hints, SayWhatToDoAboutAdapters) {
   write_file(temp_ / "ia3/adapter_config.json", R"({"peft_type": "IA3", "r": 4})");
-  write_file(temp_ / "ia3/adapter_model.safetensors", "");
+  write_file(temp_ / "ia3/adapter_model.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
   write_file(temp_ / "cut/adapter_config.json",
              R"({"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["q"]})");
   write_file(temp_ / "cut/adapter_model.safetensors", std::string("\x40\0\0\0\0\0\0\0{", 9));

@@ -180,7 +180,7 @@ std::vector<Row> rows() {
       {{"remove", "BUNDLE", "other", "--compact", "--json"}, {0, 0, 0, 0, 0, 3, 0}, "other"},
       {{"remove", "BUNDLE", "other", "--dry-run"}, {0, 0, 0, 0, 0, 0, 0}},
       {{"remove", "BUNDLE", "task", "--compact", "--json"}, {0, 0, 0, 0, 3, 3, 0}, "task"},
-      {{"dedupe", "IN", "-o", "BUNDLE", "--force", "--json"}, {0, 0, 0, 0, 0, 0, 0}},
+      {{"dedupe", "IN", "-o", "BUNDLE", "--force", "--json"}, {0, 0, 0, 0, 0, 3, 0}},
       {{"dedupe", "IN", "-o", "BUNDLE"}, {3, 3, 3, 3, 3, 3, 3}},
       {{"dedupe", "BUNDLE", "-o", "OUT", "--dry-run"}, {0, 0, 0, 0, 0, 0, 0}},
   };

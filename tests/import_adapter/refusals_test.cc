@@ -130,9 +130,8 @@ TEST_F(Refusals, NamesThatAreTakenOrNone) {
   expect_refused({"import-adapter", bundle(), adapter}, 4,
                  {"'base': the bundle has a model of this name", "hint: ", "--name TASK"});
   expect_refused({"import-adapter", bundle(), adapter, "--name", "a/b"}, 4, {"'a/b'"});
-  // A name of a task, but not with what the file's name adds.
-  expect_refused({"import-adapter", bundle(), adapter, "--name", std::string(235, 'n')}, 4,
-                 {"is too long for the name of a file"});
+  expect_refused({"import-adapter", bundle(), adapter, "--name", std::string(241, 'n')}, 4,
+                 {"cannot be the name of a task"});
   import_json(adapter, {"--name", "x"});
   expect_refused({"import-adapter", bundle(), adapter, "--name", "x"}, 4,
                  {"'x': the bundle has a task of this name"});

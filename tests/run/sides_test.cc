@@ -55,7 +55,7 @@ TEST_F(RunCommand, GivesTheChildsOwnErrorToTheUser) {
   std::string bytes = read_file(temp_ / "bundle/a.onnx");
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   write_file(temp_ / "bundle/a.onnx", bytes);
-  expect_refused("changed model", {}, 4, "a.onnx': its bytes are not the ones of the manifest");
+  expect_refused("changed model", {}, 4, "a.onnx': is damaged: it is not the file of the manifest");
   EXPECT_NE(err_.find("hint: 'wshare verify'"), std::string::npos) << err_;
   write_file(temp_ / "no.onnx", "no model");
   expect_refused("no original", {"--baseline", "--model=b", "--against=b=" + path("no.onnx")}, 6,

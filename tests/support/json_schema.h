@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,8 +34,9 @@ class Schema {
       require(std::count(schema.at("enum").begin(), schema.at("enum").end(), value) == 1, "enum");
     }
     if (schema.contains("type")) require(is_of(value, schema.at("type")), "type");
-    if (schema.contains("pattern")) {  // the only one in use
-      require(schema.at("pattern") == "^[0-9a-f]{32}$" && is_hash(value), "pattern");
+    if (schema.contains("pattern") && value.is_string()) {
+      const std::regex pattern(schema.at("pattern").get<std::string>());
+      require(std::regex_search(value.get<std::string>(), pattern), "pattern");
     }
     if (schema.contains("minItems")) require(value.size() >= schema.at("minItems"), "minItems");
     if (schema.contains("maxItems")) require(value.size() <= schema.at("maxItems"), "maxItems");
@@ -54,11 +56,6 @@ class Schema {
         check(each, schema.at("properties").at(key), at + "." + key);
       }
     }
-  }
-
-  static bool is_hash(const nlohmann::json& value) {
-    const std::string text = value.get<std::string>();
-    return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
   }
 
   static bool is_of(const nlohmann::json& value, const nlohmann::json& type) {
