@@ -36,20 +36,29 @@ int open_folder(int parent, const char* name) {
   return file_calls::open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-// The names in an open folder but "." and ".."; takes `descriptor`.
-std::vector<std::string> list(int descriptor) {
-  std::vector<std::string> names;
-  DIR* const folder = descriptor < 0 ? nullptr : fdopendir(descriptor);
+struct Listing {
+  std::vector<std::string> names;  // without "." and ".."
+  int error = 0;                   // then names may be missing
+};
+
+// What is in an open folder; takes `descriptor`, which may be none.
+Listing list(int descriptor) {
+  if (descriptor < 0) return {{}, errno};
+  DIR* const folder = fdopendir(descriptor);
   if (folder == nullptr) {
-    if (descriptor >= 0) file_calls::close(descriptor);
-    return names;
+    const int error = errno;
+    file_calls::close(descriptor);
+    return {{}, error};
   }
+  Listing listing;
+  errno = 0;
   while (const dirent* entry = readdir(folder)) {
     const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
+    if (name != "." && name != "..") listing.names.emplace_back(name);
   }
+  listing.error = errno;
   closedir(folder);
-  return names;
+  return listing;
 }
 
 // What a bundle calls its files: nothing else is ever deleted.
@@ -82,8 +91,8 @@ bool is_placed(int bundle, int folder, const std::string& name) {
   std::array<char, 64> text{};
   const ssize_t size =
       readlinkat(folder, (name + std::string(kPlaced)).c_str(), text.data(), text.size());
-  return size > 0 && std::string_view(text.data(), static_cast<size_t>(size)) ==
-                         number_of(bundle, name);
+  return size > 0 &&
+         std::string_view(text.data(), static_cast<size_t>(size)) == number_of(bundle, name);
 }
 
 std::set<std::string> named_by(const Manifest& manifest) {
@@ -107,7 +116,7 @@ bool clear_one(int bundle, const std::string& staging, const std::set<std::strin
   const int folder = opened.number();
   if (folder < 0) return errno == ENOENT;
   bool all = true;
-  for (const std::string& name : list(open_folder(bundle, staging.c_str()))) {
+  for (const std::string& name : list(open_folder(bundle, staging.c_str())).names) {
     // The name in the bundle first: without the one here nobody would know whose it is.
     const std::string placed =
         name.ends_with(kPlaced) ? name.substr(0, name.size() - kPlaced.size()) : name;
@@ -143,7 +152,10 @@ Staging::Staging(std::shared_ptr<const Folder> bundle) : bundle_(std::move(bundl
 }
 
 std::vector<std::string> Staging::names() const {
-  std::vector<std::string> names = list(open_folder(folder_.number(), "."));
+  Listing listing = list(open_folder(folder_.number(), "."));
+  // A file that is not seen here would be missing from the bundle that is about to name it.
+  if (listing.error != 0) fail(path_, "cannot list its files", listing.error);
+  std::vector<std::string> names = std::move(listing.names);
   std::erase_if(names, [](const std::string& name) { return name.ends_with(kPlaced); });
   std::sort(names.begin(), names.end());
   return names;
@@ -200,11 +212,10 @@ bool Staging::clear(const Manifest& manifest) {
 
 bool is_left_over(const Folder& bundle, const std::string& name) {
   if (!may_be_ours(name)) return false;
-  for (const std::string& staging : list(open_for_reading(bundle))) {
+  for (const std::string& staging : list(open_for_reading(bundle)).names) {
     if (!is_staging_name(staging)) continue;
     const Descriptor folder(open_folder(bundle.descriptor(), staging.c_str()));
-    if (folder.number() >= 0 && is_placed(bundle.descriptor(), folder.number(), name))
-      return true;
+    if (folder.number() >= 0 && is_placed(bundle.descriptor(), folder.number(), name)) return true;
   }
   return false;
 }
@@ -212,7 +223,7 @@ bool is_left_over(const Folder& bundle, const std::string& name) {
 bool clear_stagings(const Folder& bundle, const Manifest& manifest) {
   const std::set<std::string> named = named_by(manifest);
   bool all = true;
-  for (const std::string& name : list(open_for_reading(bundle))) {
+  for (const std::string& name : list(open_for_reading(bundle)).names) {
     if (is_staging_name(name)) all = clear_one(bundle.descriptor(), name, named) && all;
   }
   return all;

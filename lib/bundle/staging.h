@@ -29,7 +29,7 @@ class Staging {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Returns the names of the files here.
+  // Returns the names of the files here. Throws Error(kIo).
   std::vector<std::string> names() const;
 
   // Gives the file `name` its name in the bundle, too. Throws Error(kIo) if something has it.

@@ -58,6 +58,9 @@ std::vector<WritingCommand> writing_commands() {
   const Arguments to_mine_forced = with(to_mine, {"--force"});
   const Arguments over_old = {"restore", "bundle", "-o", "old", "--force"};
   const Arguments page = {"inspect", "in", "--html", "page.html"};
+  const Arguments append = {"append", "bundle", "in/b.onnx"}, remove = {"remove", "bundle", "b"};
+  const Arguments compact = {"remove", "bundle", "--compact"};
+  const Arguments import = {"import-adapter", "bundle", "news"};
   constexpr Seen kWhole = Seen::kAllOrNothing;
   std::vector<WritingCommand> commands = {
       {"Dedupe", {}, kDedupe, forced, forced, kWhole},
@@ -65,6 +68,10 @@ std::vector<WritingCommand> writing_commands() {
       {"ExtractLora", {}, kExtract, extract_forced, extract_forced, kWhole},
       {"ExtractLoraForce", {kDedupeOne}, extract_forced, extract_forced, extract_forced, kWhole},
       {"ExtractLoraPeft", {}, peft, peft_forced, peft_forced, Seen::kFileByFile},
+      {"Append", {kDedupeOne}, append, append, append, Seen::kOldOrNew},
+      {"Remove", {kDedupe}, remove, remove, remove, Seen::kOldOrNew},
+      {"RemoveCompact", {kDedupe, remove}, compact, compact, compact, kWhole},
+      {"ImportAdapter", {kExtract}, import, import, import, Seen::kOldOrNew},
       {"Restore", {kDedupe}, to_new, with(to_new, {"--force"}), with(to_new, {"--force"}), kWhole},
       {"RestoreBeside", {kDedupe}, to_mine, to_mine_forced, to_mine_forced, Seen::kFileByFile},
       {"RestoreForce", {kDedupe}, over_old, over_old, over_old, Seen::kFileByFile},
