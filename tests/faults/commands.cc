@@ -28,7 +28,8 @@ void write_inputs() {
     std::memcpy(&bytes[i * sizeof value], &value, sizeof value);
   }
   write_file("lora/task.onnx", base.SerializeAsString());
-  const std::vector<NamedTensor> factors = named(pair("model.l.0.q", 6, 8, 2));
+  const std::vector<Given> given = pair("model.l.0.q", 6, 8, 2);
+  const std::vector<NamedTensor> factors = named(given);  // borrow
   std::string adapter;
   write_safetensors(lay_out_safetensors(factors, {}), factors, append_to(adapter));
   write_file("news/adapter_model.safetensors", adapter);
