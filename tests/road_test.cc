@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/cli_test.h"
 
 namespace fs = std::filesystem;
@@ -159,7 +160,10 @@ TEST_F(Road, AnswersBadInputWithOneClearErrorAndTheExitCodeOfTheContract) {
         Case{"unknown option", {"dedupe", "x", "-o", "y", "--fast"}, 2, "--fast"},
         Case{"no output", {"dedupe", "x"}, 2, "--output"},
         Case{"missing file", {"dedupe", path("in/none.onnx"), "-o", path("o")}, 3, "no such file"},
-        Case{"no model", {"dedupe", path("in/no.onnx"), "-o", path("o")}, 4, "is a text, no ONNX model"},
+        Case{"no model",
+             {"dedupe", path("in/no.onnx"), "-o", path("o")},
+             4,
+             "is a text, no ONNX model"},
         Case{"same model twice",
              {"dedupe", path("in/a.onnx"), "z=" + path("in/a.onnx"), "-o", path("o")},
              4,

@@ -14,6 +14,7 @@
 #include "bundle/target.h"
 #include "bundle/write.h"
 #include "extract_lora/extraction.h"
+#include "format/manifest/text.h"
 #include "util/name_list.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"

@@ -29,11 +29,11 @@ struct DraftOptions {
 };
 
 // What changes in a model on its way into a bundle beside the places of its tensors.
-struct ModelEdit {
+struct ModelRewrite {
   std::map<size_t, Bytes> substitutes;  // [tensor]: what takes the place of its bytes; same size
   std::vector<TensorRef> added;         // come with the edit; all go into a blob
   // Called on the graph before it is written, with the places of `added`.
-  std::function<void(onnx::ModelProto&, std::span<const ExternalPlace>)> apply;
+  std::function<void(onnx::ModelProto&, std::span<const ExternalReference>)> apply;
   bool is_original = true;  // false: nothing of the model itself is to be restored
 };
 
@@ -57,7 +57,7 @@ struct DraftStart {
   std::shared_ptr<const StoredFiles> files;  // what spans of `stored` borrow from
   std::vector<StoredExtent> stored;          // what new models may point to; each extent once
   std::vector<std::string> names;            // that no new file may take
-  RestoredPlaces restored;                   // where originals must not go
+  RestoredPaths restored;                    // where originals must not go
   // Of a model of the bundle that is the base of new tasks: the bytes of its .onnx. The draft's
   // first model is then that one, with its tensors where they lie; it is not written again.
   std::optional<std::string> base_file;
@@ -72,7 +72,7 @@ struct Draft {
   std::vector<PlanModel> planned;    // [m].tensors[t] belongs to models[m].tensors[t], those of
                                      // edits[m].added follow
   Plan plan;
-  std::map<size_t, ModelEdit> edits;  // [model]
+  std::map<size_t, ModelRewrite> edits;  // [model]
   std::vector<DraftTask> tasks;
   std::vector<SideFile> side_files;
   std::optional<DraftStart> start;  // none: the bundle is new

@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "format/manifest_text.h"
+#include "format/manifest/text.h"
 #include "util/durable.h"
 #include "util/file_calls.h"
 #include "util/output_file.h"

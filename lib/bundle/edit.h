@@ -11,7 +11,7 @@
 
 #include "bundle/lock.h"
 #include "bundle/staging.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

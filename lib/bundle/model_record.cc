@@ -23,25 +23,25 @@ void add_tensor(ModelRecord& record, const Draft& draft, size_t m, size_t t,
 
 std::string make_model_file(const Draft& draft, size_t m, const std::vector<BlobRecord>& blobs) {
   const ScannedModel& model = draft.models[m];
-  const Places& places = draft.plan.extents[m];
+  const TensorExtents& extents = draft.plan.extents[m];
   const auto external_place = [&](const Extent& extent) {
-    return ExternalPlace{blobs[extent.blob].file, extent.offset, extent.size};
+    return ExternalReference{blobs[extent.blob].file, extent.offset, extent.size};
   };
   const auto edit = draft.edits.find(m);
   std::function<void(onnx::ModelProto&)> apply;
   if (edit != draft.edits.end() && edit->second.apply) {
     apply = [&](onnx::ModelProto& proto) {
-      std::vector<ExternalPlace> added;
-      for (size_t i = model.tensors.size(); i < places.size(); ++i)
-        added.push_back(external_place(*places[i]));
+      std::vector<ExternalReference> added;
+      for (size_t i = model.tensors.size(); i < extents.size(); ++i)
+        added.push_back(external_place(*extents[i]));
       edit->second.apply(proto, added);
     };
   }
   return externalize(
       model,
-      [&](size_t t) -> std::optional<ExternalPlace> {
-        if (!places[t]) return std::nullopt;
-        return external_place(*places[t]);
+      [&](size_t t) -> std::optional<ExternalReference> {
+        if (!extents[t]) return std::nullopt;
+        return external_place(*extents[t]);
       },
       apply);
 }

@@ -107,12 +107,12 @@ void require_equal(const SourceFile& a, const SourceFile& b, const ExternalFile&
               "bundle one of the models, then append the other");
 }
 
-fs::path restored_path(const OriginalPlaces& original, const ExternalFile& external) {
+fs::path restored_path(const StoredOriginal& original, const ExternalFile& external) {
   return (fs::path(original.folder) / external.place).lexically_normal();
 }
 
 // Splits the model file into literal bytes and payloads that lie in blobs.
-void read_literal(const ScannedModel& model, const Places& places, RestoreRecord& record) {
+void read_literal(const ScannedModel& model, const TensorExtents& extents, RestoreRecord& record) {
   struct Cut {
     const std::byte* begin;
     size_t size;
@@ -121,7 +121,7 @@ void read_literal(const ScannedModel& model, const Places& places, RestoreRecord
   std::vector<Cut> cuts;
   uint32_t number = 0;
   for (size_t t = 0; t < model.tensors.size(); ++t) {
-    if (!places[t]) continue;
+    if (!extents[t]) continue;
     const TensorRef& tensor = model.tensors[t];
     if (tensor.external_file < 0 && tensor.is_span) {
       cuts.push_back({tensor.bytes.data(), tensor.bytes.size(), number});
@@ -143,11 +143,11 @@ void read_literal(const ScannedModel& model, const Places& places, RestoreRecord
 
 }  // namespace
 
-ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap) {
+ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap) {
   std::vector<fs::path> order;  // of first use, so that gaps are always numbered alike
   std::map<fs::path, NamedFile> files;
   std::map<FileId, SourceFile> sources;
-  for (const OriginalPlaces& original : originals) {
+  for (const StoredOriginal& original : originals) {
     size_t side_file = 0;
     std::vector<NamedFile*> named;  // parallel to the model's external files
     for (const ExternalFile& external : original.model->external) {
@@ -165,7 +165,7 @@ ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, si
     }
     for (size_t t = 0; t < original.model->tensors.size(); ++t) {
       const TensorRef& tensor = original.model->tensors[t];
-      const std::optional<Extent>& place = original.places[t];
+      const std::optional<Extent>& place = original.extents[t];
       if (tensor.external_file < 0 || !place) continue;
       NamedFile& file = *named[static_cast<size_t>(tensor.external_file)];
       const uint64_t begin = tensor.external_offset;
@@ -184,7 +184,7 @@ ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, si
   return result;
 }
 
-std::vector<uint64_t> gaps_of(const OriginalPlaces& original, const ExternalRest& rest) {
+std::vector<uint64_t> gaps_of(const StoredOriginal& original, const ExternalRest& rest) {
   std::vector<uint64_t> gaps;
   for (const ExternalFile& external : original.model->external) {
     for (const ExternalPiece& piece : rest.pieces.at(restored_path(original, external))) {
@@ -194,18 +194,18 @@ std::vector<uint64_t> gaps_of(const OriginalPlaces& original, const ExternalRest
   return gaps;
 }
 
-RestoreRecord describe_original(const OriginalPlaces& original, const ExternalRest& rest) {
+RestoreRecord describe_original(const StoredOriginal& original, const ExternalRest& rest) {
   const ScannedModel& model = *original.model;
-  const Places& places = original.places;
+  const TensorExtents& extents = original.extents;
   RestoreRecord record;
-  read_literal(model, places, record);
+  read_literal(model, extents, record);
   for (const ExternalFile& external : model.external) {
     record.external.push_back({external.place.string(), external.file.bytes().size(),
                                rest.pieces.at(restored_path(original, external))});
   }
   uint32_t number = 0;
   for (size_t t = 0; t < model.tensors.size(); ++t) {
-    if (!places[t]) continue;
+    if (!extents[t]) continue;
     const TensorRef& tensor = model.tensors[t];
     if (tensor.external_file >= 0) {
       record.external[static_cast<size_t>(tensor.external_file)].pieces.push_back(

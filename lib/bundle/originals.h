@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "format/restore_record.h"
 #include "model/scan.h"
 
 namespace wshare {
 
 // The place of each tensor of one model, none for those that stay in it: Plan::extents[model].
-using Places = std::vector<std::optional<Extent>>;
+using TensorExtents = std::vector<std::optional<Extent>>;
 
 // Bytes of an external file that no tensor of the models that restore puts beside it holds.
 struct ExternalGap {
@@ -31,20 +31,20 @@ struct ExternalRest {
 };
 
 // A model that restore gives back, and which of its tensors lie in blobs; [tensor].
-struct OriginalPlaces {
+struct StoredOriginal {
   const ScannedModel* model;
-  Places places;                        // may be longer
+  TensorExtents extents;                // may be longer
   std::string folder = {};              // where restore puts it, SourceRecord::folder
   std::vector<Extent> side_files = {};  // whole blobs, of external files that nodes name, in order
 };
 
 // Returns what `originals` need beside tensors; the first gap gets the number `first_gap`.
-ExternalRest find_external_rest(const std::vector<OriginalPlaces>& originals, size_t first_gap = 0);
+ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap = 0);
 
 // Returns the numbers of the gaps that `original` needs.
-std::vector<uint64_t> gaps_of(const OriginalPlaces& original, const ExternalRest& rest);
+std::vector<uint64_t> gaps_of(const StoredOriginal& original, const ExternalRest& rest);
 
 // Returns what gives `original` back. Tensors are named by their number among those with a place.
-RestoreRecord describe_original(const OriginalPlaces& original, const ExternalRest& rest);
+RestoreRecord describe_original(const StoredOriginal& original, const ExternalRest& rest);
 
 }  // namespace wshare

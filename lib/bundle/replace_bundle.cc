@@ -8,6 +8,7 @@
 
 #include "bundle/edit.h"
 #include "bundle/staging.h"
+#include "format/manifest/text.h"
 #include "util/descriptor.h"
 #include "util/file_calls.h"
 #include "util/folder.h"

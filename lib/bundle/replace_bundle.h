@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bundle/lock.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "util/output_folder.h"
 
 namespace wshare {

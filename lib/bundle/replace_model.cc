@@ -7,7 +7,7 @@
 #include "bundle/edit.h"
 #include "format/bundle_files.h"
 #include "format/layout.h"
-#include "format/manifest_extents.h"
+#include "format/manifest/extents.h"
 #include "format/restore_record.h"
 #include "util/as_text.h"
 #include "util/output_folder.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bundle/plan.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

@@ -22,26 +22,26 @@ struct Recorded {
   const ModelRecord* model;
 };
 
-std::vector<fs::path> places_of(const Recorded& recorded, const StoredFiles& files) {
+std::vector<fs::path> paths_of(const Recorded& recorded, const StoredFiles& files) {
   const SourceRecord& source = *recorded.source;
   const MappedFile model = files.open(recorded.model->file, recorded.model->size);
-  std::vector<fs::path> places = {fs::path(source.folder) / source.file};
+  std::vector<fs::path> paths = {fs::path(source.folder) / source.file};
   try {
     const RestoreRecord record =
         unpack_record(as_text(files.bytes(source.record)), as_text(model.bytes()), source.size);
     for (const ExternalRecord& external : record.external) {
-      places.push_back((fs::path(source.folder) / external.location).lexically_normal());
+      paths.push_back((fs::path(source.folder) / external.location).lexically_normal());
     }
   } catch (const Error& error) {
     throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(), kDamageHint);
   }
-  return places;
+  return paths;
 }
 
 }  // namespace
 
-RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles& files,
-                                    unsigned threads) {
+RestoredPaths find_restored_paths(const Manifest& manifest, const StoredFiles& files,
+                                  unsigned threads) {
   std::vector<Recorded> recorded;
   for (const ModelRecord& model : manifest.models) {
     if (model.source) recorded.push_back({&*model.source, &model});
@@ -51,19 +51,19 @@ RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles&
     recorded.push_back(
         {&*task.source, &find_model(manifest, task.model.empty() ? task.base : task.model)});
   }
-  std::vector<std::vector<fs::path>> places(recorded.size());
+  std::vector<std::vector<fs::path>> paths(recorded.size());
   parallel_for(recorded.size(), threads,
-               [&](size_t i) { places[i] = places_of(recorded[i], files); });
-  RestoredPlaces result;
+               [&](size_t i) { paths[i] = paths_of(recorded[i], files); });
+  RestoredPaths result;
   for (size_t i = 0; i < recorded.size(); ++i) {
     result.flat = result.flat && recorded[i].source->folder.empty();
-    result.paths.insert(places[i].begin(), places[i].end());
+    result.paths.insert(paths[i].begin(), paths[i].end());
   }
   return result;
 }
 
 std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
-                                        const RestoredPlaces& taken) {
+                                        const RestoredPaths& taken) {
   std::map<fs::path, std::vector<const SourceFiles*>> by_parent;
   std::vector<fs::path> order;
   std::vector<fs::path> parents;  // parallel to sources

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 
 // Where restore puts the files that a bundle gives back, relative to its output.
-struct RestoredPlaces {
+struct RestoredPaths {
   bool flat = true;  // all in one folder
   std::set<std::filesystem::path> paths;
 };
@@ -19,8 +19,8 @@ struct RestoredPlaces {
 // Reads the restore records of a bundle with `manifest` and `files`.
 //
 // Throws Error(kIo) or Error(kInvalid) if a file is missing or damaged.
-RestoredPlaces find_restored_places(const Manifest& manifest, const StoredFiles& files,
-                                    unsigned threads);
+RestoredPaths find_restored_paths(const Manifest& manifest, const StoredFiles& files,
+                                  unsigned threads);
 
 // The files of an original.
 struct SourceFiles {
@@ -33,6 +33,6 @@ struct SourceFiles {
 // "" when all come from one folder, no location names that, and nothing is in their way, else the
 // folders' own names, with a number where one is taken.
 std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
-                                        const RestoredPlaces& taken);
+                                        const RestoredPaths& taken);
 
 }  // namespace wshare

@@ -95,17 +95,17 @@ class Splitter {
     }
   }
 
-  std::optional<ModelEdit> run() {
+  std::optional<ModelRewrite> run() {
     size_t number = 0;
     for_each_node(
         std::as_const(skeleton_.model()).graph(),
         [&](const onnx::NodeProto& node, const onnx::GraphProto&) { read(node, number++); });
     if (added_.empty()) return std::nullopt;
     update_folded();
-    ModelEdit edit;
+    ModelRewrite edit;
     edit.added = added_;
     edit.apply = [renamed = std::move(renamed_), added = std::move(added_), kinds = kinds_](
-                     onnx::ModelProto& proto, std::span<const ExternalPlace> places) {
+                     onnx::ModelProto& proto, std::span<const ExternalReference> places) {
       rewire(proto, renamed, kinds);
       for (size_t i = 0; i < added.size(); ++i)
         set_external(add_initializer(proto, added[i]), places[i]);

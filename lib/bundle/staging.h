@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "util/descriptor.h"
 #include "util/folder.h"
 

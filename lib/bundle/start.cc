@@ -46,7 +46,7 @@ DraftStart make_start(const Manifest& manifest, const fs::path& folder, unsigned
   for (const auto& [extent, hash] : find_stored(manifest))
     start.stored.push_back({extent, hash, start.files->bytes(extent)});
   start.names = taken_names(folder, manifest);
-  start.restored = find_restored_places(manifest, *start.files, threads);
+  start.restored = find_restored_paths(manifest, *start.files, threads);
   return start;
 }
 

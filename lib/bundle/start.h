@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "bundle/draft.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

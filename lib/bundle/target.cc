@@ -1,7 +1,8 @@
 #include "bundle/target.h"
 
 #include "bundle/edit.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "model/scan.h"
 #include "wshare/models.h"
 

@@ -40,14 +40,14 @@ const ScannedModel& original_of(const Draft& draft, const DraftTask& task) {
   return task.original ? *task.original : draft.models[*task.model];
 }
 
-Places places_of(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs) {
-  Places places(task.tensors.size());
+TensorExtents extents_of(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs) {
+  TensorExtents extents(task.tensors.size());
   for (size_t t = 0; t < task.tensors.size(); ++t) {
     const DraftTaskTensor& tensor = task.tensors[t];
-    if (tensor.bytes) places[t] = extent_of(draft, *tensor.bytes, blobs);
-    if (tensor.derivation) places[t] = Extent{};
+    if (tensor.bytes) extents[t] = extent_of(draft, *tensor.bytes, blobs);
+    if (tensor.derivation) extents[t] = Extent{};
   }
-  return places;
+  return extents;
 }
 
 TaskRecord make_task_record(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs,

@@ -5,7 +5,7 @@
 
 #include "bundle/draft.h"
 #include "bundle/originals.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 
@@ -19,7 +19,7 @@ const ScannedModel& original_of(const Draft& draft, const DraftTask& task);
 
 // The tensors of the original that its restore record leaves out, as describe_original() wants
 // them; the extents of derived ones mean nothing.
-Places places_of(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs);
+TensorExtents extents_of(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs);
 
 // Returns the record of `task`, without its source.
 TaskRecord make_task_record(const Draft& draft, const DraftTask& task, const TaskBlobs& blobs,

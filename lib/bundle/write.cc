@@ -15,7 +15,7 @@
 #include "bundle/source_folders.h"
 #include "bundle/task_record.h"
 #include "format/layout.h"
-#include "format/manifest_text.h"
+#include "format/manifest/text.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
 #include "wshare/error.h"
@@ -33,7 +33,7 @@ void add_place(const ExternalFile& external, SourceFiles& source) {
 
 // A model that restore gives back.
 struct Source {
-  OriginalPlaces original;
+  StoredOriginal original;
   fs::path path;
   SourceRecord record = {};
   std::string packed = {};  // restore record
@@ -144,8 +144,8 @@ class Writer {
       const DraftTask& task = draft_.tasks[t];
       if (task.tensors.empty()) continue;
       source_of_task_[t] = sources_.size();
-      sources_.push_back(
-          {{&original_of(draft_, task), places_of(draft_, task, task_blobs_[t])}, task.input.path});
+      sources_.push_back({{&original_of(draft_, task), extents_of(draft_, task, task_blobs_[t])},
+                          task.input.path});
     }
     std::vector<SourceFiles> files;
     for (const Source& source : sources_) {
@@ -154,8 +154,8 @@ class Writer {
         add_place(external, of_source);
     }
     const std::vector<std::string> folders =
-        source_folders(files, draft_.start ? draft_.start->restored : RestoredPlaces());
-    std::vector<OriginalPlaces> originals;
+        source_folders(files, draft_.start ? draft_.start->restored : RestoredPaths());
+    std::vector<StoredOriginal> originals;
     for (size_t s = 0; s < sources_.size(); ++s) {
       sources_[s].original.folder = sources_[s].record.folder = folders[s];
       sources_[s].original.side_files = side_files_of(*sources_[s].original.model);

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "bundle/draft.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/progress.h"
 
 namespace wshare {

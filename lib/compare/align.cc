@@ -213,7 +213,7 @@ class Aligner {
       in_b[{model_b.tensors[t].scope, model_b.tensors[t].name}] = static_cast<int32_t>(t);
     }
     std::set<int32_t> placed_a, placed_b;
-    for (const TensorPlace& place : places_) {
+    for (const OperandPair& place : places_) {
       placed_a.insert(place.a);
       placed_b.insert(place.b);
     }
@@ -278,7 +278,7 @@ class Aligner {
   Pairs pairs_;
   std::vector<Pair> later_;  // operands of one place with different producers
   std::vector<Pair> open_;   // values whose readers are not all matched
-  std::vector<TensorPlace> places_;
+  std::vector<OperandPair> places_;
 };
 
 }  // namespace

@@ -25,7 +25,7 @@ struct AlignSide {
 };
 
 // Two tensors that are the same operand of the same node.
-struct TensorPlace {
+struct OperandPair {
   int32_t a = kAbsent, b = kAbsent;  // tensors
   bool transposed = false;           // one node reads it as the transpose of what the other reads
 };
@@ -35,7 +35,7 @@ struct Alignment {
   std::vector<int32_t> node_of_a, node_of_b;  // the counterpart, or kAbsent
   // Of values that are no tensors; also of two that only stand at one place.
   std::vector<int32_t> value_of_a, value_of_b;
-  std::vector<TensorPlace> places;             // in the order found; one tensor may have several
+  std::vector<OperandPair> places;             // in the order found; one tensor may have several
   std::vector<bool> ambiguous_a, ambiguous_b;  // [tensor]: several counterparts fit equally well
 };
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <utility>
 
-#include "compare/blas.h"
 #include "compare/counterparts.h"
+#include "compare/low_rank/blas.h"
 #include "util/parallel.h"
 
 namespace wshare {

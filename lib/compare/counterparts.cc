@@ -24,7 +24,7 @@ class Counterparts {
       if (a.contents[t] >= 0) by_content_[a.contents[t]].push_back(number(t));
       if (tensor.shape.size() == 2) by_shape_[tensor.shape].push_back(number(t));
     }
-    for (const TensorPlace& place : comparison.alignment.places) places_[place.b].push_back(place);
+    for (const OperandPair& place : comparison.alignment.places) places_[place.b].push_back(place);
     for (const LoraModule& module : comparison.lora_a) add_factors(*a.graph, module, lora_a_);
     for (const LoraModule& module : comparison.lora_b) add_factors(*b.graph, module, lora_b_);
   }
@@ -80,7 +80,7 @@ class Counterparts {
     const auto found = places_.find(tb);
     return found != places_.end() &&
            std::any_of(found->second.begin(), found->second.end(),
-                       [&](const TensorPlace& place) { return place.a == ta; });
+                       [&](const OperandPair& place) { return place.a == ta; });
   }
 
   // Among tensors of equal bytes: the namesake, else one at the same place, else the first one;
@@ -148,13 +148,13 @@ class Counterparts {
     if (found == places_.end()) return find_unused_namesake(match);
     const TensorRef& b = in_b(match.b);
     std::map<int32_t, int> votes;
-    for (const TensorPlace& place : found->second) {
+    for (const OperandPair& place : found->second) {
       const bool namesake = in_a(place.a).name == b.name && in_a(place.a).scope == b.scope;
       if (votes.emplace(place.a, namesake ? 1 : 0).second && match.a == kAbsent) match.a = place.a;
       votes[place.a] += 2;
       if (votes[place.a] > votes[match.a]) match.a = place.a;
     }
-    for (const TensorPlace& place : found->second) {
+    for (const OperandPair& place : found->second) {
       if (place.a == match.a) match.transposed = place.transposed;
     }
     // Of other shapes only the matrix says which way it is read.
@@ -188,7 +188,7 @@ class Counterparts {
   std::map<Name, int32_t> by_name_;
   std::map<int64_t, std::vector<int32_t>> by_content_;
   std::map<std::vector<int64_t>, std::vector<int32_t>> by_shape_;  // matrices only
-  std::map<int32_t, std::vector<TensorPlace>> places_;             // by tensor of b
+  std::map<int32_t, std::vector<OperandPair>> places_;             // by tensor of b
   std::set<int32_t> lora_a_, lora_b_;
 };
 

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "format/codec/vector_clones.h"
 #include "format/float_elements.h"
-#include "format/vector_clones.h"
 #include "util/load.h"
 
 // All loops go over blocks of a fixed size that are copied first: then the compiler knows how long

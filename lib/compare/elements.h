@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 
 namespace wshare {
 

@@ -209,16 +209,16 @@ class Comparer {
 
   // Each tensor of a gets the place of one content, in one type.
   void compare_tensors(std::vector<std::string>& reasons) const {
-    std::map<int32_t, TensorPlace> of_a;
+    std::map<int32_t, OperandPair> of_a;
     std::map<std::string, std::vector<int32_t>> casts;  // tensors of b
     std::set<std::string> split;
-    for (const TensorPlace& place : read_) {
+    for (const OperandPair& place : read_) {
       const TensorRef& a = a_.tensors[static_cast<size_t>(place.a)];
       const TensorRef& b = b_.tensors[static_cast<size_t>(place.b)];
       if (a.dtype != b.dtype) {
         casts[dtype_text(b.dtype) + ", not as " + dtype_text(a.dtype)].push_back(place.b);
       }
-      const TensorPlace& first = of_a.emplace(place.a, place).first->second;
+      const OperandPair& first = of_a.emplace(place.a, place).first->second;
       if (comparison_.contents_b[static_cast<size_t>(first.b)] !=
               comparison_.contents_b[static_cast<size_t>(place.b)] ||
           first.transposed != place.transposed) {
@@ -245,7 +245,7 @@ class Comparer {
   const ScannedModel& b_;
   const ModelComparison& comparison_;
   Wiring wiring_;
-  std::vector<TensorPlace> read_;
+  std::vector<OperandPair> read_;
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 #include "format/dtype.h"
 
 namespace wshare {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 #include "format/dtype.h"
 
 namespace wshare {

@@ -16,11 +16,11 @@ Wiring::Wiring(const ScannedModel& a, const ScannedModel& b, const ModelComparis
 }
 
 bool Wiring::same_inputs(const GraphNode& a, const GraphNode& b,
-                         std::vector<TensorPlace>* read) const {
+                         std::vector<OperandPair>* read) const {
   const size_t count = std::max(a.inputs.size(), b.inputs.size());
   if (wires_ == Wires::kAsWritten && a.inputs.size() != b.inputs.size()) return false;
   const auto fits = [&](bool crosswise) {
-    std::vector<TensorPlace> found;
+    std::vector<OperandPair> found;
     for (size_t i = 0; i < count; ++i) {
       if (!same_input(a, i, b, crosswise ? count - 1 - i : i, &found)) return false;
     }
@@ -31,7 +31,7 @@ bool Wiring::same_inputs(const GraphNode& a, const GraphNode& b,
 }
 
 bool Wiring::same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, size_t slot_b,
-                        std::vector<TensorPlace>* read) const {
+                        std::vector<OperandPair>* read) const {
   const bool in_a = slot_a < a.inputs.size() && a.inputs[slot_a] != kAbsent;
   const bool in_b = slot_b < b.inputs.size() && b.inputs[slot_b] != kAbsent;
   if (in_a && in_b) {
@@ -69,7 +69,7 @@ std::vector<int32_t> Wiring::significant(const ComputeGraph& graph,
 }
 
 bool Wiring::same(int32_t a, const std::vector<int32_t>& path_a, int32_t b,
-                  const std::vector<int32_t>& path_b, std::vector<TensorPlace>* read) const {
+                  const std::vector<int32_t>& path_b, std::vector<OperandPair>* read) const {
   const std::vector<int32_t> way_a = significant(comparison_.graph_a, path_a);
   const std::vector<int32_t> way_b = significant(comparison_.graph_b, path_b);
   return same_value(a, b, read) &&
@@ -77,21 +77,21 @@ bool Wiring::same(int32_t a, const std::vector<int32_t>& path_a, int32_t b,
                     [&](int32_t x, int32_t y) { return same_passed(x, y, read); });
 }
 
-bool Wiring::same_value(int32_t a, int32_t b, std::vector<TensorPlace>* read) const {
+bool Wiring::same_value(int32_t a, int32_t b, std::vector<OperandPair>* read) const {
   if (a == kAbsent || b == kAbsent) return a == b;
   const GraphValue& in_a = comparison_.graph_a.values[static_cast<size_t>(a)];
   const GraphValue& in_b = comparison_.graph_b.values[static_cast<size_t>(b)];
   if (in_a.tensor == kAbsent || in_b.tensor == kAbsent) {
     return in_a.tensor == in_b.tensor && same_source(a, b);
   }
-  const TensorPlace place{in_a.tensor, in_b.tensor, in_a.transposed != in_b.transposed};
+  const OperandPair place{in_a.tensor, in_b.tensor, in_a.transposed != in_b.transposed};
   if (!same_tensor(place)) return false;
   if (read != nullptr) read->push_back(place);
   return true;
 }
 
 // Tensors that differ are reported as such; here it counts that it is these two that differ.
-bool Wiring::same_tensor(const TensorPlace& place) const {
+bool Wiring::same_tensor(const OperandPair& place) const {
   // As written, the Transpose nodes are compared themselves.
   const bool turned = wires_ == Wires::kAsMeant && place.transposed;
   if (!turned && comparison_.contents_a[static_cast<size_t>(place.a)] ==
@@ -116,7 +116,7 @@ bool Wiring::same_source(int32_t a, int32_t b) const {
          comparison_.alignment.node_of_a[static_cast<size_t>(in_a.producer)] == in_b.producer;
 }
 
-bool Wiring::same_passed(int32_t x, int32_t y, std::vector<TensorPlace>* read) const {
+bool Wiring::same_passed(int32_t x, int32_t y, std::vector<OperandPair>* read) const {
   const GraphNode& a = comparison_.graph_a.passed[static_cast<size_t>(x)];
   const GraphNode& b = comparison_.graph_b.passed[static_cast<size_t>(y)];
   if (a.op != b.op || a.attributes != b.attributes || a.inputs.size() != b.inputs.size()) {

@@ -22,20 +22,20 @@ class Wiring {
 
   // True if a node of a and its counterpart in b read the same. Tensors that differ are the same
   // here if they belong together; those that are read are added to `read`, if given.
-  bool same_inputs(const GraphNode& a, const GraphNode& b, std::vector<TensorPlace>* read) const;
+  bool same_inputs(const GraphNode& a, const GraphNode& b, std::vector<OperandPair>* read) const;
 
   // The same of two values, each with the looked-through nodes on the way to it.
   bool same(int32_t a, const std::vector<int32_t>& path_a, int32_t b,
-            const std::vector<int32_t>& path_b, std::vector<TensorPlace>* read) const;
+            const std::vector<int32_t>& path_b, std::vector<OperandPair>* read) const;
 
  private:
   bool same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, size_t slot_b,
-                  std::vector<TensorPlace>* read) const;
+                  std::vector<OperandPair>* read) const;
   bool is_moved(const GraphNode& a, const GraphNode& b, size_t slot) const;
-  bool same_value(int32_t a, int32_t b, std::vector<TensorPlace>* read) const;
-  bool same_tensor(const TensorPlace& place) const;
+  bool same_value(int32_t a, int32_t b, std::vector<OperandPair>* read) const;
+  bool same_tensor(const OperandPair& place) const;
   bool same_source(int32_t a, int32_t b) const;
-  bool same_passed(int32_t a, int32_t b, std::vector<TensorPlace>* read) const;
+  bool same_passed(int32_t a, int32_t b, std::vector<OperandPair>* read) const;
   std::vector<int32_t> significant(const ComputeGraph& graph,
                                    const std::vector<int32_t>& path) const;
 

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "compare/compare.h"
-#include "diff/graph_changes.h"
+#include "diff/graph_counts.h"
 #include "format/dtype.h"
 #include "util/system_errors.h"
 

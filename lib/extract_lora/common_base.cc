@@ -19,17 +19,17 @@ ScannedModel scan_edited(const ScannedModel& model,
   // Payloads that lie in a file as they are stay there, as external data at their place. Constant
   // nodes keep their values, since some of them go with the pairs.
   const std::string own_name = source.filename().string();
-  const auto place_of = [&](size_t t) -> std::optional<ExternalPlace> {
+  const auto place_of = [&](size_t t) -> std::optional<ExternalReference> {
     const TensorRef& tensor = model.tensors[t];
     if (tensor.inline_reason || tensor.bytes.empty() || tensor.home == Home::kConstant) return {};
     if (tensor.external_file >= 0) {
-      return ExternalPlace{model.external[static_cast<size_t>(tensor.external_file)].location,
-                           tensor.external_offset, tensor.bytes.size()};
+      return ExternalReference{model.external[static_cast<size_t>(tensor.external_file)].location,
+                               tensor.external_offset, tensor.bytes.size()};
     }
     if (!tensor.is_span) return {};
     const auto offset =
         static_cast<uint64_t>(tensor.bytes.data() - model.file.file().bytes().data());
-    return ExternalPlace{own_name, offset, tensor.bytes.size()};
+    return ExternalReference{own_name, offset, tensor.bytes.size()};
   };
   const std::string edited = externalize(model, place_of, edit);
   const fs::path path = folder / own_name;

@@ -129,7 +129,7 @@ void Extraction::add_task(ExtractTask& task, ScannedModel model) {
 
 void Extraction::add_own_model(ExtractTask& task, ScannedModel model) {
   const auto number = static_cast<uint32_t>(draft_.models.size());
-  ModelEdit edit = edit_own_model(task, draft_.models[0], model, options_);
+  ModelRewrite edit = edit_own_model(task, draft_.models[0], model, options_);
   task.model = number;
   draft_.inputs.push_back(task.input);
   draft_.models.push_back(std::move(model));
@@ -150,7 +150,7 @@ void Extraction::edit_base() {
     for (const int32_t vector : vectors_)
       inputs.push_back(draft_.models[0].tensors[static_cast<size_t>(vector)].name);
     draft_.edits[0].apply = [branches = std::move(branches), inputs = std::move(inputs)](
-                                onnx::ModelProto& proto, std::span<const ExternalPlace>) {
+                                onnx::ModelProto& proto, std::span<const ExternalReference>) {
       add_branches(proto, branches);
       for (const std::string& name : inputs) make_input(proto, name);
     };

@@ -5,10 +5,10 @@
 #include <mutex>
 #include <span>
 
-#include "compare/low_rank.h"
+#include "compare/low_rank/low_rank.h"
+#include "format/codec/prediction.h"
+#include "format/codec/residual.h"
 #include "format/matrix.h"
-#include "format/prediction.h"
-#include "format/residual.h"
 #include "lora/branch_site.h"
 #include "util/scratch.h"
 

@@ -9,7 +9,7 @@
 
 #include "bundle/draft.h"
 #include "bundle/replace_model.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "lora/branch_sites.h"
 #include "model/scan.h"
 

@@ -154,7 +154,7 @@ class Finder {
   // weights whose change an adapter holds.
   void check_places() {
     std::set<int32_t> reported;
-    for (const TensorPlace& place : comparison_.alignment.places) {
+    for (const OperandPair& place : comparison_.alignment.places) {
       const int64_t content_a = comparison_.contents_a[static_cast<size_t>(place.a)];
       if (content_a >= 0 && content_a == comparison_.contents_b[static_cast<size_t>(place.b)]) {
         if (!place.transposed) continue;
@@ -218,7 +218,7 @@ class Finder {
   // both.
   void check_sharing() {
     std::map<int32_t, std::set<int32_t>> users;
-    for (const TensorPlace& place : comparison_.alignment.places) users[place.a].insert(place.b);
+    for (const OperandPair& place : comparison_.alignment.places) users[place.a].insert(place.b);
     std::set<int32_t> changed;
     for (const auto& [index, merged] : changes_.merged)
       changed.insert(comparison_.tensors[index].a);

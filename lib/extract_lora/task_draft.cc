@@ -38,7 +38,7 @@ TensorRef added_tensor(const std::string& name, const BranchSite& site,
 }
 
 onnx::TensorProto external_tensor(int32_t dtype, const std::vector<int64_t>& shape,
-                                  const ExternalPlace& place) {
+                                  const ExternalReference& place) {
   onnx::TensorProto proto;
   proto.set_data_type(dtype);
   for (const int64_t dim : shape) proto.add_dims(dim);
@@ -54,7 +54,7 @@ struct ConstantBranch {
 
 // Puts `branches` into `model`; `places` are those of A and B of each in turn.
 void add_constant_branches(onnx::ModelProto& model, const std::vector<ConstantBranch>& branches,
-                           std::span<const ExternalPlace> places) {
+                           std::span<const ExternalReference> places) {
   std::vector<onnx::TensorProto> factors;
   factors.reserve(2 * branches.size());
   std::vector<Branch> added;
@@ -105,9 +105,9 @@ void make_adapter(ExtractTask& task, const BranchSites& sites, const ScannedMode
   task.adapter = file;
 }
 
-ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
-                         const ExtractOptions& options) {
-  ModelEdit edit;
+ModelRewrite edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
+                            const ExtractOptions& options) {
+  ModelRewrite edit;
   const BranchSites sites = find_branch_sites(model);
   for (const auto& [index, merged] : task.changes.merged) {
     const auto tensor = static_cast<int32_t>(index);
@@ -130,7 +130,7 @@ ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const Scan
   if (branches.empty()) return edit;
   edit.is_original = false;
   edit.apply = [branches = std::move(branches)](onnx::ModelProto& proto,
-                                                std::span<const ExternalPlace> places) {
+                                                std::span<const ExternalReference> places) {
     add_constant_branches(proto, branches, places);
   };
   return edit;

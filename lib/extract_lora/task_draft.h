@@ -37,7 +37,7 @@ void make_adapter(ExtractTask& task, const BranchSites& sites, const ScannedMode
 
 // Returns what becomes of the graph and tensors of a task's own model, and fills task.rewritten:
 // merged weights become the base's and a constant branch, unless that is not exact enough.
-ModelEdit edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
-                         const ExtractOptions& options);
+ModelRewrite edit_own_model(ExtractTask& task, const ScannedModel& base, const ScannedModel& model,
+                            const ExtractOptions& options);
 
 }  // namespace wshare

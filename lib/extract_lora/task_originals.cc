@@ -3,7 +3,7 @@
 #include <iterator>
 #include <utility>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 
 namespace wshare {
 namespace {

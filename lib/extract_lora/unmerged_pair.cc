@@ -1,7 +1,7 @@
 #include "extract_lora/unmerged_pair.h"
 
 #include "compare/layers.h"
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 
 namespace wshare {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "util/folder.h"
 #include "util/mapped_file.h"
 

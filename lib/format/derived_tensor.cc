@@ -4,9 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "format/codec/residual.h"
 #include "format/dtype.h"
 #include "format/matrix.h"
-#include "format/residual.h"
 #include "util/text.h"
 #include "wshare/error.h"
 

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "format/byte_sink.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

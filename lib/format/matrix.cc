@@ -7,8 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "format/codec/vector_clones.h"
 #include "format/float_elements.h"
-#include "format/vector_clones.h"
 #include "util/load.h"
 
 namespace wshare {

@@ -10,7 +10,7 @@
 #include "bundle/plan.h"
 #include "bundle/replace_model.h"
 #include "format/adapter_file.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"
 #include "import_adapter/task_file.h"

@@ -8,6 +8,7 @@
 #include "bundle/edit.h"
 #include "bundle/plan.h"
 #include "bundle/replace_model.h"
+#include "format/manifest/text.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/base_import.h"
 #include "import_adapter/match_modules.h"

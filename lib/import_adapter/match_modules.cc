@@ -8,7 +8,7 @@
 #include <set>
 #include <tuple>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 #include "format/matrix.h"
 #include "util/text.h"
 #include "wshare/error.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "format/named_tensor.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"

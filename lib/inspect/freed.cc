@@ -3,7 +3,7 @@
 #include <map>
 #include <set>
 
-#include "format/manifest_extents.h"
+#include "format/manifest/extents.h"
 
 namespace wshare {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/inspect.h"
 
 namespace wshare {

@@ -9,6 +9,7 @@
 #include "bundle/same_models.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
+#include "format/manifest/text.h"
 #include "inspect/findings.h"
 #include "inspect/inspect_bundle.h"
 #include "inspect/low_rank_estimate.h"

@@ -6,8 +6,9 @@
 
 #include "bundle/edit.h"
 #include "format/dtype.h"
-#include "format/manifest.h"
-#include "format/manifest_extents.h"
+#include "format/manifest/extents.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "inspect/findings.h"
 #include "inspect/freed.h"
 #include "inspect/summary.h"

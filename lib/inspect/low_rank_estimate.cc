@@ -6,11 +6,11 @@
 #include <set>
 
 #include "compare/align.h"
-#include "compare/blas.h"
 #include "compare/graph.h"
 #include "compare/lora_modules.h"
-#include "compare/low_rank.h"
-#include "compare/matrix.h"
+#include "compare/low_rank/blas.h"
+#include "compare/low_rank/low_rank.h"
+#include "compare/low_rank/matrix.h"
 #include "format/matrix.h"
 #include "util/parallel.h"
 #include "wshare/error.h"
@@ -109,7 +109,7 @@ std::vector<Candidate> candidates_of(const Draft& draft, size_t task, const Alig
   const ComputeGraph graph = graph_without_pairs(model);
   std::set<std::pair<int32_t, int32_t>> seen;
   std::vector<Candidate> candidates;
-  for (const TensorPlace& place : align(base, {graph, model, contents}).places) {
+  for (const OperandPair& place : align(base, {graph, model, contents}).places) {
     const auto a = static_cast<size_t>(place.a), b = static_cast<size_t>(place.b);
     if (place.transposed || draft.planned[task].tensors[b].reason) continue;
     if (base.contents[a] == contents[b] || !seen.emplace(place.a, place.b).second) continue;

@@ -12,13 +12,13 @@
 namespace wshare {
 namespace {
 
-using Place = std::pair<uint32_t, uint64_t>;                 // blob, offset
+using BlobOffset = std::pair<uint32_t, uint64_t>;            // blob, offset
 using ExtentKey = std::tuple<uint32_t, uint64_t, uint64_t>;  // blob, offset, size
 using Parts = std::vector<std::pair<uint32_t, uint64_t>>;    // model, bytes; by model
 ExtentKey key_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
 
-std::map<Place, Parts> parts_of_places(const std::vector<ModelRows>& models) {
-  std::map<Place, Parts> places;
+std::map<BlobOffset, Parts> parts_of_places(const std::vector<ModelRows>& models) {
+  std::map<BlobOffset, Parts> places;
   for (uint32_t m = 0; m < models.size(); ++m) {
     for (const TensorRow& row : models[m].tensors) {
       if (!row.extent) continue;

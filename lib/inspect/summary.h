@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/inline_reason.h"
 #include "wshare/inspect.h"
 

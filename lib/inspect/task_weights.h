@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/inspect.h"
 
 namespace wshare {

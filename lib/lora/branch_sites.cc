@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 #include "lora/module_names.h"
 #include "lora/site_layers.h"
 #include "model/walk.h"

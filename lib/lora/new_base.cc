@@ -11,11 +11,11 @@ namespace wshare {
 
 std::string add_inputs(const ScannedModel& model, const std::vector<BranchSite>& sites,
                        const std::vector<std::string>& defaults) {
-  const auto place_of = [&](size_t t) -> std::optional<ExternalPlace> {
+  const auto place_of = [&](size_t t) -> std::optional<ExternalReference> {
     const TensorRef& tensor = model.tensors[t];
     if (tensor.external_file < 0) return std::nullopt;
     const ExternalFile& file = model.external[static_cast<size_t>(tensor.external_file)];
-    return ExternalPlace{file.location, tensor.external_offset, tensor.bytes.size()};
+    return ExternalReference{file.location, tensor.external_offset, tensor.bytes.size()};
   };
   return externalize(model, place_of, [&](onnx::ModelProto& proto) {
     std::vector<Branch> branches;

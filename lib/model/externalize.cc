@@ -79,14 +79,14 @@ uint64_t parse_number(const std::string& text) {
 // Moves what `tensor` refers to, and with it what kernels packed: ONNX Runtime looks for that in
 // the same file.
 void move_external(onnx::TensorProto& tensor,
-                   const std::function<ExternalPlace(const ExternalPlace&)>& place_of) {
-  const ExternalPlace before = read_external(tensor);
-  const ExternalPlace after = place_of(before);
+                   const std::function<ExternalReference(const ExternalReference&)>& place_of) {
+  const ExternalReference before = read_external(tensor);
+  const ExternalReference after = place_of(before);
   std::vector<onnx::StringStringEntryProto> packed;
   for (onnx::StringStringEntryProto& entry : *tensor.mutable_external_data()) {
     if (!entry.key().starts_with(kPackedKey)) continue;
     entry.set_value(move_packed_buffers(entry.value(), [&](uint64_t offset, uint64_t size) {
-      const ExternalPlace place = place_of({before.file, offset, size});
+      const ExternalReference place = place_of({before.file, offset, size});
       if (place.file == after.file) return place.offset;
       throw Error(ErrorCode::kInvalid,
                   in_quotes(tensor.name()) + ": lies in another file than what is packed of it");
@@ -99,8 +99,8 @@ void move_external(onnx::TensorProto& tensor,
 
 }  // namespace
 
-ExternalPlace read_external(const onnx::TensorProto& tensor) {
-  ExternalPlace place;
+ExternalReference read_external(const onnx::TensorProto& tensor) {
+  ExternalReference place;
   for (const onnx::StringStringEntryProto& entry : tensor.external_data()) {
     if (entry.key() == "location") place.file = entry.value();
     if (entry.key() == "offset") place.offset = parse_number(entry.value());
@@ -110,7 +110,7 @@ ExternalPlace read_external(const onnx::TensorProto& tensor) {
 }
 
 std::string relocate(const ModelFile& file,
-                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of,
+                     const std::function<ExternalReference(const ExternalReference&)>& place_of,
                      const std::function<void(onnx::ModelProto&)>& edit) {
   Skeleton skeleton = file.skeleton();
   if (edit) edit(skeleton.model());
@@ -124,7 +124,7 @@ std::string relocate(const ModelFile& file,
   return serialize(skeleton.model(), file.file());
 }
 
-void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
+void set_external(onnx::TensorProto& tensor, const ExternalReference& place) {
   clear_cut_marks(tensor);
   tensor.clear_external_data();
   tensor.set_data_location(onnx::TensorProto::EXTERNAL);
@@ -138,7 +138,7 @@ void set_external(onnx::TensorProto& tensor, const ExternalPlace& place) {
 }
 
 std::string externalize(const ScannedModel& model,
-                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of,
+                        const std::function<std::optional<ExternalReference>(size_t)>& place_of,
                         const std::function<void(onnx::ModelProto&)>& edit) {
   Skeleton skeleton = model.file.skeleton();
   onnx::ModelProto& proto = skeleton.model();
@@ -146,7 +146,7 @@ std::string externalize(const ScannedModel& model,
   InlineBytes kept(model);
   size_t index = 0;
   visit_tensors(proto, [&](const TensorSite& site) {
-    const std::optional<ExternalPlace> place = place_of(index);
+    const std::optional<ExternalReference> place = place_of(index);
     const TensorRef& ref = model.tensors[index++];
     if (!place) {
       kept.set(ref, *site.tensor);

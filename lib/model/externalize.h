@@ -15,7 +15,7 @@ class TensorProto;
 namespace wshare {
 
 // Where a tensor's bytes lie from now on.
-struct ExternalPlace {
+struct ExternalReference {
   std::string file;  // beside the model
   uint64_t offset = 0;
   uint64_t size = 0;
@@ -30,7 +30,7 @@ struct ExternalPlace {
 // into the model. Everything else stays as it is, but for what `edit` does to the graph, while its
 // Constant nodes still stand where they were.
 std::string externalize(const ScannedModel& model,
-                        const std::function<std::optional<ExternalPlace>(size_t)>& place_of,
+                        const std::function<std::optional<ExternalReference>(size_t)>& place_of,
                         const std::function<void(onnx::ModelProto&)>& edit = {});
 
 // Returns the bytes of the model in `file`, whose external data `place_of` moves: it is asked with
@@ -40,15 +40,15 @@ std::string externalize(const ScannedModel& model,
 // Throws Error(kInvalid) if a reference is neither one that externalize() writes nor one to packed
 // weights, or if these would part from their tensor's file; what place_of throws.
 std::string relocate(const ModelFile& file,
-                     const std::function<ExternalPlace(const ExternalPlace&)>& place_of,
+                     const std::function<ExternalReference(const ExternalReference&)>& place_of,
                      const std::function<void(onnx::ModelProto&)>& edit = {});
 
 // Returns where the external data of `tensor` lies; a size of 0 may be one that it does not say.
 //
 // Throws Error(kInvalid) if offset or length is no number.
-ExternalPlace read_external(const onnx::TensorProto& tensor);
+ExternalReference read_external(const onnx::TensorProto& tensor);
 
 // Makes `tensor` refer to its bytes as external data, whatever it held.
-void set_external(onnx::TensorProto& tensor, const ExternalPlace& place);
+void set_external(onnx::TensorProto& tensor, const ExternalReference& place);
 
 }  // namespace wshare

@@ -8,7 +8,7 @@
 
 #include "bundle/distinct.h"
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "util/mapped_file.h"
 #include "util/output_folder.h"
 
@@ -17,10 +17,10 @@ namespace wshare {
 // The contents that packs may refer to: those of the bundle, and those of a new blob, which grows.
 class PackContents {
  public:
-  // `manifest` is that of the bundle in `folder`, without the packs that will go. The new blob, which
-  // gets its name in `folder` before it is read, is
-  // to be `file`; none: nothing is written, and equal hashes count as equal bytes. All functions
-  // throw Error(kIo) if a blob that they need is missing, Error(kInvalid) if one has another size.
+  // `manifest` is that of the bundle in `folder`, without the packs that will go. The new blob,
+  // which gets its name in `folder` before it is read, is to be `file`; none: nothing is written,
+  // and equal hashes count as equal bytes. All functions throw Error(kIo) if a blob that they need
+  // is missing, Error(kInvalid) if one has another size.
   PackContents(const Manifest& manifest, const std::filesystem::path& folder,
                std::optional<std::filesystem::path> file);
 

@@ -62,7 +62,7 @@ bool drop_repeated(onnx::GraphProto& main) {
 void mend(const fs::path& path) {
   bool dropped = false;
   const std::string mended = relocate(
-      ModelFile::load(path), [](const ExternalPlace& place) { return place; },
+      ModelFile::load(path), [](const ExternalReference& place) { return place; },
       [&](onnx::ModelProto& model) { dropped = drop_repeated(*model.mutable_graph()); });
   if (!dropped) return;
   fs::remove(path);

@@ -8,11 +8,12 @@
 #include <set>
 #include <utility>
 
-#include "bundle/accounts.h"
+#include "bundle/drop_unneeded.h"
 #include "bundle/edit.h"
 #include "bundle/plan.h"
 #include "bundle/replace_model.h"
 #include "format/bundle_files.h"
+#include "format/manifest/text.h"
 #include "model/externalize.h"
 #include "pack/contents.h"
 #include "pack/optimise.h"
@@ -164,7 +165,7 @@ class Packer {
       pack.model.tensors.push_back(std::move(tensor.record));
     }
     const std::string bytes =
-        relocate(optimised.model, [&](const ExternalPlace& place) -> ExternalPlace {
+        relocate(optimised.model, [&](const ExternalReference& place) -> ExternalReference {
           const auto at = placed.find({place.offset, place.size});
           if (place.file != kWeightsName || at == placed.end()) return place;
           const Extent& extent = at->second;

@@ -16,7 +16,7 @@ namespace {
 
 // Returns the tensor of `model` that lies at `place`.
 const TensorRecord& find_stored(const ModelRecord& model, const Manifest& manifest,
-                                const ExternalPlace& place) {
+                                const ExternalReference& place) {
   for (const TensorRecord& tensor : model.tensors) {
     if (manifest.blobs[tensor.extent.blob].file == place.file &&
         tensor.extent.offset == place.offset && tensor.extent.size == place.size)
@@ -45,7 +45,7 @@ std::vector<PackedTensor> find_tensors(const OptimisedModel& optimised, const Mo
   };
   visit_tensors(skeleton.model(), [&](const TensorSite& site) {
     if (site.tensor->data_location() != onnx::TensorProto::EXTERNAL) return;
-    const ExternalPlace place = read_external(*site.tensor);
+    const ExternalReference place = read_external(*site.tensor);
     PackedTensor& tensor = tensors.emplace_back();
     tensor.record.scope = site.scope;
     tensor.record.name = site.tensor->name();

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "pack/contents.h"
 #include "pack/optimise.h"
 

@@ -13,11 +13,11 @@
 #include "bundle/plan.h"
 #include "format/bundle_files.h"
 #include "format/layout.h"
-#include "format/manifest_extents.h"
-#include "format/manifest_text.h"
+#include "format/manifest/extents.h"
+#include "format/manifest/text.h"
 #include "model/externalize.h"
 #include "model/model_file.h"
-#include "remove/layout.h"
+#include "remove/relocation.h"
 #include "remove/repack.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
@@ -55,19 +55,19 @@ class Compactor {
     for (size_t b = 0; b < old_.blobs.size(); ++b)
       blob_called_[old_.blobs[b].file] = static_cast<uint32_t>(b);
     open_models();
-    layout_ = lay_out(old_, files_, threads_, options_.progress);
+    relocation_ = plan_relocation(old_, files_, threads_, options_.progress);
     number_blobs();
     move_extents();
     unpack_records();
-    for (const PlanBlob& blob : layout_.plan.blobs) to_write_ += blob.size;
-    parallel_for(layout_.plan.blobs.size(), threads_,
-                 [&](size_t b) { write_blob(layout_.plan.blobs[b]); });
+    for (const PlanBlob& blob : relocation_.plan.blobs) to_write_ += blob.size;
+    parallel_for(relocation_.plan.blobs.size(), threads_,
+                 [&](size_t b) { write_blob(relocation_.plan.blobs[b]); });
     write_pack_blob();
     for (size_t b = 0; b < old_.blobs.size(); ++b) copy_whole(b);
     std::vector<std::string> models(old_.models.size());
     parallel_for(models.size(), threads_, [&](size_t m) {
       ModelRecord& record = new_.models[m];
-      record.file = layout_.plan.model_files[m];
+      record.file = relocation_.plan.model_files[m];
       models[m] = write_model(models_[m], record);
     });
     for (size_t p = 0; p < old_.packs.size(); ++p) write_pack(p);
@@ -88,14 +88,15 @@ class Compactor {
     new_.blobs.clear();
     new_.gaps.clear();
     new_.retired.clear();  // in a folder of its own no name was ever used
-    for (const PlanBlob& blob : layout_.plan.blobs) new_.blobs.push_back({blob.file, blob.size});
-    std::vector<std::string> taken = file_names_of(layout_.plan);
+    for (const PlanBlob& blob : relocation_.plan.blobs)
+      new_.blobs.push_back({blob.file, blob.size});
+    std::vector<std::string> taken = file_names_of(relocation_.plan);
     for (const BlobRecord& blob : old_.blobs) {
       if (blob.hash) taken.push_back(blob.file);
     }
     UnusedNames names(taken);
-    if (!layout_.packs.pieces.empty())
-      new_.blobs.push_back({names.make("packed", ".bin"), layout_.packs.size});
+    if (!relocation_.packs.pieces.empty())
+      new_.blobs.push_back({names.make("packed", ".bin"), relocation_.packs.size});
     for (PackRecord& pack : new_.packs)
       pack.model.file = names.make(pack.model.name, ".packed.onnx");
     new_number_.resize(old_.blobs.size());
@@ -104,7 +105,7 @@ class Compactor {
       new_number_[b] = static_cast<uint32_t>(new_.blobs.size());
       new_.blobs.push_back(old_.blobs[b]);
     }
-    new_.blobs.push_back({layout_.plan.restore_file, 0});
+    new_.blobs.push_back({relocation_.plan.restore_file, 0});
     for (TaskRecord& task : new_.tasks) {
       if (task.adapter) task.adapter = new_number_[*task.adapter];
     }
@@ -134,8 +135,8 @@ class Compactor {
   }
 
   Extent moved(const Extent& extent) const {
-    const auto at = layout_.moved.find(place_of(extent));
-    if (at != layout_.moved.end()) return at->second;
+    const auto at = relocation_.moved.find(key_of(extent));
+    if (at != relocation_.moved.end()) return at->second;
     fail_damaged(kManifestName, std::to_string(extent.size) + " bytes at " +
                                     std::to_string(extent.offset) + " of " +
                                     in_quotes(old_.blobs[extent.blob].file) +
@@ -167,8 +168,8 @@ class Compactor {
   // Where a gap lies that is a tensor too, or a whole file; others move to the new restore blob.
   std::optional<Extent> stored(const Extent& gap) const {
     if (new_number_[gap.blob]) return Extent{*new_number_[gap.blob], gap.offset, gap.size};
-    const auto at = layout_.moved.find(place_of(gap));
-    if (at == layout_.moved.end()) return std::nullopt;
+    const auto at = relocation_.moved.find(key_of(gap));
+    if (at == relocation_.moved.end()) return std::nullopt;
     return at->second;
   }
 
@@ -196,7 +197,7 @@ class Compactor {
     OutputFile file(*output_ / blob.file, blob.size);
     for (const Placement& placement : blob.placements) {
       file.write_zeros(placement.offset - file.offset());
-      const Bytes bytes = layout_.contents.contents[placement.content].bytes;
+      const Bytes bytes = relocation_.contents.contents[placement.content].bytes;
       file.write(bytes);
       if (options_.progress) options_.progress("writing", written_ += bytes.size(), to_write_);
     }
@@ -204,9 +205,10 @@ class Compactor {
   }
 
   void write_pack_blob() const {
-    if (!output_ || layout_.packs.pieces.empty()) return;
-    OutputFile file(*output_ / new_.blobs[layout_.plan.blobs.size()].file, layout_.packs.size);
-    for (const auto& [range, offset] : layout_.packs.pieces) {
+    if (!output_ || relocation_.packs.pieces.empty()) return;
+    OutputFile file(*output_ / new_.blobs[relocation_.plan.blobs.size()].file,
+                    relocation_.packs.size);
+    for (const auto& [range, offset] : relocation_.packs.pieces) {
       file.write_zeros(offset - file.offset());
       file.write(files_.bytes(range));
     }
@@ -228,7 +230,7 @@ class Compactor {
 
   // Writes `before` as record.file, with its references moved, and returns its bytes.
   std::string write_model(const ModelFile& before, ModelRecord& record) {
-    std::string bytes = relocate(before, [&](const ExternalPlace& place) -> ExternalPlace {
+    std::string bytes = relocate(before, [&](const ExternalReference& place) -> ExternalReference {
       const auto blob = blob_called_.find(place.file);
       if (blob == blob_called_.end())
         fail_damaged(before.file().path().filename().string(),
@@ -277,7 +279,7 @@ class Compactor {
   uint64_t to_write_ = 0;  // in blobs of tensors
   mutable std::atomic<uint64_t> written_{0};
   std::vector<ModelFile> models_;
-  Layout layout_;
+  Relocation relocation_;
   std::map<std::string, uint32_t> blob_called_;      // old ones
   std::vector<std::optional<uint32_t>> new_number_;  // of blobs that are copied
   std::vector<OriginalRecord> originals_;

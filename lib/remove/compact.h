@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/remove.h"
 
 namespace wshare {

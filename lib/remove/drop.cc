@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 
-#include "bundle/accounts.h"
-#include "format/manifest_extents.h"
+#include "bundle/drop_unneeded.h"
+#include "format/manifest/extents.h"
 #include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"

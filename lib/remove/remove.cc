@@ -6,6 +6,7 @@
 #include "bundle/edit.h"
 #include "bundle/replace_bundle.h"
 #include "bundle/write.h"
+#include "format/manifest/text.h"
 #include "remove/compact.h"
 #include "remove/drop.h"
 #include "util/output_folder.h"

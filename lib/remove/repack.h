@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "format/restore_record.h"
 #include "model/model_file.h"
 

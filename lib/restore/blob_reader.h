@@ -9,7 +9,7 @@
 
 #include "format/bundle_files.h"
 #include "format/byte_sink.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare {
 

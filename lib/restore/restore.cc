@@ -5,7 +5,8 @@
 #include <optional>
 
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "format/restore_record.h"
 #include "restore/blob_reader.h"
 #include "restore/file_plan.h"

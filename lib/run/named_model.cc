@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <set>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"

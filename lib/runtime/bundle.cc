@@ -6,7 +6,8 @@
 #include <set>
 
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "runtime/bundle_state.h"
 #include "runtime/device_session.h"
 #include "runtime/environment.h"

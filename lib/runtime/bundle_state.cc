@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "format/manifest/text.h"
 #include "util/text.h"
 #include "wshare/error.h"
 

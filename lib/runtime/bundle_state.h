@@ -11,18 +11,18 @@
 #include <vector>
 
 #include "format/bundle_files.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "runtime/device_weights.h"
 #include "wshare/runtime.h"
 
 namespace wshare {
 
 // Where a session on a device takes a tensor from.
-enum class Place { kDevice, kHost, kLeft };  // kLeft: ONNX Runtime loads it for itself
+enum class TakenFrom { kDevice, kHost, kLeft };  // kLeft: ONNX Runtime loads it for itself
 
 // What sessions of one model on one device turned out to need.
 struct DevicePlan {
-  std::map<std::string, Place, std::less<>> places;  // of tensors; those not named: kDevice
+  std::map<std::string, TakenFrom, std::less<>> taken_from;  // of tensors; those not named: kDevice
   bool packs_copies = false;  // kernels copy shared weights there, unless kept from packing
 };
 

@@ -28,7 +28,7 @@ void offer(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::b
 
 void offer_on_device(const DeviceRequest& request, const DevicePlan& plan, Ort::SessionOptions& ort,
                      DeviceAttempt& made) {
-  const auto tensors = tensors_at(request.handover, plan, Place::kDevice);
+  const auto tensors = tensors_at(request.handover, plan, TakenFrom::kDevice);
   std::vector<Extent> extents;
   for (const TensorRecord* tensor : tensors) extents.push_back(tensor->extent);
   PlacedBytes placed = request.weights->place(
@@ -46,7 +46,7 @@ void offer_on_device(const DeviceRequest& request, const DevicePlan& plan, Ort::
 void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::SessionOptions& ort,
                    DeviceAttempt& made) {
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
-  for (const TensorRecord* tensor : tensors_at(request.handover, plan, Place::kHost)) {
+  for (const TensorRecord* tensor : tensors_at(request.handover, plan, TakenFrom::kHost)) {
     offer(*tensor, memory, request.bundle->files.bytes(tensor->extent).data(), ort, made);
     made.report.host_bytes += tensor->extent.size;
   }
@@ -97,16 +97,16 @@ uint64_t unshared_bytes(const DeviceRequest& request, const DeviceAttempt& made)
 
 }  // namespace
 
-Place place_of(const DevicePlan& plan, const TensorRecord& tensor) {
-  const auto found = plan.places.find(tensor.name);
-  return found == plan.places.end() ? Place::kDevice : found->second;
+TakenFrom taken_from(const DevicePlan& plan, const TensorRecord& tensor) {
+  const auto found = plan.taken_from.find(tensor.name);
+  return found == plan.taken_from.end() ? TakenFrom::kDevice : found->second;
 }
 
 std::vector<const TensorRecord*> tensors_at(const Handover& handover, const DevicePlan& plan,
-                                            Place place) {
+                                            TakenFrom place) {
   std::vector<const TensorRecord*> tensors;
   for (const TensorRecord* tensor : handover.shared) {
-    if (place_of(plan, *tensor) == place) tensors.push_back(tensor);
+    if (taken_from(plan, *tensor) == place) tensors.push_back(tensor);
   }
   return tensors;
 }

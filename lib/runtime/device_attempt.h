@@ -29,11 +29,11 @@ struct DeviceRequest {
 };
 
 // Returns where `plan` takes `tensor` from.
-Place place_of(const DevicePlan& plan, const TensorRecord& tensor);
+TakenFrom taken_from(const DevicePlan& plan, const TensorRecord& tensor);
 
 // Returns the tensors of `handover.shared` that `plan` takes from `place`.
 std::vector<const TensorRecord*> tensors_at(const Handover& handover, const DevicePlan& plan,
-                                            Place place);
+                                            TakenFrom place);
 
 // A session on a device, and what is known of it. Not to be assigned to while there is a session,
 // which would end after what it points into.

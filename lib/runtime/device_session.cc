@@ -88,25 +88,25 @@ class Opening {
     if (taken.empty()) return false;
     bool changed = false;
     for (const TensorRecord* tensor : request_.handover.shared) {
-      const Place place = place_of(plan_, *tensor);
-      if (place == Place::kLeft) continue;
+      const TakenFrom place = taken_from(plan_, *tensor);
+      if (place == TakenFrom::kLeft) continue;
       const auto found = taken.find(tensor->name);
-      Place better = place;
+      TakenFrom better = place;
       if (found == taken.end()) {
-        better = Place::kLeft;
+        better = TakenFrom::kLeft;
       } else if (found->second == Taken::kPlannedOnHost) {
-        better = place == Place::kDevice ? Place::kHost : Place::kLeft;
+        better = place == TakenFrom::kDevice ? TakenFrom::kHost : TakenFrom::kLeft;
       } else if (found->second == Taken::kPlannedElsewhere) {
-        better = place == Place::kHost ? Place::kDevice : refuse_elsewhere(*tensor);
+        better = place == TakenFrom::kHost ? TakenFrom::kDevice : refuse_elsewhere(*tensor);
       }
       changed = changed || better != place;
-      plan_.places[tensor->name] = better;
+      plan_.taken_from[tensor->name] = better;
     }
     return changed;
   }
 
-  Place refuse_elsewhere(const TensorRecord& tensor) const {
-    if (request_.keeps_copies()) return Place::kLeft;
+  TakenFrom refuse_elsewhere(const TensorRecord& tensor) const {
+    if (request_.keeps_copies()) return TakenFrom::kLeft;
     refuse_on_device(request_, "tensor " + in_quotes(tensor.name) +
                                    " is planned on another device than " +
                                    in_quotes(device_.provider()) + "'s, with a copy per session");
@@ -135,7 +135,7 @@ class Opening {
                               " on the device are the session's own, its unshared tensors need " +
                               format_bytes(made.report.unshared_bytes);
     std::string names;
-    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, Place::kHost)) {
+    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, TakenFrom::kHost)) {
       if (tensor->extent.size > made.excess() + kLargeBytes) continue;
       names += (names.empty() ? "" : ", ") + in_quotes(tensor->name);
     }
@@ -152,9 +152,9 @@ class Opening {
   ModelReport describe(const DeviceAttempt& made) const {
     Handover taken = request_.handover;
     std::erase_if(taken.shared, [&](const TensorRecord* tensor) {
-      return place_of(plan_, *tensor) == Place::kLeft;
+      return taken_from(plan_, *tensor) == TakenFrom::kLeft;
     });
-    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, Place::kLeft)) {
+    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, TakenFrom::kLeft)) {
       add_left(taken.left, LeftReason::kFolded, tensor->extent.size);
     }
     ModelReport report = make_report(request_.record, taken);

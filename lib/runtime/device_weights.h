@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "util/mapped_file.h"
 #include "wshare/device.h"
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/runtime.h"
 
 namespace wshare {

@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-#include "format/manifest_extents.h"
+#include "format/manifest/extents.h"
 #include "runtime/cpu_features.h"
 #include "runtime/environment.h"
 #include "runtime/map_room.h"

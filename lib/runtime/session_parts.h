@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "runtime/handover.h"
 #include "wshare/runtime.h"
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "format/named_tensor.h"
 #include "runtime/device_weights.h"
 #include "util/mapped_file.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "runtime/bundle_state.h"
 #include "runtime/input_defaults.h"
 #include "runtime/ort_errors.h"

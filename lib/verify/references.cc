@@ -5,6 +5,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "format/manifest/text.h"
 #include "format/onnx_wire.h"
 #include "format/packed_buffers.h"
 #include "verify/claims.h"

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 #include "wshare/verify.h"
 
 namespace wshare {

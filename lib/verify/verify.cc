@@ -9,7 +9,8 @@
 
 #include "format/adapter_file.h"
 #include "format/derived_tensor.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "util/mapped_file.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"

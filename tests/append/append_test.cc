@@ -5,7 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "bundle/lock.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/cli_test.h"
 #include "wshare/restore.h"
 #include "wshare/verify.h"

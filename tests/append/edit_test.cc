@@ -10,6 +10,7 @@
 #include <csignal>
 #include <set>
 
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 #include "support/file_probe.h"
 #include "wshare/append.h"

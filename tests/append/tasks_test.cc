@@ -1,7 +1,8 @@
 // A bundle with tasks gets more of them, over the same base.
 
 #include "extract_lora/linear.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/errors.h"
 #include "wshare/append.h"
 #include "wshare/dedupe.h"

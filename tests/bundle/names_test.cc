@@ -3,7 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "bundle/edit.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/cli_test.h"
 #include "util/utf8.h"
 #include "wshare/append.h"

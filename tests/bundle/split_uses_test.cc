@@ -2,7 +2,8 @@
 #include <sstream>
 
 #include "cli.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 #include "wshare/restore.h"
 #include "wshare/verify.h"

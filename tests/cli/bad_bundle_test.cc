@@ -3,7 +3,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "format/restore_record.h"
 #include "support/cli_test.h"
 #include "util/content_hash.h"

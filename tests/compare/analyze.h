@@ -3,7 +3,7 @@
 #include <span>
 #include <string>
 
-#include "compare/low_rank.h"
+#include "compare/low_rank/low_rank.h"
 #include "compare/weights.h"
 
 namespace wshare::test {

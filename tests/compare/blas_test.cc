@@ -1,4 +1,4 @@
-#include "compare/blas.h"
+#include "compare/low_rank/blas.h"
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "compare/low_rank.h"
+#include "compare/low_rank/low_rank.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "compare/matrix.h"
+#include "compare/low_rank/matrix.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,8 @@
 #include <cstring>
 #include <functional>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 
 namespace wshare {

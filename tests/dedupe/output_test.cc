@@ -2,7 +2,8 @@
 
 #include <functional>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 
 namespace wshare {

@@ -1,7 +1,8 @@
 // Files that nodes name in attributes come along under their names, and nothing
 // else takes these.
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 #include "wshare/append.h"
 #include "wshare/inspect.h"

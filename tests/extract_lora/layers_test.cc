@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "extract_lora/extract_test.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
 
 namespace wshare::test {
 namespace {

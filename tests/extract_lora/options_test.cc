@@ -5,7 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "extract_lora/extract_test.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/json_schema.h"
 #include "wshare/inspect.h"
 

@@ -2,8 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "format/manifest.h"
-#include "format/manifest_extents.h"
+#include "format/manifest/extents.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/errors.h"
 #include "support/files.h"
 

@@ -4,7 +4,8 @@
 
 #include <string>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bytes.h"
 #include "wshare/error.h"
 

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "format/manifest_text.h"
+#include "format/manifest/text.h"
 #include "support/bytes.h"
 #include "wshare/error.h"
 

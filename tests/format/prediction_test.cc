@@ -1,4 +1,4 @@
-#include "format/prediction.h"
+#include "format/codec/prediction.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "format/residual.h"
+#include "format/codec/residual.h"
 
 #include <gtest/gtest.h>
 
 #include <bit>
 
+#include "format/codec/residual_block.h"
 #include "format/floats.h"
-#include "format/residual_block.h"
 #include "support/bytes.h"
 #include "support/files.h"
 #include "wshare/error.h"

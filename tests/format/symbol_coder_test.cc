@@ -1,4 +1,4 @@
-#include "format/symbol_coder.h"
+#include "format/codec/symbol_coder.h"
 
 #include <gtest/gtest.h>
 

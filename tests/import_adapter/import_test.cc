@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "import_adapter/fixture.h"
 
 namespace wshare::test {

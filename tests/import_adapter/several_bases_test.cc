@@ -1,7 +1,8 @@
 // import-adapter over an encoder and its decoders: one adapter, a task over each.
 
 #include "bundle/edit.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "import_adapter/fixture.h"
 
 namespace wshare::test {

@@ -51,9 +51,9 @@ class Externalize : public test::BundleTest {
 
   static auto writing(const ScannedModel& model, size_t outside) {
     return [&model, outside] {
-      externalize(model, [outside](size_t t) -> std::optional<ExternalPlace> {
+      externalize(model, [outside](size_t t) -> std::optional<ExternalReference> {
         if (t >= outside) return std::nullopt;
-        return ExternalPlace{"a.bin", 0, 4096};
+        return ExternalReference{"a.bin", 0, 4096};
       });
     };
   }

@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/graphs.h"
 #include "run/parity.h"
 #include "support/cli_test.h"

@@ -5,7 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/cli_test.h"
 #include "wshare/append.h"
 #include "wshare/extract_lora.h"

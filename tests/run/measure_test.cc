@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/graphs.h"
 #include "run/two_models.h"
 

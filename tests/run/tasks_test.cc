@@ -1,6 +1,7 @@
 // `wshare run` on bundles of extract-lora.
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/run_command.h"
 #include "wshare/extract_lora.h"
 

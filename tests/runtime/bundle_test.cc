@@ -5,7 +5,8 @@
 #include <optional>
 #include <thread>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/parity.h"
 #include "util/content_hash.h"
 #include "wshare/runtime.h"

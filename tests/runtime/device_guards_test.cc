@@ -1,4 +1,5 @@
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "runtime/on_device.h"
 #include "runtime/session_log.h"
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <thread>
 
+#include "format/manifest/text.h"
 #include "runtime/task_sessions.h"
 
 namespace wshare::test {

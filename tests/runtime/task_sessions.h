@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "format/adapter_file.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "support/bundle_test.h"
 #include "wshare/extract_lora.h"
 #include "wshare/runtime.h"

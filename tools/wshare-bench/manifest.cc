@@ -12,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include "format/manifest_text.h"
+#include "format/manifest/text.h"
 #include "util/as_text.h"
 #include "util/mapped_file.h"
 #include "util/temporary_folder.h"

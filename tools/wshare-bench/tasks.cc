@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/arguments.h"
 #include "run/inputs.h"
 #include "run/measure.h"

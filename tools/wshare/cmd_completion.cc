@@ -6,7 +6,8 @@
 #include "cli.h"
 #include "command_table.h"
 #include "completion.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "wshare/error.h"
 
 namespace wshare {

@@ -4,7 +4,8 @@
 #include <optional>
 
 #include "cli.h"
-#include "format/manifest.h"
+#include "format/manifest/manifest.h"
+#include "format/manifest/text.h"
 #include "run/ask_child.h"
 #include "run/job_json.h"
 #include "run_options.h"

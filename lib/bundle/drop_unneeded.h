@@ -1,0 +1,14 @@
+#pragma once
+
+#include "format/manifest/manifest.h"
+
+namespace wshare {
+
+// Takes the blobs out of `left` that nothing in it needs; `left` is `before` without some of its
+// models, tasks or packs, and has all its blobs still.
+//
+// What these leave in other blobs becomes gaps, so that every byte stays accounted for; gaps that
+// restore records name keep their numbers.
+void drop_unneeded(const Manifest& before, Manifest& left);
+
+}  // namespace wshare

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <optional>
+
+#include "format/manifest/manifest.h"
+
+namespace wshare {
+
+// Calls visit(extent) for every extent that a tensor of `model`, a ModelRecord, lies in.
+template <typename Model, typename Visit>
+void visit_tensor_extents(Model& model, const Visit& visit) requires requires {
+  model.size;
+}
+{
+  for (auto& tensor : model.tensors) visit(tensor.extent);
+}
+
+// The same for `task`, a TaskRecord: also what derived tensors are computed from.
+template <typename Task, typename Visit>
+void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
+  task.base;
+}
+{
+  for (auto& tensor : task.tensors) {
+    if (tensor.extent) visit(*tensor.extent);
+    if (!tensor.derivation) continue;
+    auto& derivation = *tensor.derivation;
+    for (auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
+      if (*matrix) visit((*matrix)->extent);
+    }
+    if (derivation.residual.size > 0) visit(derivation.residual);
+  }
+}
+
+// The same for `pack`, a PackRecord: also what kernels packed.
+template <typename Pack, typename Visit>
+void visit_pack_extents(Pack& pack, const Visit& visit) {
+  visit_tensor_extents(pack.model, visit);
+  for (auto& buffer : pack.buffers) visit(buffer.extent);
+}
+
+// Calls visit(extent) for every extent that `record`, of a model or a task, names: of tensors and
+// of its restore record. The adapter of a task is a whole blob.
+template <typename Record, typename Visit>
+void visit_extents(Record& record, const Visit& visit) {
+  visit_tensor_extents(record, visit);
+  if (record.source) visit(record.source->record);
+}
+
+// The same for all models, tasks and packs: every extent but gaps.
+template <typename Visit>
+void visit_extents(Manifest& manifest, const Visit& visit) {
+  for (ModelRecord& model : manifest.models) visit_extents(model, visit);
+  for (TaskRecord& task : manifest.tasks) visit_extents(task, visit);
+  for (PackRecord& pack : manifest.packs) visit_pack_extents(pack, visit);
+}
+
+// Calls visit(blob) for every number of a blob that `record`, of a model or a task, names by
+// itself: adapters, files, what restore records need.
+template <typename Record, typename Visit>
+void visit_blob_numbers(Record& record, const Visit& visit) {
+  if (record.source) {
+    for (auto& blob : record.source->blobs) visit(blob);
+  }
+  if constexpr (requires { record.files; }) {
+    for (auto& blob : record.files) visit(blob);
+  }
+  if constexpr (requires { record.adapter; }) {
+    if (record.adapter) visit(*record.adapter);
+  }
+}
+
+// The same for all models and tasks.
+template <typename Visit>
+void visit_blob_numbers(Manifest& manifest, const Visit& visit) {
+  for (ModelRecord& model : manifest.models) visit_blob_numbers(model, visit);
+  for (TaskRecord& task : manifest.tasks) visit_blob_numbers(task, visit);
+}
+
+}  // namespace wshare

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bundle/distinct.h"
+#include "bundle/plan.h"
+#include "format/bundle_files.h"
+#include "format/manifest/manifest.h"
+#include "wshare/progress.h"
+
+namespace wshare {
+
+using ExtentKey = std::tuple<uint32_t, uint64_t, uint64_t>;  // an Extent, as a key
+
+inline ExtentKey key_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
+
+// What packs have beside tensors of models, as one blob: in the order in which it lies in the old
+// ones. All in one, since ONNX Runtime looks for packed weights beside the weights.
+struct PackBlob {
+  std::vector<std::pair<Extent, uint64_t>> pieces;  // an old range, and its new offset; rising
+  uint64_t size = 0;
+};
+
+// Where all that lies in the blobs of a bundle goes.
+struct Relocation {
+  Contents contents;                  // of the tensors of models, which borrow from the old blobs
+  Plan plan;                          // for them
+  PackBlob packs;                     // follows the blobs of the plan, unless it has no pieces
+  std::map<ExtentKey, Extent> moved;  // old extent -> new extent, of tensors of models and packs
+};
+
+// Lays out the tensors of `manifest` as dedupe would; `files` holds its blobs.
+//
+// Throws Error(kInvalid) if bytes do not have the manifest's hash.
+Relocation plan_relocation(const Manifest& manifest, const StoredFiles& files, unsigned threads,
+                           const ProgressFn& progress);
+
+// Throws Error(kInvalid) that says what is damaged in `file` of a bundle.
+[[noreturn]] void fail_damaged(const std::string& file, const std::string& what);
+
+}  // namespace wshare
