@@ -41,12 +41,8 @@ constexpr std::chrono::milliseconds kRetry{20};
               forbidden ? "copy the bundle to where you may write; --dry-run only reads" : "");
 }
 
-bool leads_to(const Folder& folder, int descriptor) {
-  struct stat named {
-  }, opened{};
-  return fstat(descriptor, &opened) == 0 &&
-         fstatat(folder.descriptor(), kLockName, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+bool is_lock_of(const Folder& folder, int descriptor) {
+  return leads_to(folder.descriptor(), kLockName, descriptor);
 }
 
 bool is_regular(int descriptor) {
@@ -118,7 +114,7 @@ bool BundleLock::try_lock() {
   }
   const int error = errno;
   if (error == EWOULDBLOCK) return false;
-  if (opened.is_new && leads_to(*folder_, number))
+  if (opened.is_new && is_lock_of(*folder_, number))
     file_calls::unlink_at(folder_->descriptor(), kLockName);
   fail(folder_->path(), "cannot lock", error);
 }
@@ -132,7 +128,7 @@ BundleLock::BundleLock(const fs::path& path, const std::string& command,
       const Unstoppable making;
       if (try_lock()) {
         clean_up_.emplace([this] { return remove(); });
-        if (leads_to(*folder_, file_.number()) && folder_->is_at_path()) break;
+        if (is_lock_of(*folder_, file_.number()) && folder_->is_at_path()) break;
         clean_up_.reset();  // its holder has removed it, or exchanged the folder
         remove();
         file_ = Descriptor();
@@ -154,13 +150,13 @@ BundleLock::BundleLock(const fs::path& path, const std::string& command,
 BundleLock::~BundleLock() { remove(); }
 
 bool BundleLock::remove() const {
-  return !leads_to(*folder_, file_.number()) ||
+  return !is_lock_of(*folder_, file_.number()) ||
          file_calls::unlink_at(folder_->descriptor(), kLockName) == 0 ||
          file_calls::unlink_at(folder_->descriptor(), kLockName) == 0 || errno == ENOENT;
 }
 
 void BundleLock::check_held() const {
-  if (leads_to(*folder_, file_.number()) && folder_->is_at_path()) return;
+  if (is_lock_of(*folder_, file_.number()) && folder_->is_at_path()) return;
   throw Error(
       ErrorCode::kIo,
       in_quotes(folder_->path().string()) + ": was moved or replaced while it was being changed",

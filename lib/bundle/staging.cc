@@ -1,15 +1,13 @@
 #include "bundle/staging.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "bundle/edit.h"
@@ -36,31 +34,6 @@ int open_folder(int parent, const char* name) {
   return file_calls::open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-struct Listing {
-  std::vector<std::string> names;  // without "." and ".."
-  int error = 0;                   // then names may be missing
-};
-
-// What is in an open folder; takes `descriptor`, which may be none.
-Listing list(int descriptor) {
-  if (descriptor < 0) return {{}, errno};
-  DIR* const folder = fdopendir(descriptor);
-  if (folder == nullptr) {
-    const int error = errno;
-    file_calls::close(descriptor);
-    return {{}, error};
-  }
-  Listing listing;
-  errno = 0;
-  while (const dirent* entry = readdir(folder)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") listing.names.emplace_back(name);
-  }
-  listing.error = errno;
-  closedir(folder);
-  return listing;
-}
-
 // What a bundle calls its files: nothing else is ever deleted.
 bool may_be_ours(const std::string& name) {
   constexpr std::array<std::string_view, 4> kExtensions = {".onnx", ".bin", ".onnx_adapter",
@@ -71,26 +44,22 @@ bool may_be_ours(const std::string& name) {
 }
 
 bool is_same_file(int one, int other, const std::string& name) {
-  struct stat a {
-  }, b{};
-  return fstatat(one, name.c_str(), &a, AT_SYMLINK_NOFOLLOW) == 0 &&
-         fstatat(other, name.c_str(), &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
+  const std::optional<FileId> id = id_at(one, name);
+  return id && id == id_at(other, name);
 }
 
 // The number of the file `name` in `folder`, as a text; empty if there is none.
 std::string number_of(int folder, const std::string& name) {
-  struct stat status {};
-  if (fstatat(folder, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};
-  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+  const std::optional<FileId> id = id_at(folder, name);
+  return id ? std::to_string(id->device) + ":" + std::to_string(id->inode) : "";
 }
 
 // True if the folder of an edit says that `name` in the bundle is a file of that edit's.
 bool is_placed(int bundle, int folder, const std::string& name) {
   if (is_same_file(bundle, folder, name)) return true;
   std::array<char, 64> text{};
-  const ssize_t size =
-      readlinkat(folder, (name + std::string(kPlaced)).c_str(), text.data(), text.size());
+  const int64_t size =
+      file_calls::read_link_at(folder, (name + std::string(kPlaced)).c_str(), text);
   return size > 0 &&
          std::string_view(text.data(), static_cast<size_t>(size)) == number_of(bundle, name);
 }
@@ -116,7 +85,7 @@ bool clear_one(int bundle, const std::string& staging, const std::set<std::strin
   const int folder = opened.number();
   if (folder < 0) return errno == ENOENT;
   bool all = true;
-  for (const std::string& name : list(open_folder(bundle, staging.c_str())).names) {
+  for (const std::string& name : list_folder(folder).names) {
     // The name in the bundle first: without the one here nobody would know whose it is.
     const std::string placed =
         name.ends_with(kPlaced) ? name.substr(0, name.size() - kPlaced.size()) : name;
@@ -129,8 +98,6 @@ bool clear_one(int bundle, const std::string& staging, const std::set<std::strin
   }
   return remove(bundle, staging, AT_REMOVEDIR) && all;
 }
-
-int open_for_reading(const Folder& bundle) { return open_folder(bundle.descriptor(), "."); }
 
 }  // namespace
 
@@ -152,7 +119,7 @@ Staging::Staging(std::shared_ptr<const Folder> bundle) : bundle_(std::move(bundl
 }
 
 std::vector<std::string> Staging::names() const {
-  Listing listing = list(open_folder(folder_.number(), "."));
+  Listing listing = list_folder(folder_.number());
   // A file that is not seen here would be missing from the bundle that is about to name it.
   if (listing.error != 0) fail(path_, "cannot list its files", listing.error);
   std::vector<std::string> names = std::move(listing.names);
@@ -164,7 +131,7 @@ std::vector<std::string> Staging::names() const {
 void Staging::place_alone(const std::string& name) {
   const int bundle = bundle_->descriptor(), folder = folder_.number();
   const std::string number = number_of(folder, name), mark = name + std::string(kPlaced);
-  if (symlinkat(number.c_str(), folder, mark.c_str()) != 0) unlinked_.insert(name);
+  if (file_calls::make_link_at(number.c_str(), folder, mark.c_str()) != 0) unlinked_.insert(name);
   if (file_calls::rename_at(folder, name.c_str(), bundle, name.c_str(), RENAME_NOREPLACE) == 0)
     return;
   const int error = errno;
@@ -212,7 +179,7 @@ bool Staging::clear(const Manifest& manifest) {
 
 bool is_left_over(const Folder& bundle, const std::string& name) {
   if (!may_be_ours(name)) return false;
-  for (const std::string& staging : list(open_for_reading(bundle)).names) {
+  for (const std::string& staging : list_folder(bundle.descriptor()).names) {
     if (!is_staging_name(staging)) continue;
     const Descriptor folder(open_folder(bundle.descriptor(), staging.c_str()));
     if (folder.number() >= 0 && is_placed(bundle.descriptor(), folder.number(), name)) return true;
@@ -223,7 +190,7 @@ bool is_left_over(const Folder& bundle, const std::string& name) {
 bool clear_stagings(const Folder& bundle, const Manifest& manifest) {
   const std::set<std::string> named = named_by(manifest);
   bool all = true;
-  for (const std::string& name : list(open_for_reading(bundle)).names) {
+  for (const std::string& name : list_folder(bundle.descriptor()).names) {
     if (is_staging_name(name)) all = clear_one(bundle.descriptor(), name, named) && all;
   }
   return all;

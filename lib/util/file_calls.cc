@@ -147,6 +147,21 @@ int link_at(int from_folder, const char* from, int to_folder, const char* to) {
                   [&](const FileCall&) { return ::linkat(from_folder, from, to_folder, to, 0); });
 }
 
+int make_link_at(const char* text, int folder, const char* path) {
+  return make_int({.kind = Kind::kLink,
+                   .descriptor = folder,
+                   .path = text,
+                   .other_descriptor = folder,
+                   .other_path = path},
+                  [&](const FileCall&) { return ::symlinkat(text, folder, path); });
+}
+
+int64_t read_link_at(int folder, const char* path, std::span<char> text) {
+  return make(
+      {.kind = Kind::kRead, .descriptor = folder, .path = path, .size = text.size()},
+      [&](const FileCall& call) { return ::readlinkat(folder, path, text.data(), call.size); });
+}
+
 int unlink_at(int folder, const char* path, int flags) {
   return make_int({.kind = Kind::kUnlink, .descriptor = folder, .path = path, .flags = flags},
                   [&](const FileCall&) { return ::unlinkat(folder, path, flags); });

@@ -77,6 +77,13 @@ int close(int descriptor);
 
 int rename_at(int from_folder, const char* from, int to_folder, const char* to, unsigned flags = 0);
 int link_at(int from_folder, const char* from, int to_folder, const char* to);
+
+// Makes `path` a symbolic link that holds `text`.
+int make_link_at(const char* text, int folder, const char* path);
+
+// Returns how many bytes of what the symbolic link `path` holds `text` now has.
+int64_t read_link_at(int folder, const char* path, std::span<char> text);
+
 int unlink_at(int folder, const char* path, int flags = 0);
 int lock(int descriptor, int operation);  // flock
 

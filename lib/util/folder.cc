@@ -1,13 +1,16 @@
 #include "util/folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
+#include "util/file_calls.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -47,10 +50,35 @@ FileStamp stamp_of(int descriptor, const fs::path& path) {
   return stamp_from(status);
 }
 
-FileId file_id(const fs::path& path) {
+std::optional<FileId> id_at(int folder, const std::string& name) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0) fail(path, errno);
+  if (fstatat(folder, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
   return id_of(status);
+}
+
+bool leads_to(int folder, const std::string& name, int descriptor) {
+  struct stat opened {};
+  return fstat(descriptor, &opened) == 0 && id_at(folder, name) == id_of(opened);
+}
+
+Listing list_folder(int folder) {
+  const int again = file_calls::open_at(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (again < 0) return {{}, errno};
+  DIR* const entries = fdopendir(again);
+  if (entries == nullptr) {
+    const int error = errno;
+    file_calls::close(again);
+    return {{}, error};
+  }
+  Listing listing;
+  errno = 0;
+  while (const dirent* const entry = readdir(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") listing.names.emplace_back(name);
+  }
+  listing.error = errno;
+  closedir(entries);
+  return listing;
 }
 
 Folder::Folder(fs::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {

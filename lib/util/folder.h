@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace wshare {
 
@@ -16,8 +17,20 @@ struct FileId {
   auto operator<=>(const FileId&) const = default;
 };
 
-// Returns the id of the file that `path` leads to. Throws Error(kIo) if there is none.
-FileId file_id(const std::filesystem::path& path);
+// Returns the id of what is called `name` in the open folder `folder`, of a link itself; or nothing
+// if there is no such file, or that cannot be told.
+std::optional<FileId> id_at(int folder, const std::string& name);
+
+// True if `name` in the open folder `folder` still is what is open as `descriptor`.
+bool leads_to(int folder, const std::string& name, int descriptor);
+
+struct Listing {
+  std::vector<std::string> names;  // without "." and ".."
+  int error = 0;                   // an errno: then names may be missing
+};
+
+// Lists the open folder `folder`.
+Listing list_folder(int folder);
 
 // A file as it was at one moment: another stamp, another content.
 struct FileStamp {

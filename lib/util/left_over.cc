@@ -1,6 +1,5 @@
 #include "util/left_over.h"
 
-#include <dirent.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -10,9 +9,9 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
-#include <vector>
 
 #include "util/file_calls.h"
+#include "util/folder.h"
 #include "util/interrupt.h"
 #include "util/output_errors.h"
 
@@ -34,23 +33,6 @@ bool is_hidden_name(std::string_view candidate, std::string_view front) {
          candidate.find_first_not_of(kLetters, front.size()) == std::string_view::npos;
 }
 
-// Names in the open folder `number`, which stays open.
-std::vector<std::string> names_in(int number) {
-  std::vector<std::string> names;
-  const int again = file_calls::open_at(number, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* const listing = again < 0 ? nullptr : ::fdopendir(again);
-  if (listing == nullptr) {
-    if (again >= 0) file_calls::close(again);
-    return names;
-  }
-  while (const dirent* const entry = ::readdir(listing)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(listing);
-  return names;
-}
-
 // Deletes `name` in the open folder `parent`, with all that is in it.
 void remove_at(int parent, const std::string& name) {
   if (file_calls::unlink_at(parent, name.c_str()) == 0 || (errno != EISDIR && errno != EPERM))
@@ -59,7 +41,8 @@ void remove_at(int parent, const std::string& name) {
     const Descriptor folder(
         file_calls::open_at(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (folder.number() < 0) return;
-    for (const std::string& each : names_in(folder.number())) remove_at(folder.number(), each);
+    for (const std::string& each : list_folder(folder.number()).names)
+      remove_at(folder.number(), each);
   }
   file_calls::unlink_at(parent, name.c_str(), AT_REMOVEDIR);
 }
@@ -67,15 +50,6 @@ void remove_at(int parent, const std::string& name) {
 bool is_mine(int descriptor) {
   struct stat opened {};
   return ::fstat(descriptor, &opened) == 0 && opened.st_uid == ::geteuid();
-}
-
-// True if `name` in `parent` still is what is open as `descriptor`.
-bool leads_to(int parent, const char* name, int descriptor) {
-  struct stat named {};
-  struct stat opened {};
-  return ::fstat(descriptor, &opened) == 0 &&
-         ::fstatat(parent, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
 Descriptor open_folder(const fs::path& folder) {
@@ -101,13 +75,13 @@ void clear_left_over(const fs::path& folder, std::string_view name) {
   const Descriptor parent = open_folder(folder);
   if (parent.number() < 0) return;
   const std::string front = hidden_front(name);
-  for (const std::string& each : names_in(parent.number())) {
+  for (const std::string& each : list_folder(parent.number()).names) {
     if (!is_hidden_name(each, front)) continue;
     const Descriptor found(file_calls::open_at(parent.number(), each.c_str(),
                                                O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (found.number() < 0 || !is_mine(found.number())) continue;
     if (file_calls::lock(found.number(), LOCK_EX | LOCK_NB) != 0) continue;
-    if (leads_to(parent.number(), each.c_str(), found.number())) remove_at(parent.number(), each);
+    if (leads_to(parent.number(), each, found.number())) remove_at(parent.number(), each);
   }
 }
 
@@ -135,7 +109,7 @@ Descriptor make_hidden_folder(const fs::path& parent, std::string_view name, uns
     // Between making and locking another writer of this name may have taken it for left over. A
     // file system without locks has no such writers.
     if (file_calls::lock(folder.number(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) continue;
-    if (!leads_to(above.number(), hidden.c_str(), folder.number())) continue;
+    if (!leads_to(above.number(), hidden, folder.number())) continue;
     made = parent / hidden;
     return folder;
   }
