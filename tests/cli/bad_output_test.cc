@@ -2,12 +2,14 @@
 
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <iostream>
 
 #include "support/cli_test.h"
+#include "support/spawn.h"
 
 namespace wshare::test {
 namespace {
@@ -98,6 +100,28 @@ TEST_F(BadOutput, IsFullBeforeTheBundleIsWritten) {
     SCOPED_TRACE(limit);
     const FileSizeLimit guard(limit);
     expect_refused({"dedupe", path("in"), "-o", path("o")}, 3, {"File too large"});
+  }
+}
+
+// As `ulimit -f` in a shell, where nobody has said what the signal of a write beyond does.
+TEST_F(BadOutput, IsTooSmallForTheProgram) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"dedupe", path("in"), "-o", path("o")},
+        std::vector<std::string>{"restore", path("bundle"), "-o", path("o")}}) {
+    SCOPED_TRACE(arguments.front());
+    pid_t child = 0;
+    {
+      const FileSizeLimit guard(100000);
+      std::signal(SIGXFSZ, SIG_DFL);
+      child = spawn_wshare(arguments, temp_.path());
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), 3);
+    EXPECT_NE(read_file(temp_ / "err").find("File too large"), std::string::npos);
+    EXPECT_EQ(names_in(temp_.path()),
+              (std::vector<std::string>{"bundle", "err", "file", "in", "out"}));
   }
 }
 

@@ -34,6 +34,9 @@ void write_inputs() {
   write_safetensors(lay_out_safetensors(factors, {}), factors, append_to(adapter));
   write_file("news/adapter_model.safetensors", adapter);
   write_file("news/adapter_config.json", R"({"peft_type": "LORA", "r": 2, "lora_alpha": 3})");
+#ifdef WSHARE_TEST_PACK
+  write_file("runs/m.onnx", model_to_pack());
+#endif
   write_file("keep/mine", "mine");
   for (const char* old : {"old/a.onnx", "old/sub/b.data", "old/mine"}) write_file(old, "mine");
 }
@@ -78,6 +81,11 @@ std::vector<WritingCommand> writing_commands() {
       {"RestoreForce", {kDedupe}, over_old, over_old, over_old, Seen::kFileByFile},
       {"Page", {}, page, page, page, kWhole},
   };
+#ifdef WSHARE_TEST_PACK
+  const Arguments runs = {"dedupe", "runs", "-o", "bundle"}, pack = {"pack", "bundle"},
+                  given_already = {"append", "bundle", "runs/m.onnx"};
+  commands.push_back({"Pack", {runs}, pack, pack, given_already, Seen::kOldOrNew});
+#endif
   for (WritingCommand& command : commands) {
     // Calls come in one order only on one thread.
     for (Arguments& each : command.before) each.insert(each.end(), {"-j", "1"});

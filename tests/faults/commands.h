@@ -64,6 +64,9 @@ struct Answer {
   std::string said;
 };
 
+// A model whose weights the CPU's kernels pack; in builds with ONNX Runtime.
+std::string model_to_pack();
+
 // Runs the program in this process.
 Answer run(const Arguments& arguments);
 

@@ -135,9 +135,12 @@ class DurabilityModel : public FileCallProbe {
     const fs::path from = path_of(call.descriptor, call.path);
     const fs::path to = path_of(call.other_descriptor, call.other_path);
     if (fs::is_directory(from)) check_tree(from, "when it is put in its place");
-    if (fs::is_regular_file(from)) check_file(from, "when it is put in its place");
-    if (to.filename() == "manifest.json")
-      check_tree(to.parent_path(), "when a manifest that names it takes its place");
+    // A file of an edit is nobody's until the manifest comes that names it.
+    const bool is_manifest = to.filename() == "manifest.json";
+    const bool is_edit = from.parent_path().filename().string().starts_with(".wshare-edit");
+    if (fs::is_regular_file(from) && (is_manifest || !is_edit))
+      check_file(from, "when it is put in its place");
+    if (is_manifest) check_tree(to.parent_path(), "when a manifest that names it takes its place");
   }
 
   // The old bundle, or what only its manifest names, goes last.

@@ -133,8 +133,11 @@ class FaultTable : public testing::TestWithParam<WritingCommand> {
     const Answer restored = run({"restore", "bundle", "-o", "looked_at"});
     EXPECT_EQ(restored.code, 0) << restored.said;
     for (const auto& [path, bytes] : files_in("looked_at")) {
-      const std::string folder = fs::exists("in/" + path) ? "in/" : "lora/";
-      EXPECT_TRUE(read_file(folder + path) == bytes) << path;
+      std::string original;
+      for (const std::string folder : {"in/", "lora/", "runs/"}) {
+        if (fs::exists(folder + path)) original = folder + path;
+      }
+      EXPECT_TRUE(read_file(original) == bytes) << path;
     }
     fs::remove_all("looked_at");
   }
