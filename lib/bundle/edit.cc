@@ -1,6 +1,7 @@
 #include "bundle/edit.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -70,11 +71,17 @@ std::vector<BundleFile> files_gone(const Manifest& before, const Manifest& after
   return gone;
 }
 
+void retire_files(std::vector<std::string> names, Manifest& manifest) {
+  std::vector<std::string>& retired = manifest.retired;
+  std::move(names.begin(), names.end(), std::back_inserter(retired));
+  std::sort(retired.begin(), retired.end());
+  retired.erase(std::unique(retired.begin(), retired.end()), retired.end());
+}
+
 void retire_files(const Manifest& before, Manifest& after) {
-  std::set<std::string> names(after.retired.begin(), after.retired.end());
-  names.insert(before.retired.begin(), before.retired.end());
-  for (BundleFile& file : files_gone(before, after)) names.insert(std::move(file.name));
-  after.retired.assign(names.begin(), names.end());
+  std::vector<std::string> names = before.retired;
+  for (BundleFile& file : files_gone(before, after)) names.push_back(std::move(file.name));
+  retire_files(std::move(names), after);
 }
 
 uint64_t bundle_bytes(const Manifest& manifest, uint64_t text_bytes) {

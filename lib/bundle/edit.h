@@ -32,8 +32,10 @@ std::vector<BundleFile> files_of(const Manifest& manifest);
 // Returns the files that `before` names and `after` does not, the largest first.
 std::vector<BundleFile> files_gone(const Manifest& before, const Manifest& after);
 
-// Notes in `after` the names of files that `before` names and it does not: no new file may take
-// one.
+// Notes in `manifest` names of files that it no longer names: no new file may take one.
+void retire_files(std::vector<std::string> names, Manifest& manifest);
+
+// The same for the files that `before` names and `after` does not.
 void retire_files(const Manifest& before, Manifest& after);
 
 // Returns the sizes of all files of a bundle with `manifest`, whose text is `text_bytes` long.

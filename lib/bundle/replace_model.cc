@@ -138,22 +138,22 @@ void write_files(const fs::path& folder, const std::vector<NewFile>& files) {
 
 std::vector<NewFile> replace_models(Manifest& manifest, const fs::path& folder,
                                     std::vector<ReplacedModel> models, UnusedNames& names) {
-  const Manifest before = manifest;
+  std::vector<std::string> retired;
   std::vector<NewBlob> blobs = move_records(manifest, StoredFiles(folder, manifest), models);
   std::vector<NewFile> files;
   for (ReplacedModel& model : models) {
     ModelRecord* const record = model_called(manifest, model.name);
-    record->file = names.make(model.name, ".onnx");
+    retired.push_back(std::exchange(record->file, names.make(model.name, ".onnx")));
     record->size = model.model.size();
     record->hash = content_hash(std::as_bytes(std::span(model.model)));
     files.push_back({record->file, std::move(model.model)});
   }
   for (NewBlob& blob : blobs) {
     BlobRecord& restore = manifest.blobs[blob.blob];
-    restore.file = names.make("restore", ".bin");
+    retired.push_back(std::exchange(restore.file, names.make("restore", ".bin")));
     files.push_back({restore.file, std::move(blob.bytes)});
   }
-  retire_files(before, manifest);
+  retire_files(std::move(retired), manifest);
   return files;
 }
 

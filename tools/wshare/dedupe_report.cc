@@ -8,6 +8,7 @@
 
 #include "bundled_models.h"
 #include "cli.h"
+#include "format/scope.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -20,14 +21,12 @@ void print_explanation(std::ostream& out, const DedupeReport& report) {
                                 ? "no other model has these bytes"
                                 : "also in " + fmt::format("{}", fmt::join(tensor.also_in, ", "));
     rows.push_back({format_bytes(tensor.bytes), tensor.model,
-                    (tensor.scope.empty() ? "" : tensor.scope + "/") + tensor.tensor, tensor.blob,
-                    why});
+                    full_name(tensor.scope, tensor.tensor), tensor.blob, why});
   }
   for (const InlineTensor& tensor : report.left_inline) {
     if (tensor.reason == InlineReason::kBelowMinBytes) continue;
     rows.push_back({format_bytes(tensor.bytes), tensor.model,
-                    (tensor.scope.empty() ? "" : tensor.scope + "/") + tensor.tensor, "inline",
-                    text_of(tensor.reason)});
+                    full_name(tensor.scope, tensor.tensor), "inline", text_of(tensor.reason)});
   }
   print_table(out, rows, 1);
   out << '\n';

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "format/scope.h"
 #include "rows.h"
 #include "util/text.h"
 
@@ -20,9 +21,7 @@ std::string printable(const std::string& name) {
   return quoted.substr(1, quoted.size() - 2);
 }
 
-std::string full_name(const DiffSide& side) {
-  return side.scope.empty() ? side.name : side.scope + "/" + side.name;
-}
+std::string name_of(const DiffSide& side) { return full_name(side.scope, side.name); }
 
 // Names are long and differ at their ends, so the front is cut. Safe to print.
 std::string cut_front(const std::string& name, size_t width) {
@@ -35,8 +34,8 @@ std::string cut_front(const std::string& name, size_t width) {
 // "in A -> in B", on two lines where one of `width` columns is too short; one name where they are
 // equal.
 std::vector<std::string> name_lines(const DiffTensor& tensor, size_t width) {
-  const std::string a = tensor.a ? full_name(*tensor.a) : "";
-  const std::string b = tensor.b ? full_name(*tensor.b) : "";
+  const std::string a = tensor.a ? name_of(*tensor.a) : "";
+  const std::string b = tensor.b ? name_of(*tensor.b) : "";
   if (a.empty() || b.empty() || a == b) return {cut_front(a.empty() ? b : a, width)};
   const std::string arrow = "-> ";
   if (a.size() + 1 + arrow.size() + b.size() <= width) {

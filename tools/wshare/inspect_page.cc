@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "inspect_rows.h"
 #include "page_tensors.h"
 #include "report_page.h"
 #include "util/as_text.h"
@@ -76,12 +77,11 @@ Json finding_json(const InspectFinding& finding) {
   for (const FindingPlace& place : finding.places) {
     if (places.size() == kMostPlaces) break;
     const TensorUse& use = place.use;
-    places.push_back(
-        {{"model", page_name(use.model)},
-         {"tensor", page_name(use.scope.empty() ? use.tensor : use.scope + "/" + use.tensor)},
-         {"file", page_name(place.file)},
-         {"bytes", place.bytes},
-         {"note", page_name(place.note)}});
+    places.push_back({{"model", page_name(use.model)},
+                      {"tensor", page_name(name_of(use))},
+                      {"file", page_name(place.file)},
+                      {"bytes", place.bytes},
+                      {"note", page_name(place.note)}});
   }
   std::string title;
   for (const FindingKind& kind : finding_kinds()) {

@@ -5,6 +5,7 @@
 
 #include <ostream>
 
+#include "format/scope.h"
 #include "inspect_rows.h"
 #include "util/text.h"
 
@@ -33,7 +34,7 @@ void print_largest(std::ostream& out, const InspectedModel& model, const Inspect
     rows.push_back({format_bytes(tensor->bytes), tensor->dtype,
                     fit(fmt::format("{}", fmt::join(tensor->shape, "x")), 16),
                     fit(tensor->op.empty() ? "-" : tensor->op, 16),
-                    name_of(tensor->scope, tensor->tensor)});
+                    full_name(tensor->scope, tensor->tensor)});
   }
   out << '\n';
   print_rows(out, rows, 1);

@@ -105,11 +105,11 @@ void print_twins(std::ostream& out, const Inspection& inspection, const InspectV
     return;
   }
   Rows rows = {{"bytes", "tensor", "is the transpose of"}};
-  const auto full_name = [](const TensorUse& use) { return use.model + ": " + name_of(use); };
+  const auto model_and_name = [](const TensorUse& use) { return use.model + ": " + name_of(use); };
   for (const TransposedTwin& twin : inspection.twins) {
     if (rows.size() > view.top) break;
-    rows.push_back(
-        {format_bytes(twin.bytes), fit(full_name(twin.tensor), 33), full_name(twin.transpose_of)});
+    rows.push_back({format_bytes(twin.bytes), fit(model_and_name(twin.tensor), 33),
+                    model_and_name(twin.transpose_of)});
   }
   print_rows(out, rows, 1);
   print_more(out, inspection.twins.size(), view.top);

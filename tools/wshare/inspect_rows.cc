@@ -1,11 +1,9 @@
 #include "inspect_rows.h"
 
+#include "format/scope.h"
+
 namespace wshare {
 
-std::string name_of(const std::string& scope, const std::string& tensor) {
-  return scope.empty() ? tensor : scope + "/" + tensor;
-}
-
-std::string name_of(const TensorUse& use) { return name_of(use.scope, use.tensor); }
+std::string name_of(const TensorUse& use) { return full_name(use.scope, use.tensor); }
 
 }  // namespace wshare

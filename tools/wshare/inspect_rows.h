@@ -10,7 +10,6 @@
 namespace wshare {
 
 // Returns a tensor's name behind its scope, as people see it.
-std::string name_of(const std::string& scope, const std::string& tensor);
 std::string name_of(const TensorUse& use);
 
 // Returns pointers to `items`, the largest first or by name.
