@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "format/layout.h"
+#include "runtime/device_block.h"
 #include "wshare/environment.h"
 
 // ONNX Runtime's CUDA provider copies without a stream, so each copy is done when it returns, and a
@@ -65,24 +66,15 @@ void copy(const Device& device, const OrtMemoryInfo* from_memory, std::span<cons
   if (!status.IsOK()) throw Ort::Exception(status.GetErrorMessage(), status.GetErrorCode());
 }
 
-// Memory of the host that a device reads by itself, freed with the object.
+// Memory of the host that a device reads by itself.
 class Staging {
  public:
   Staging(const Device& device, size_t half)
       : half_(half),
-        memory_(device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_HOST_ACCESSIBLE)) {
-    if (memory_ == nullptr) return;
-    allocator_ = environment().GetSharedAllocator(memory_);
-    if (allocator_ != nullptr)
-      bytes_ = static_cast<std::byte*>(allocator_->Alloc(allocator_, 2 * half));
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-  ~Staging() {
-    if (bytes_ != nullptr) allocator_->Free(allocator_, bytes_);
-  }
+        memory_(device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_HOST_ACCESSIBLE)),
+        block_(memory_, 2 * half) {}
 
-  bool is_there() const { return bytes_ != nullptr; }
+  bool is_there() const { return block_.bytes() != nullptr; }
 
   void fill(size_t number, const Batch& batch) {
     for (const Part& part : batch)
@@ -97,12 +89,11 @@ class Staging {
   }
 
  private:
-  std::byte* half_of(size_t number) const { return bytes_ + number % 2 * half_; }
+  std::byte* half_of(size_t number) const { return block_.bytes() + number % 2 * half_; }
 
   size_t half_;
   const OrtMemoryInfo* memory_;
-  OrtAllocator* allocator_ = nullptr;
-  std::byte* bytes_ = nullptr;
+  DeviceBlock block_;
 };
 
 void copy_staged(Staging& staging, const Device& device, std::span<const Batch> batches) {

@@ -1,45 +1,45 @@
 #include "runtime/device_weights.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "format/layout.h"
 #include "runtime/copy_to_device.h"
+#include "runtime/free_memory.h"
 #include "util/text.h"
 #include "wshare/error.h"
-#include "wshare/runtime.h"
 
 namespace wshare {
 namespace {
 
 constexpr uint64_t kDeviceAlignment = 256;  // what cudaMalloc gives and kernels may count on
 
+[[noreturn]] void refuse_for_room(const Device& device, uint64_t size,
+                                  const std::string& complaint) {
+  const std::optional<uint64_t> free = free_memory(device.ep_device());
+  std::string message = in_quotes(device.provider()) + ": no room for " + format_bytes(size) +
+                        " of weights on the device";
+  if (free) message += ", where " + format_bytes(*free) + " are free";
+  const bool is_clear = complaint.empty() || (free && *free < size);
+  throw Error(ErrorCode::kRuntime, message, is_clear ? "" : "the provider says: " + complaint);
+}
+
 }  // namespace
 
 DeviceBuffer::DeviceBuffer(const Device& device, uint64_t size,
                            std::shared_ptr<std::atomic<uint64_t>> total)
-    : size_(size), total_(std::move(total)) {
-  allocator_ = environment().GetSharedAllocator(
-      device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT));
-  if (allocator_ == nullptr)
+    : size_(size),
+      total_(std::move(total)),
+      block_(device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT),
+             static_cast<size_t>(size)) {
+  if (!block_.has_allocator())
     throw Error(ErrorCode::kUnsupported, in_quotes(device.provider()) + ": has no allocator");
-  // Reserve() takes what is asked for and no more, where Alloc() may be an arena that grows.
-  constexpr uint32_t kVersionWithReserve = 18;
-  const bool reserves =
-      allocator_->version >= kVersionWithReserve && allocator_->Reserve != nullptr;
-  const auto allocate = reserves ? allocator_->Reserve : allocator_->Alloc;
-  bytes_ = static_cast<std::byte*>(allocate(allocator_, static_cast<size_t>(size)));
-  if (bytes_ == nullptr) {
-    throw Error(ErrorCode::kRuntime, in_quotes(device.provider()) + ": no room for " +
-                                         format_bytes(size) + " of weights on the device");
-  }
+  if (block_.bytes() == nullptr) refuse_for_room(device, size, block_.complaint());
   *total_ += size_;
 }
 
-DeviceBuffer::~DeviceBuffer() {
-  allocator_->Free(allocator_, bytes_);
-  *total_ -= size_;
-}
+DeviceBuffer::~DeviceBuffer() { *total_ -= size_; }
 
 PlacedBytes DeviceWeights::upload(std::span<const std::span<const std::byte>> pieces) const {
   std::vector<uint64_t> offsets;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "format/manifest/manifest.h"
+#include "runtime/device_block.h"
 #include "util/mapped_file.h"
 #include "wshare/device.h"
 
@@ -27,13 +28,12 @@ class DeviceBuffer {
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
   ~DeviceBuffer();
 
-  std::byte* bytes() const { return bytes_; }
+  std::byte* bytes() const { return block_.bytes(); }
 
  private:
-  OrtAllocator* allocator_;
   uint64_t size_;
   std::shared_ptr<std::atomic<uint64_t>> total_;
-  std::byte* bytes_;
+  DeviceBlock block_;
 };
 
 // Bytes that are on a device: the buffers that they lie in must be kept.

@@ -57,6 +57,13 @@ TEST_F(CopyToDevice, GoesStraightFromTheMapWhereThereIsLittle) {
   EXPECT_EQ(device_counts().pinned_peak, before_.pinned);
 }
 
+TEST_F(CopyToDevice, GoesStraightFromTheMapWhereNothingCanBePinned) {
+  const Room room(UINT64_MAX, 2 * kStaged.half - 1);
+  copy_to_device(test_device(), uploads_, kStaged);
+  expect_arrived();
+  EXPECT_EQ(device_counts().from_pinned, before_.from_pinned);
+}
+
 TEST_F(CopyToDevice, EndsWhereACopyFails) {
   for (const size_t which : {size_t{0}, size_t{3}, kSizes.size() - 1}) {
     std::vector<Upload> bad = uploads_;

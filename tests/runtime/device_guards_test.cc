@@ -244,23 +244,6 @@ TEST_F(DeviceGuards, RefusesAManifestThatContradictsTheModel) {
   EXPECT_EQ(device_counts().allocations, before_.allocations);  // before anything is uploaded
 }
 
-TEST_F(DeviceGuards, SaysThatThereIsNoRoom) {
-  fs::remove_all(temp_ / "in");
-  add("a.onnx", task_model(11));
-  make(1024, 0, "large");
-  const auto memory = test_device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
-  Ort::UnownedAllocator allocator = environment().GetSharedAllocator(memory);
-  std::vector<void*> blocks;
-  for (size_t size = size_t{4} << 30; size >= kMatrix / 2; size /= 2) {
-    while (void* block = allocator.Alloc(size)) blocks.push_back(block);
-  }
-  Bundle bundle = Bundle::open(temp_ / "large");
-  const std::string message = refusal(bundle, "a", on_device(), 6);
-  EXPECT_NE(message.find("no room for 512.0 KiB of weights on the device"), std::string::npos)
-      << message;
-  for (void* block : blocks) allocator.Free(block);
-}
-
 TEST(SessionLog, ReadsWhatOnnxRuntimeSaysOfInitializers) {
   size_t passed_on = 0;
   SessionLog log([&](OrtLoggingLevel, std::string_view) { ++passed_on; });

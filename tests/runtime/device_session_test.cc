@@ -70,6 +70,22 @@ TEST_F(OnDevice, BytesGoBackWithTheLastSession) {
   EXPECT_TRUE(equals_plain("a", *again));
 }
 
+TEST_F(OnDevice, NoRoomIsAnErrorAndLeavesNothing) {
+  Bundle bundle = Bundle::open(folder());
+  const auto open = [&] { return bundle.session("a", on_device()); };
+  for (const uint64_t left : {kShared - 1, kShared + kOwn - 1}) {
+    const Room room(left);
+    std::string message;
+    EXPECT_EQ(code_of(open, &message), 6);
+    const std::string said =
+        left < kShared ? "': no room for 512.0 KiB of weights on the device" : "no room";
+    EXPECT_NE(message.find(said), std::string::npos) << message;
+    EXPECT_EQ(device_counts().in_use, 0u);
+  }
+  Session session = open();
+  EXPECT_TRUE(equals_plain("a", *session));
+}
+
 TEST_F(OnDevice, SessionsMayEndInAnyOrder) {
   std::mt19937 random(1);
   for (int round = 0; round < 2; ++round) {

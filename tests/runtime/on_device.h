@@ -27,6 +27,21 @@ inline DeviceCounts device_counts() {
   return counts;
 }
 
+// Leaves the device, or what it pins of the host, room for so many more bytes for the life of the
+// object.
+struct Room {
+  explicit Room(uint64_t device, uint64_t pinned = UINT64_MAX) {
+    const DeviceCounts now = device_counts();
+    const auto limit = [](uint64_t used, uint64_t more) {
+      return more > UINT64_MAX - used ? UINT64_MAX : used + more;
+    };
+    set_test_device_room(limit(now.in_use, device), limit(now.pinned, pinned));
+  }
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+  ~Room() { set_test_device_room(UINT64_MAX, UINT64_MAX); }
+};
+
 // The bytes at `address`, copied back to the host.
 inline std::string read_back(const std::byte* address, size_t size) {
   std::string bytes(size, '\0');

@@ -51,11 +51,12 @@ DeviceMemory::DeviceMemory() {
 
 void* DeviceMemory::allocate(size_t size) {
   const std::lock_guard lock(mutex_);
-  if (size > kCapacity - kGuardBytes - kGranule) return nullptr;
+  if (size > std::min<uint64_t>(room, kCapacity - kGuardBytes - kGranule) - in_use_)
+    fail("no room");
   const size_t span = (size + kGuardBytes + kGranule - 1) / kGranule * kGranule;
   const auto fits = [&](const auto& piece) { return piece.second >= span; };
   const auto found = std::find_if(unused_.begin(), unused_.end(), fits);
-  if (found == unused_.end()) return nullptr;
+  if (found == unused_.end()) fail("no room");
   const auto [offset, length] = *found;
   unused_.erase(found);
   if (length > span) unused_[offset + span] = length - span;
@@ -96,9 +97,10 @@ size_t DeviceMemory::free(const void* block) {
 }
 
 void* DeviceMemory::allocate_pinned(size_t size) {
-  void* block = std::malloc(size);
   const std::lock_guard lock(mutex_);
-  pinned_ += block == nullptr ? 0 : size;
+  void* block = size > pinned_room - pinned_ ? nullptr : std::malloc(size);
+  if (block == nullptr) fail("no room to pin");
+  pinned_ += size;
   pinned_peak_ = std::max(pinned_peak_, pinned_);
   return block;
 }
@@ -150,3 +152,8 @@ void reset_test_device_peak() { wshare::test::DeviceMemory::instance().reset_pea
 void set_test_device_prepacking(bool on) { wshare::test::DeviceMemory::instance().prepacking = on; }
 
 void set_test_device_statistics(bool on) { wshare::test::DeviceMemory::instance().statistics = on; }
+
+void set_test_device_room(uint64_t device, uint64_t pinned) {
+  wshare::test::DeviceMemory::instance().room = device;
+  wshare::test::DeviceMemory::instance().pinned_room = pinned;
+}

@@ -20,7 +20,7 @@ class DeviceMemory {
   static DeviceMemory&
   instance();  // never destroyed: blocks may be freed at the end of the process
 
-  // Returns the device address of a new block; null if there is no room.
+  // Returns the device address of a new block. Throws if there is no room.
   void* allocate(size_t size);
 
   // Frees a block of allocate() and returns its size. Ends the process if it is none, or if bytes
@@ -38,6 +38,7 @@ class DeviceMemory {
 
   std::atomic<uint64_t> uploaded{0}, from_pinned{0}, downloaded{0}, prepacked{0};
   std::atomic<bool> prepacking{false}, statistics{true};
+  std::atomic<uint64_t> room{UINT64_MAX}, pinned_room{UINT64_MAX};
 
   DeviceCounts counts() const;
   void reset_peak();

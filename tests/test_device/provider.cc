@@ -27,7 +27,6 @@ class PinnedAllocator : public OrtAllocator {
     version = ORT_API_VERSION;
     Alloc = [](OrtAllocator*, size_t size) -> void* {
       auto* block = static_cast<std::byte*>(DeviceMemory::instance().allocate_pinned(size + kHead));
-      if (block == nullptr) return nullptr;
       std::memcpy(block, &size, sizeof size);
       return block + kHead;
     };
@@ -80,7 +79,7 @@ class Allocator : public OrtAllocator {
  private:
   void* allocate(size_t size) {
     void* block = DeviceMemory::instance().allocate(size);
-    if (block != nullptr) in_use_ += size;
+    in_use_ += size;
     return block;
   }
 

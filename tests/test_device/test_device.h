@@ -48,3 +48,7 @@ WSHARE_TEST_DEVICE_EXPORT void set_test_device_prepacking(bool on);
 // Whether its allocators tell what they have given out, as they do at first. The counts above go
 // on.
 WSHARE_TEST_DEVICE_EXPORT void set_test_device_statistics(bool on);
+
+// How many bytes the device has, and how many of the host it pins; all that there are at first.
+// Where there is no room, its allocators throw, as those of CUDA do.
+WSHARE_TEST_DEVICE_EXPORT void set_test_device_room(uint64_t device, uint64_t pinned);
