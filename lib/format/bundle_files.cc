@@ -11,7 +11,12 @@ namespace fs = std::filesystem;
 namespace wshare {
 
 StoredFiles::StoredFiles(std::shared_ptr<const Folder> folder, const Manifest& manifest)
-    : folder_(std::move(folder)), records_(manifest.blobs), blobs_(manifest.blobs.size()) {}
+    : StoredFiles(std::move(folder),
+                  std::make_shared<const std::vector<BlobRecord>>(manifest.blobs)) {}
+
+StoredFiles::StoredFiles(std::shared_ptr<const Folder> folder,
+                         std::shared_ptr<const std::vector<BlobRecord>> blobs)
+    : folder_(std::move(folder)), records_(std::move(blobs)), blobs_(records_->size()) {}
 
 StoredFiles::StoredFiles(const fs::path& folder, const Manifest& manifest)
     : StoredFiles(Folder::open(folder), manifest) {}
@@ -32,7 +37,7 @@ MappedFile StoredFiles::open(const std::string& name, uint64_t size) const {
 const MappedFile& StoredFiles::blob(uint32_t blob) const {
   const std::lock_guard lock(mutex_);
   std::unique_ptr<const MappedFile>& map = blobs_.at(blob);
-  const BlobRecord& record = records_[blob];
+  const BlobRecord& record = (*records_)[blob];
   if (map == nullptr) map = std::make_unique<const MappedFile>(open(record.file, record.size));
   return *map;
 }
@@ -48,7 +53,7 @@ MappedFile StoredFiles::model(const ModelRecord& model, unsigned threads) const 
 }
 
 MappedFile StoredFiles::whole_blob(uint32_t blob, unsigned threads) const {
-  const BlobRecord& record = records_.at(blob);
+  const BlobRecord& record = records_->at(blob);
   MappedFile file = open(record.file, record.size);
   if (content_hash(file.bytes(), threads) == record.hash) return file;
   throw Error(
@@ -65,7 +70,7 @@ void StoredFiles::check_unchanged(std::span<const uint32_t> blobs) const {
 }
 
 void StoredFiles::check_unchanged() const {
-  std::vector<uint32_t> all(records_.size());
+  std::vector<uint32_t> all(records_->size());
   std::iota(all.begin(), all.end(), 0U);
   check_unchanged(all);
 }

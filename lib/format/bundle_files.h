@@ -28,10 +28,13 @@ class StoredFiles {
  public:
   // `manifest` is that of the bundle in `folder`; it need not outlive this.
   StoredFiles(std::shared_ptr<const Folder> folder, const Manifest& manifest);
+  StoredFiles(std::shared_ptr<const Folder> folder,
+              std::shared_ptr<const std::vector<BlobRecord>> blobs);
   // Opens `folder`. Throws Error(kIo) if there is none.
   StoredFiles(const std::filesystem::path& folder, const Manifest& manifest);
 
   const std::shared_ptr<const Folder>& folder() const { return folder_; }
+  const std::vector<BlobRecord>& records() const { return *records_; }
 
   // Returns the map of blob number `blob` of the manifest.
   //
@@ -68,7 +71,7 @@ class StoredFiles {
 
  private:
   std::shared_ptr<const Folder> folder_;
-  std::vector<BlobRecord> records_;
+  std::shared_ptr<const std::vector<BlobRecord>> records_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<const MappedFile>> blobs_;  // guarded; null: not mapped yet
 };

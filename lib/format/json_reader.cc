@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "format/raw_json.h"
 #include "util/text.h"
 #include "util/utf8.h"
 #include "wshare/error.h"
@@ -244,19 +245,28 @@ void JsonReader::skip() {
 
 std::string_view JsonReader::raw_list() {
   if (peek() != '[') fail("is no list");
-  const size_t begin = at_;
-  int deep = 0;
-  bool in_text = false;
-  for (; at_ < text_.size(); ++at_) {
-    const char c = text_[at_];
-    if (c == '"') in_text = !in_text;
-    if (in_text && c == '\\') ++at_;
-    if (in_text) continue;
-    if (c == '[') ++deep;
-    if (c == ']' && --deep == 0) return text_.substr(begin, ++at_ - begin);
-  }
-  at_ = text_.size();
-  fail_syntax();
+  return raw();
+}
+
+std::string_view JsonReader::raw_object() {
+  if (peek() != '{') fail("is no object");
+  return raw();
+}
+
+std::string_view JsonReader::raw() {
+  const size_t begin = at_, end = end_of_raw_json(text_, begin);
+  at_ = std::min(end, text_.size());
+  if (end == std::string_view::npos) fail_syntax();
+  return text_.substr(begin, end - begin);
+}
+
+std::optional<std::string_view> JsonReader::first_text(std::string_view key) {
+  open('{', "is no object");
+  if (peek() != '"' || text() != key) return std::nullopt;
+  if (peek() != ':') fail_syntax();
+  ++at_;
+  if (peek() != '"') return std::nullopt;
+  return text();
 }
 
 }  // namespace wshare

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <initializer_list>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -85,9 +86,14 @@ class JsonReader {
   char peek();
   void skip();
 
-  // Skips a list and returns its text, of which only quotes and brackets are looked at; another
-  // reader reads it.
+  // Skips a list, or an object, and returns its text, of which only quotes and brackets are looked
+  // at; another reader reads it.
   std::string_view raw_list();
+  std::string_view raw_object();
+
+  // Returns the value of the first member of the object that comes next, without reading more of
+  // it: nothing if that is not a text called `key`.
+  std::optional<std::string_view> first_text(std::string_view key);
 
   // Throws if anything but white space follows.
   void finish();
@@ -100,6 +106,7 @@ class JsonReader {
   bool next_key(JsonKeys& keys, bool first);  // leaves it in key_
   void check_required(const JsonKeys& keys, std::initializer_list<std::string_view> required) const;
   void word(std::string_view expected);
+  std::string_view raw();
   std::string_view number_token(bool& whole);
   void skip_character();
   void decode_escape();

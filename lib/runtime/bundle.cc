@@ -6,7 +6,7 @@
 #include <set>
 
 #include "format/bundle_files.h"
-#include "format/manifest/manifest.h"
+#include "format/manifest/file.h"
 #include "format/manifest/text.h"
 #include "runtime/bundle_state.h"
 #include "runtime/device_session.h"
@@ -40,7 +40,7 @@ std::vector<uint32_t> blobs_of(const ModelRecord& record) {
 // A part of a bundle may have been shipped: what is missing matters to models that need it.
 void require_blobs(const BundleState& bundle, const ModelRecord& model) {
   for (const uint32_t blob : blobs_of(model)) {
-    const std::string& file = bundle.manifest.blobs[blob].file;
+    const std::string& file = bundle.files.records()[blob].file;
     if (bundle.files.has(file)) continue;
     throw Error(ErrorCode::kIo, in_quotes(file) + ": is missing, and model " +
                                     in_quotes(model.name) + " has tensors in it");
@@ -51,7 +51,7 @@ void require_blobs(const BundleState& bundle, const ModelRecord& model) {
 Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
                      std::span<const std::byte> model, const SessionOptions& options,
                      ModelReport& report) {
-  const Handover handover = plan_handover(bundle->manifest, record, model);
+  const Handover handover = plan_handover(bundle->files.records(), record, model);
   require_map_room(record.name, count_left(handover.left));
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   auto keep_alive = std::make_shared<KeepAlive>();
@@ -86,14 +86,15 @@ Session open_unpacked(const std::shared_ptr<BundleState>& bundle, const ModelRec
   return session;
 }
 
-Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
+Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelPart& part,
                      const SessionOptions& options, ModelReport& report) {
+  const ModelRecord& record = part.model;
   if (options.tier == Tier::kShared || options.tier == Tier::kCompact)
     return open_unpacked(bundle, record, options, report);
-  std::string why = why_not_packed(*bundle, record, options);
+  std::string why = why_not_packed(*bundle, part, options);
   const bool tried = why.empty();
   if (tried) {
-    if (std::optional<Session> session = open_packed(bundle, record, options, report))
+    if (std::optional<Session> session = open_packed(bundle, part, options, report))
       return *std::move(session);
     why = report.why;
   }
@@ -177,18 +178,15 @@ Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& op
   throw_as_error(error);
 }
 
-std::vector<std::string> Bundle::models() const {
-  std::vector<std::string> names;
-  for (const ModelRecord& model : state_->manifest.models) names.push_back(model.name);
-  return names;
-}
+std::vector<std::string> Bundle::models() const { return state_->manifest.models(); }
 
 Session Bundle::session(const std::string& name, const SessionOptions& options) try {
-  const ModelRecord& record = find_model(state_->manifest, name);
+  const ModelPart part = state_->manifest.read(name);
+  const ModelRecord& record = part.model;
   try {
     ModelReport report;
     Session session =
-        translate_errors(name, [&] { return open_session(state_, record, options, report); });
+        translate_errors(name, [&] { return open_session(state_, part, options, report); });
     state_->files.check_unchanged(blobs_of(record));
     state_->check_current(record);
     const std::lock_guard lock(state_->mutex);
@@ -205,8 +203,8 @@ Session Bundle::session(const std::string& name, const SessionOptions& options) 
 Report Bundle::report() const {
   const std::lock_guard lock(state_->mutex);
   Report report;
-  for (const ModelRecord& model : state_->manifest.models) {
-    const auto found = state_->reports.find(model.name);
+  for (const std::string& name : state_->manifest.models()) {
+    const auto found = state_->reports.find(name);
     if (found != state_->reports.end()) report.models.push_back(found->second);
   }
   for (const auto& [key, weights] : state_->devices)

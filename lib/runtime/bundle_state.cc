@@ -22,15 +22,15 @@ std::optional<FileStamp> manifest_stamp(const Folder& folder) {
   return folder.look_up(kManifestName);
 }
 
-bool is_same_tensor(const Manifest& a, const TensorRecord& x, const Manifest& b,
-                    const TensorRecord& y) {
+using Blobs = std::vector<BlobRecord>;
+
+bool is_same_tensor(const Blobs& a, const TensorRecord& x, const Blobs& b, const TensorRecord& y) {
   return x.name == y.name && x.scope == y.scope && x.hash == y.hash &&
          x.extent.offset == y.extent.offset && x.extent.size == y.extent.size &&
-         a.blobs[x.extent.blob].file == b.blobs[y.extent.blob].file;
+         a[x.extent.blob].file == b[y.extent.blob].file;
 }
 
-bool is_same_model(const Manifest& a, const ModelRecord& x, const Manifest& b,
-                   const ModelRecord& y) {
+bool is_same_model(const Blobs& a, const ModelRecord& x, const Blobs& b, const ModelRecord& y) {
   return x.file == y.file && x.hash == y.hash &&
          std::equal(x.tensors.begin(), x.tensors.end(), y.tensors.begin(), y.tensors.end(),
                     [&](const TensorRecord& s, const TensorRecord& t) {
@@ -43,22 +43,21 @@ bool is_same_model(const Manifest& a, const ModelRecord& x, const Manifest& b,
 BundleState::BundleState(std::shared_ptr<const Folder> opened)
     : folder(std::move(opened)),
       looked_at(manifest_stamp(*folder)),
-      manifest(load_manifest(folder)),
-      files(folder, manifest) {}
+      manifest(folder),
+      files(folder, manifest.blobs()) {}
 
 void BundleState::check_current(const ModelRecord& model) {
   const std::lock_guard lock(mutex);
   const std::optional<FileStamp> now = manifest_stamp(*folder);
   if (now && now != looked_at) {
-    const Manifest newer = load_manifest(folder);
-    gone.clear();
-    for (const ModelRecord& each : manifest.models) {
-      const ModelRecord* other = model_called(newer, each.name);
-      if (other == nullptr || !is_same_model(manifest, each, newer, *other)) gone.insert(each.name);
-    }
+    newer = std::make_unique<const ManifestFile>(folder);
     looked_at = now;
   }
-  if (now && !gone.contains(model.name)) return;
+  const auto is_there = [&] {
+    return newer->has_model(model.name) &&
+           is_same_model(*manifest.blobs(), model, *newer->blobs(), newer->read(model.name).model);
+  };
+  if (now && (newer == nullptr || is_there())) return;
   throw Error(ErrorCode::kIo,
               in_quotes(folder->path().string()) + ": was changed or removed since it was opened" +
                   (now ? ": it has model " + in_quotes(model.name) + " no longer, or another one"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "format/bundle_files.h"
-#include "format/manifest/manifest.h"
+#include "format/manifest/file.h"
 #include "runtime/device_weights.h"
 #include "wshare/runtime.h"
 
@@ -27,7 +27,7 @@ struct DevicePlan {
 };
 
 struct BundleState {
-  // Loads the manifest of the bundle in `opened`. Throws what load_manifest() throws.
+  // Opens the manifest of the bundle in `opened`. Throws what ManifestFile throws.
   explicit BundleState(std::shared_ptr<const Folder> opened);
 
   // Throws Error(kIo) unless the bundle's manifest, which others may have replaced since, still
@@ -39,7 +39,7 @@ struct BundleState {
 
   const std::shared_ptr<const Folder> folder;
   std::optional<FileStamp> looked_at;  // of manifest.json, when it was read last; guarded by mutex
-  const Manifest manifest;             // as it was when the bundle was opened
+  const ManifestFile manifest;         // as it was when the bundle was opened
   const StoredFiles files;
   Ort::PrepackedWeightsContainer packed{};  // thread-safe; must outlive the sessions
   // Returns what lies on `device`.
@@ -52,7 +52,7 @@ struct BundleState {
   std::set<std::string, std::less<>> proven_packs;   // models of which a session uses its pack
   std::map<std::string, std::string> refused_packs;  // by model: why none does
   std::map<std::string, ModelReport> reports;
-  std::set<std::string, std::less<>> gone;  // models that the manifest of now has no longer
+  std::unique_ptr<const ManifestFile> newer;  // as it was when it was looked at; null: the same
   std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;
   std::map<std::pair<const OrtEpDevice*, std::string>, DevicePlan> placements;  // by model
 };

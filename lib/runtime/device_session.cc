@@ -174,7 +174,8 @@ class Opening {
 Session open_on_device(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
                        std::span<const std::byte> model, const SessionOptions& options,
                        ModelReport& report) {
-  return Opening({bundle, record, model, options, plan_handover(bundle->manifest, record, model),
+  return Opening({bundle, record, model, options,
+                  plan_handover(bundle->files.records(), record, model),
                   bundle->weights_on(options.device.value())})
       .open(report);
 }

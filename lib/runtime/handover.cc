@@ -73,8 +73,8 @@ std::string text_of_shape(std::span<const int64_t> shape) {
                                        in_model + " in the model");
 }
 
-void check_agrees(const Manifest& manifest, const ModelRecord& record, const TensorRecord& tensor,
-                  const WireReference& model) {
+void check_agrees(const std::vector<BlobRecord>& blobs, const ModelRecord& record,
+                  const TensorRecord& tensor, const WireReference& model) {
   if (model.dtype != tensor.dtype) {
     refuse(record, tensor, "the element type", in_quotes(dtype_name(tensor.dtype)),
            in_quotes(dtype_name(model.dtype)));
@@ -82,7 +82,7 @@ void check_agrees(const Manifest& manifest, const ModelRecord& record, const Ten
   if (model.shape != tensor.shape) {
     refuse(record, tensor, "the shape", text_of_shape(tensor.shape), text_of_shape(model.shape));
   }
-  const std::string& blob = manifest.blobs.at(tensor.extent.blob).file;
+  const std::string& blob = blobs.at(tensor.extent.blob).file;
   if (!model.external || model.location != blob) {
     refuse(record, tensor, "the file", in_quotes(blob),
            model.external ? in_quotes(model.location) : "inline");
@@ -145,7 +145,7 @@ uint64_t count_left(const std::vector<LeftTensors>& left) {
   return tensors;
 }
 
-Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
+Handover plan_handover(const std::vector<BlobRecord>& blobs, const ModelRecord& record,
                        std::span<const std::byte> model) {
   const std::map<std::string_view, Mention> mentions = collect_mentions(model);
   Handover handover;
@@ -161,7 +161,7 @@ Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
                                            in_quotes(tensor.name) +
                                            ": is in the manifest, but not in the model");
     }
-    check_agrees(manifest, record, tensor, mention.reference);
+    check_agrees(blobs, record, tensor, mention.reference);
     handover.shared.push_back(&tensor);
   }
   return handover;

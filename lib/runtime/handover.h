@@ -26,7 +26,7 @@ uint64_t count_left(const std::vector<LeftTensors>& left);
 // .onnx. The pointers lead into `record`.
 //
 // Throws Error(kInvalid) if the manifest and the model say different things of a tensor.
-Handover plan_handover(const Manifest& manifest, const ModelRecord& record,
+Handover plan_handover(const std::vector<BlobRecord>& blobs, const ModelRecord& record,
                        std::span<const std::byte> model);
 
 }  // namespace wshare

@@ -64,7 +64,7 @@ std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
   std::set<uint32_t> blobs;
   visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
   for (const uint32_t number : blobs) {
-    const BlobRecord& blob = bundle.manifest.blobs[number];
+    const BlobRecord& blob = bundle.files.records()[number];
     if (!bundle.files.has(blob.file)) return in_quotes(blob.file) + " is missing";
     bundle.files.open(blob.file, blob.size);
   }
@@ -74,7 +74,7 @@ std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
 
 // Corrupt packed bytes give wrong outputs without an error.
 void check_bytes(const BundleState& bundle, const PackRecord& pack) {
-  const StoredFiles files(bundle.folder, bundle.manifest);  // no map of packs stays
+  const StoredFiles files(bundle.folder, bundle.manifest.blobs());  // no map of packs stays
   const auto check = [&](const Extent& extent, const ContentHash& hash, const std::string& what) {
     if (content_hash(files.bytes(extent)) == hash) return;
     throw Error(ErrorCode::kInvalid,
@@ -138,16 +138,16 @@ bool packing_is_off(const Ort::SessionOptions& options) {
 
 }  // namespace
 
-std::string why_not_packed(const BundleState& bundle, const ModelRecord& record,
+std::string why_not_packed(const BundleState& bundle, const ModelPart& part,
                            const SessionOptions& options) {
-  const PackRecord* pack = find_pack(bundle.manifest, record.name);
-  if (pack == nullptr) return "the bundle has no pack of it";
+  const std::optional<PackRecord>& pack = part.pack;
+  if (!pack) return "the bundle has no pack of it";
   if (options.device) return "packs are for the CPU";
   if (packing_is_off(options.ort)) {
     return std::string("the session options switch packing off (") +
            kOrtSessionOptionsConfigDisablePrepacking + ")";
   }
-  if (pack->made_of != record.hash) return "its pack was made of another file of the model";
+  if (pack->made_of != part.model.hash) return "its pack was made of another file of the model";
   const std::string runtime = OrtGetApiBase()->GetVersionString();
   if (pack->onnxruntime != runtime) {
     return "its pack is for ONNX Runtime " + pack->onnxruntime + ", this is " + runtime;
@@ -160,14 +160,15 @@ std::string why_not_packed(const BundleState& bundle, const ModelRecord& record,
   const std::string full = why_no_room(pack->model.tensors.size() + pack->buffers.size());
   if (!full.empty()) return full;
   const std::lock_guard lock(bundle.mutex);
-  const auto refused = bundle.refused_packs.find(record.name);
+  const auto refused = bundle.refused_packs.find(part.model.name);
   return refused == bundle.refused_packs.end() ? "" : refused->second;
 }
 
 std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
-                                   const ModelRecord& record, const SessionOptions& options,
+                                   const ModelPart& part, const SessionOptions& options,
                                    ModelReport& report) {
-  const PackRecord& pack = *find_pack(bundle->manifest, record.name);
+  const PackRecord& pack = part.pack.value();
+  const std::string& name = part.model.name;
   bundle->files.model(pack.model);
   const fs::path path = bundle->folder->path_of(pack.model.file);
   const uint64_t bytes = distinct_bytes(pack.buffers);
@@ -175,7 +176,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   std::unique_lock first(bundle->first_packed, std::defer_lock);
   const auto is_known = [&] {
     const std::lock_guard lock(bundle->mutex);
-    return bundle->proven_packs.contains(record.name);
+    return bundle->proven_packs.contains(name);
   };
   bool known = is_known();
   if (!known) {
@@ -185,7 +186,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   if (!known && bundle->check_packs) check_bytes(*bundle, pack);
   auto keep_alive = std::make_shared<KeepAlive>();
   keep_alive->owners.push_back(bundle);
-  Ort::SessionOptions ort = join_environment(record.name, options);
+  Ort::SessionOptions ort = join_environment(name, options);
   attach_log(options, ort, *keep_alive);
   ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
   Ort::Session session(nullptr);
@@ -193,11 +194,11 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
   if (!report.why.empty()) return std::nullopt;
   if (!known) {
     const std::lock_guard lock(bundle->mutex);
-    bundle->proven_packs.insert(record.name);
+    bundle->proven_packs.insert(name);
   }
-  check_providers(record.name, options, session);
+  check_providers(name, options, session);
   report.tier = Tier::kPacked;
-  report.model = record.name;
+  report.model = name;
   for (const TensorRecord& tensor : pack.model.tensors) {
     report.shared_tensors.push_back(tensor.name);
     report.shared_bytes += tensor.extent.size;

@@ -39,11 +39,11 @@ struct TaskSession::State {
 
 namespace {
 
-const TaskRecord& find_adapter_task(const Manifest& manifest, const std::string& base,
+const TaskRecord& find_adapter_task(const std::vector<TaskRecord>& tasks, const std::string& base,
                                     const std::vector<std::string>& added,
                                     const std::string& name) {
   std::vector<std::string> names;
-  for (const TaskRecord& task : manifest.tasks) {
+  for (const TaskRecord& task : tasks) {
     if (task.base != base) continue;
     if (task.name == name && is_over_base(task)) return task;
     if (task.name == name) {
@@ -102,8 +102,7 @@ const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
   const std::lock_guard lock(mutex);
   const auto found = adapters.find(task);
   if (found != adapters.end()) return &found->second;
-  const Manifest& manifest = bundle->manifest;
-  const TaskRecord& record = find_adapter_task(manifest, base, added, task);
+  const TaskRecord& record = find_adapter_task(bundle->manifest.tasks(), base, added, task);
   if (!record.adapter) return nullptr;
   const std::vector<NamedTensor> listed = parameters_of(record);
   check_parameters(task, listed, inputs);
@@ -116,7 +115,7 @@ const TaskAdapter* TaskSession::State::find_adapter(const std::string& task) {
 
 std::set<std::string> TaskSession::State::find_parameters() const {
   std::set<std::string> names;
-  for (const TaskRecord& task : bundle->manifest.tasks) {
+  for (const TaskRecord& task : bundle->manifest.tasks()) {
     if (task.base != base) continue;
     for (const ParameterRecord& parameter : task.parameters) names.insert(parameter.name);
   }
@@ -134,7 +133,7 @@ void TaskSession::State::read_missing_defaults(const std::set<std::string>& name
     if (!defaults.contains(name)) missing.insert(name);
   }
   if (missing.empty()) return;
-  const ModelRecord& record = find_model(bundle->manifest, base);
+  const ModelRecord record = bundle->manifest.read(base).model;
   const MappedFile model = bundle->files.model(record);
   defaults.merge(read_defaults(
       model.bytes(), record, [&](const Extent& at) { return bundle->files.bytes(at); }, missing));
@@ -142,7 +141,7 @@ void TaskSession::State::read_missing_defaults(const std::set<std::string>& name
 
 std::vector<std::string> TaskSession::tasks() const {
   std::vector<std::string> names;
-  for (const TaskRecord& task : state_->bundle->manifest.tasks) {
+  for (const TaskRecord& task : state_->bundle->manifest.tasks()) {
     if (task.base == state_->base && is_over_base(task)) names.push_back(task.name);
   }
   const std::lock_guard lock(state_->mutex);
@@ -213,7 +212,10 @@ void TaskSession::add_adapter(const std::string& name, const std::filesystem::pa
   });
   check_parameters(name, adapter.parameters, state_->inputs);
   const std::lock_guard lock(state_->mutex);
-  if (find_task(state_->bundle->manifest, name) != nullptr || state_->adapters.contains(name)) {
+  const std::vector<TaskRecord>& tasks = state_->bundle->manifest.tasks();
+  const bool is_known = std::any_of(tasks.begin(), tasks.end(),
+                                    [&](const TaskRecord& task) { return task.name == name; });
+  if (is_known || state_->adapters.contains(name)) {
     throw Error(ErrorCode::kInvalid, in_quotes(name) + ": there is a task of this name already");
   }
   state_->adapters.emplace(name, std::move(adapter));

@@ -3,12 +3,13 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <any>
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -50,7 +51,7 @@ uint64_t anonymous_bytes() {
 }
 
 void measure(const char* what, const std::filesystem::path& path,
-             const std::optional<std::string>& only) {
+             const std::function<std::any(std::string_view)>& read) {
   const wshare::MappedFile file = wshare::MappedFile::open(path);
   malloc_trim(0);
   const uint64_t before = anonymous_bytes();
@@ -59,9 +60,7 @@ void measure(const char* what, const std::filesystem::path& path,
     for (; !stop.stop_requested(); usleep(500)) peak = std::max(peak.load(), anonymous_bytes());
   });
   const auto start = std::chrono::steady_clock::now();
-  const auto manifest = std::make_unique<wshare::Manifest>(
-      only ? wshare::parse_manifest_of(wshare::as_text(file.bytes()), *only)
-           : wshare::parse_manifest(wshare::as_text(file.bytes())));
+  const std::any records = read(wshare::as_text(file.bytes()));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const uint64_t kept = anonymous_bytes() - before;
   watch.request_stop();
@@ -81,8 +80,16 @@ void add_manifest_command(CLI::App& app) {
     const wshare::TemporaryFolder folder;
     const std::filesystem::path path = folder.path / "manifest.json";
     std::ofstream(path, std::ios::binary) << wshare::to_json(make_manifest(*options), 2);
-    measure("no model", path, "");
-    measure("one model", path, "model_0");
-    measure("all", path, std::nullopt);
+    const auto index = [](std::string_view text) {
+      return std::make_shared<wshare::ManifestIndex>(wshare::index_manifest(text));
+    };
+    measure("index", path, index);
+    measure("index and one model", path, [&](std::string_view text) {
+      const auto found = index(text);
+      return std::pair(found, wshare::read_model_part(text, *found, "model_0"));
+    });
+    measure("all", path, [](std::string_view text) {
+      return std::make_shared<wshare::Manifest>(wshare::parse_manifest(text));
+    });
   });
 }

@@ -17,82 +17,130 @@ namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::kInvalid, what); }
 
-// What records say of each other.
-class ManifestCheck {
+// What records say of blobs.
+class BlobCheck {
  public:
-  explicit ManifestCheck(const Manifest& manifest) : manifest_(manifest) {}
+  explicit BlobCheck(const std::vector<BlobRecord>& blobs) : blobs_(blobs) {}
 
-  void run() {
-    for (const ModelRecord& model : manifest_.models) {
-      if (!is_file_name(model.name) || !models_.insert(model.name).second)
-        fail(in_quotes(model.name) + ": cannot be the name of a model");
-    }
-    std::set<std::string_view> tasks, packs;
-    for (const TaskRecord& task : manifest_.tasks) {
-      if (!is_file_name(task.name) || !tasks.insert(task.name).second)
-        fail(in_quotes(task.name) + ": cannot be the name of a task");
-      check_task(task);
-    }
-    for (const PackRecord& pack : manifest_.packs) {
-      const std::string& name = pack.model.name;
-      if (!models_.contains(name))
-        fail("there is a pack of " + in_quotes(name) + ", no such model");
-      if (!packs.insert(name).second || pack.model.source)
-        fail(in_quotes(name) + ": has two packs, or one with a source");
-    }
-    const auto check = [&](const Extent& extent) { check_extent(extent); };
-    for (const ModelRecord& model : manifest_.models) {
-      visit_extents(model, check);
-      visit_blob_numbers(model, [&](uint32_t blob) { check_blob(blob); });
-      for (const uint32_t blob : model.files) check_whole(blob, model.name);
-    }
-    for (const TaskRecord& task : manifest_.tasks) {
-      visit_extents(task, check);
-      visit_blob_numbers(task, [&](uint32_t blob) { check_blob(blob); });
-      if (task.adapter) check_whole(*task.adapter, task.name);
-    }
-    for (const PackRecord& pack : manifest_.packs) visit_pack_extents(pack, check);
-    for (const GapRecord& gap : manifest_.gaps) check_extent(gap.extent);
+  void check(const ModelRecord& model) const {
+    check_places(model);
+    for (const uint32_t blob : model.files) check_whole(blob, model.name);
   }
 
- private:
-  void check_task(const TaskRecord& task) const {
-    for (const std::string& name : {task.base, task.model.empty() ? task.base : task.model}) {
-      if (models_.contains(name)) continue;
-      fail("task " + in_quotes(task.name) + " needs the model " + in_quotes(name) +
-           ", which the bundle does not have");
-    }
+  void check(const TaskRecord& task) const {
+    check_places(task);
+    if (task.adapter) check_whole(*task.adapter, task.name);
   }
 
-  void check_blob(uint32_t blob) const {
-    if (blob < manifest_.blobs.size()) return;
-    fail("blob " + std::to_string(blob) + " is named, there are " +
-         std::to_string(manifest_.blobs.size()));
-  }
-
-  // A file that is needed under its own name, not for its extents.
-  void check_whole(uint32_t blob, const std::string& owner) const {
-    if (manifest_.blobs[blob].hash) return;
-    fail(in_quotes(owner) + ": " + in_quotes(manifest_.blobs[blob].file) +
-         " has no hash, so it is no file of its own");
+  void check(const PackRecord& pack) const {
+    visit_pack_extents(pack, [&](const Extent& extent) { check_extent(extent); });
   }
 
   void check_extent(const Extent& extent) const {
     check_blob(extent.blob);
-    const BlobRecord& blob = manifest_.blobs[extent.blob];
+    const BlobRecord& blob = blobs_[extent.blob];
     if (extent.offset <= blob.size && extent.size <= blob.size - extent.offset) return;
     fail("extent of " + std::to_string(extent.size) + " bytes at " + std::to_string(extent.offset) +
          " leaves " + in_quotes(blob.file) + " of " + std::to_string(blob.size) + " bytes");
   }
 
-  const Manifest& manifest_;
-  std::set<std::string_view> models_;
+ private:
+  template <typename Record>
+  void check_places(const Record& record) const {
+    visit_extents(record, [&](const Extent& extent) { check_extent(extent); });
+    visit_blob_numbers(record, [&](uint32_t blob) { check_blob(blob); });
+  }
+
+  void check_blob(uint32_t blob) const {
+    if (blob < blobs_.size()) return;
+    fail("blob " + std::to_string(blob) + " is named, there are " + std::to_string(blobs_.size()));
+  }
+
+  // A file that is needed under its own name, not for its extents.
+  void check_whole(uint32_t blob, const std::string& owner) const {
+    if (blobs_[blob].hash) return;
+    fail(in_quotes(owner) + ": " + in_quotes(blobs_[blob].file) +
+         " has no hash, so it is no file of its own");
+  }
+
+  const std::vector<BlobRecord>& blobs_;
 };
+
+[[noreturn]] void fail_name(std::string_view name, const char* of) {
+  fail(in_quotes(name) + ": cannot be the name of a " + of);
+}
+
+// What tasks say of models and blobs.
+template <typename HasModel>
+void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRecord>& blobs,
+                 const HasModel& has_model) {
+  std::set<std::string_view> names;
+  for (const TaskRecord& task : tasks) {
+    if (!is_file_name(task.name) || !names.insert(task.name).second) fail_name(task.name, "task");
+    for (const std::string& name : {task.base, task.model.empty() ? task.base : task.model}) {
+      if (has_model(name)) continue;
+      fail("task " + in_quotes(task.name) + " needs the model " + in_quotes(name) +
+           ", which the bundle does not have");
+    }
+    BlobCheck(blobs).check(task);
+  }
+}
+
+[[noreturn]] void fail_stray_pack(std::string_view name) {
+  fail("there is a pack of " + in_quotes(name) + ", no such model");
+}
+
+[[noreturn]] void fail_two_packs(std::string_view name) {
+  fail(in_quotes(name) + ": has two packs, or one with a source");
+}
 
 [[noreturn]] void fail_no_bundle(const std::filesystem::path& folder, const std::string& why) {
   throw Error(ErrorCode::kIo,
               in_quotes(folder.string()) + ": is no bundle: cannot read manifest.json" + why,
               "'wshare dedupe MODEL... -o BUNDLE' makes one");
+}
+
+}  // namespace
+
+void check_manifest(const Manifest& manifest) {
+  const BlobCheck blobs(manifest.blobs);
+  std::set<std::string_view> models, packs;
+  for (const ModelRecord& model : manifest.models) {
+    if (!is_file_name(model.name) || !models.insert(model.name).second)
+      fail_name(model.name, "model");
+    blobs.check(model);
+  }
+  check_tasks(manifest.tasks, manifest.blobs,
+              [&](const std::string& name) { return models.contains(name); });
+  for (const PackRecord& pack : manifest.packs) {
+    const std::string& name = pack.model.name;
+    if (!models.contains(name)) fail_stray_pack(name);
+    if (!packs.insert(name).second || pack.model.source) fail_two_packs(name);
+    blobs.check(pack);
+  }
+  for (const GapRecord& gap : manifest.gaps) blobs.check_extent(gap.extent);
+}
+
+void check_index(ManifestIndex& index) {
+  for (size_t m = 0; m < index.models.size(); ++m) {
+    if (!is_file_name(index.models.name(m))) fail_name(index.models.name(m), "model");
+  }
+  if (const auto twice = index.models.seal()) fail_name(*twice, "model");
+  if (const auto twice = index.packs.seal()) fail_two_packs(*twice);
+  for (size_t p = 0; p < index.packs.size(); ++p) {
+    if (!index.models.contains(index.packs.name(p))) fail_stray_pack(index.packs.name(p));
+  }
+  check_tasks(index.tasks, *index.blobs,
+              [&](const std::string& name) { return index.models.contains(name); });
+}
+
+void check_model(const ModelRecord& model, const std::vector<BlobRecord>& blobs) {
+  BlobCheck(blobs).check(model);
+}
+
+void check_pack(const PackRecord& pack, const std::vector<BlobRecord>& blobs) {
+  if (pack.model.source) fail_two_packs(pack.model.name);
+  BlobCheck(blobs).check(pack);
 }
 
 MappedFile open_manifest(const std::shared_ptr<const Folder>& folder) {
@@ -101,10 +149,6 @@ MappedFile open_manifest(const std::shared_ptr<const Folder>& folder) {
   if (!stamp->is_regular) fail_no_bundle(folder->path(), ": it is not a regular file");
   return MappedFile::open(folder, kManifestName);
 }
-
-}  // namespace
-
-void check_manifest(const Manifest& manifest) { ManifestCheck(manifest).run(); }
 
 std::shared_ptr<const Folder> open_bundle_folder(const std::filesystem::path& folder) {
   const std::optional<FileStamp> stamp = look_up(folder);
@@ -126,15 +170,8 @@ Manifest load_manifest(const std::filesystem::path& folder) {
 }
 
 Manifest load_manifest(const std::shared_ptr<const Folder>& folder) {
-  const std::filesystem::path path = folder->path() / kManifestName;
   const MappedFile file = open_manifest(folder);
-  try {
-    return parse_manifest(as_text(file.bytes()));
-  } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(path.string()) + ": " + error.what(),
-                error.hint().empty() ? "it is damaged: copy the bundle again, or make it anew"
-                                     : error.hint());
-  }
+  return with_manifest_named(*folder, [&] { return parse_manifest(as_text(file.bytes())); });
 }
 
 std::span<const std::byte> slice(std::span<const std::byte> blob, const Extent& extent) {
@@ -161,6 +198,10 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
   if (const ModelRecord* model = model_called(manifest, name)) return *model;
   std::vector<std::string> names;
   for (const ModelRecord& model : manifest.models) names.push_back(model.name);
+  fail_no_model(name, names);
+}
+
+void fail_no_model(std::string_view name, const std::vector<std::string>& names) {
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(std::string(name), names));
 }

@@ -175,6 +175,7 @@ ModelRecord* model_called(Manifest& manifest, std::string_view name);
 //
 // Throws Error(kInvalid) that lists the names if there is no such model.
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
+[[noreturn]] void fail_no_model(std::string_view name, const std::vector<std::string>& names);
 
 // True if the task is an adapter over its base, or equal to it.
 bool is_over_base(const TaskRecord& task);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -29,44 +30,106 @@ namespace {
               "'wshare dedupe MODEL... -o BUNDLE' makes a bundle");
 }
 
+// The fewest bytes of a record.
+constexpr size_t kShortestBlob = 21, kShortestTensor = 80;
+
 class ManifestReader {
  public:
-  ManifestReader(std::string_view text, const std::optional<std::string>& only)
-      : json_(text), only_(only) {}
+  explicit ManifestReader(std::string_view text) : text_(text), json_(text) {}
 
   Manifest read() {
+    Manifest manifest;
+    read_keys([&](std::string_view key) {
+      if (key == "blobs") read_list(manifest.blobs, &ManifestReader::read_blob);
+      if (key == "models") read_list(manifest.models, &ManifestReader::read_model);
+      if (key == "tasks") read_list(manifest.tasks, &ManifestReader::read_task);
+      if (key == "packs") read_list(manifest.packs, &ManifestReader::read_pack);
+      if (key == "gaps") read_list(manifest.gaps, &ManifestReader::read_range<GapRecord>);
+      if (key == "retired_files") json_.list([&] { manifest.retired.emplace_back(json_.text()); });
+    });
+    return manifest;
+  }
+
+  ManifestIndex read_index() {
+    whole_ = false;
+    ManifestIndex index;
+    std::vector<BlobRecord> blobs;
+    read_keys([&](std::string_view key) {
+      if (key == "blobs") read_long_list(blobs, kShortestBlob, &ManifestReader::read_blob);
+      if (key == "models") read_places(index.models);
+      if (key == "tasks") read_list(index.tasks, &ManifestReader::read_task);
+      if (key == "packs") read_places(index.packs);
+      if (key == "gaps" || key == "retired_files") json_.raw_list();
+    });
+    index.blobs = std::make_shared<const std::vector<BlobRecord>>(std::move(blobs));
+    return index;
+  }
+
+  // What read_places() found.
+  template <typename Record>
+  Record read_alone(Record (ManifestReader::*read_one)()) {
+    Record record = (this->*read_one)();
+    json_.finish();
+    return record;
+  }
+
+  ModelRecord read_model() {
+    ModelRecord model;
+    json_.object({"name", "file", "size", "hash", "tensors"},
+                 [&](std::string_view key) { read_model_key(key, model); });
+    return model;
+  }
+
+  PackRecord read_pack() {
+    PackRecord pack;
+    json_.object({"name", "file", "size", "hash", "tensors", "buffers", "made_of", "onnxruntime",
+                  "cpu", "optimization"},
+                 [&](std::string_view key) {
+                   read_model_key(key, pack.model);
+                   if (key == "buffers")
+                     read_list(pack.buffers, &ManifestReader::read_range<BufferRecord>);
+                   if (key == "made_of") pack.made_of = read_hash();
+                   if (key == "onnxruntime") pack.onnxruntime = json_.text();
+                   if (key == "cpu") pack.cpu = json_.text();
+                   if (key == "optimization") pack.optimization = json_.text();
+                 });
+    return pack;
+  }
+
+ private:
+  // Reads what all manifests begin with, and calls read_key() for all keys.
+  template <typename ReadKey>
+  void read_keys(const ReadKey& read_key) {
     if (json_.peek() != '{') fail_foreign();
     bool is_ours = false;
     json_.object({"version", "blobs", "models", "gaps"}, [&](std::string_view key) {
       if (key == "format") is_ours = json_.peek() == '"' && json_.text() == "wshare-bundle";
       if (!is_ours) fail_foreign();
       if (key == "version") read_version();
-      if (key == "blobs") read_list(manifest_.blobs, &ManifestReader::read_blob);
-      if (key == "models") read_list(manifest_.models, &ManifestReader::read_model);
-      if (key == "tasks") read_list(manifest_.tasks, &ManifestReader::read_task);
-      if (key == "packs") read_list(manifest_.packs, &ManifestReader::read_pack);
-      if (key == "gaps") read_list(manifest_.gaps, &ManifestReader::read_range<GapRecord>);
-      if (key == "retired_files") json_.list([&] { manifest_.retired.emplace_back(json_.text()); });
+      read_key(key);
     });
     json_.finish();
-    return std::move(manifest_);
   }
 
- private:
+  void read_places(RecordPlaces& places) {
+    json_.list([&] { places.add(text_, json_.raw_object()); });
+  }
+
   template <typename Record>
   void read_list(std::vector<Record>& records, Record (ManifestReader::*read_one)()) {
     json_.list([&] { records.push_back((this->*read_one)()); });
     records.shrink_to_fit();
   }
 
-  // A list that grows leaves holes in the heap, of half its size. So records are counted first;
-  // what hostile text claims is no more than fits into it.
-  void read_tensors(std::vector<TensorRecord>& tensors) {
-    constexpr size_t kShortest = 80;  // bytes of a record without a name
+  // A list that grows leaves holes in the heap, of half its size. So records, of `shortest` bytes
+  // and more, are counted first; what hostile text claims is no more than fits into it.
+  template <typename Record>
+  void read_long_list(std::vector<Record>& records, size_t shortest,
+                      Record (ManifestReader::*read_one)()) {
     const std::string_view text = JsonReader(json_).raw_list();
     const auto objects = static_cast<size_t>(std::count(text.begin(), text.end(), '{'));
-    tensors.reserve(std::min(objects, text.size() / kShortest));
-    read_list(tensors, &ManifestReader::read_tensor);
+    records.reserve(std::min(objects, text.size() / shortest));
+    read_list(records, read_one);
   }
 
   void read_version() {
@@ -106,7 +169,8 @@ class ManifestReader {
   std::string read_file_name() {
     std::string name(json_.text());
     if (!is_file_name(name)) fail(in_quotes(name) + ": unsafe file name");
-    if (!files_.insert(name).second) fail(in_quotes(name) + ": named by two records");
+    if (name == kManifestName || (whole_ && !files_.insert(name).second))
+      fail(in_quotes(name) + ": named by two records");
     return name;
   }
 
@@ -206,35 +270,8 @@ class ManifestReader {
     if (key == "hash") model.hash = read_hash();
     if (key == "source") model.source = read_source();
     if (key == "files") model.files = read_blob_numbers();
-    if (key != "tensors") return;
-    if (only_ && *only_ != model.name) {
-      json_.raw_list();
-    } else {
-      read_tensors(model.tensors);
-    }
-  }
-
-  ModelRecord read_model() {
-    ModelRecord model;
-    json_.object({"name", "file", "size", "hash", "tensors"},
-                 [&](std::string_view key) { read_model_key(key, model); });
-    return model;
-  }
-
-  PackRecord read_pack() {
-    PackRecord pack;
-    json_.object({"name", "file", "size", "hash", "tensors", "buffers", "made_of", "onnxruntime",
-                  "cpu", "optimization"},
-                 [&](std::string_view key) {
-                   read_model_key(key, pack.model);
-                   if (key == "buffers")
-                     read_list(pack.buffers, &ManifestReader::read_range<BufferRecord>);
-                   if (key == "made_of") pack.made_of = read_hash();
-                   if (key == "onnxruntime") pack.onnxruntime = json_.text();
-                   if (key == "cpu") pack.cpu = json_.text();
-                   if (key == "optimization") pack.optimization = json_.text();
-                 });
-    return pack;
+    if (key == "tensors")
+      read_long_list(model.tensors, kShortestTensor, &ManifestReader::read_tensor);
   }
 
   MatrixRecord read_matrix() {
@@ -309,35 +346,43 @@ class ManifestReader {
       if (key == "adapter") task.adapter = static_cast<uint32_t>(json_.number(UINT32_MAX));
       if (key == "parameters") read_list(task.parameters, &ManifestReader::read_parameter);
       if (key == "source") task.source = read_source();
-      if (key == "tensors" && !only_) read_list(task.tensors, &ManifestReader::read_original);
-      if (key == "tensors" && only_) json_.raw_list();
+      if (key == "tensors" && whole_) read_list(task.tensors, &ManifestReader::read_original);
+      if (key == "tensors" && !whole_) json_.raw_list();
     });
     return task;
   }
 
+  std::string_view text_;
   JsonReader json_;
-  const std::optional<std::string>& only_;
+  bool whole_ = true;  // false: an index
   SharedPool<Text> names_;
   SharedPool<Shape> shapes_;
   std::vector<int64_t> dims_;
-  std::set<std::string> files_ = {kManifestName};
-  Manifest manifest_;
+  std::set<std::string> files_;
 };
-
-Manifest parse(std::string_view text, const std::optional<std::string>& only) {
-  Manifest manifest = ManifestReader(text, only).read();
-  check_manifest(manifest);
-  if (text.substr(seal_at(text), kSealDigits) != seal_of(text))
-    fail("was changed: its manifest_hash does not fit its text");
-  return manifest;
-}
 
 }  // namespace
 
-Manifest parse_manifest(std::string_view text) { return parse(text, std::nullopt); }
+Manifest parse_manifest(std::string_view text) {
+  Manifest manifest = ManifestReader(text).read();
+  check_manifest(manifest);
+  check_seal(text);
+  return manifest;
+}
 
-Manifest parse_manifest_of(std::string_view text, const std::string& only) {
-  return parse(text, only);
+ManifestIndex index_manifest(std::string_view text) {
+  ManifestIndex index = ManifestReader(text).read_index();
+  check_index(index);
+  check_seal(text);
+  return index;
+}
+
+ModelRecord parse_model(std::string_view record) {
+  return ManifestReader(record).read_alone(&ManifestReader::read_model);
+}
+
+PackRecord parse_pack(std::string_view record) {
+  return ManifestReader(record).read_alone(&ManifestReader::read_pack);
 }
 
 }  // namespace wshare

@@ -8,10 +8,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "format/manifest/index.h"
 #include "format/manifest/manifest.h"
 #include "util/content_hash.h"
 #include "util/folder.h"
+#include "util/mapped_file.h"
+#include "util/text.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -47,14 +51,35 @@ std::shared_ptr<const Folder> open_bundle_folder(const std::filesystem::path& fo
 // Throws Error(kInvalid) if it cannot be read.
 std::string to_checked_json(const Manifest& manifest, unsigned threads);
 
-// Returns what parse_manifest() does, without the tensors of tasks and of all models and packs but
-// those called `only` ("": of all): what a session of that model needs, and costs.
-Manifest parse_manifest_of(std::string_view json, const std::string& only);
+// Returns the record of a model, or of a pack, that is `record` and nothing else.
+//
+// Throws Error(kInvalid) if it is none.
+ModelRecord parse_model(std::string_view record);
+PackRecord parse_pack(std::string_view record);
 
 // Checks what records say of each other: names, extents and the files that they lie in.
 //
 // Throws Error(kInvalid) if they contradict each other.
 void check_manifest(const Manifest& manifest);
+void check_index(ManifestIndex& index);
+void check_model(const ModelRecord& model, const std::vector<BlobRecord>& blobs);
+void check_pack(const PackRecord& pack, const std::vector<BlobRecord>& blobs);
+
+// Maps manifest.json of the bundle in `folder`. Throws Error(kIo) as load_manifest() does.
+MappedFile open_manifest(const std::shared_ptr<const Folder>& folder);
+
+// Returns what read() does; errors name the manifest of `folder`.
+template <typename Read>
+auto with_manifest_named(const Folder& folder, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                in_quotes((folder.path() / kManifestName).string()) + ": " + error.what(),
+                error.hint().empty() ? "it is damaged: copy the bundle again, or make it anew"
+                                     : error.hint());
+  }
+}
 
 // A manifest's last key, "manifest_hash", seals its text: the hash of the whole text with the 32
 // digits of that value replaced by '0'. Source: docs/bundle-format.md, "manifest.json".
@@ -77,6 +102,12 @@ inline std::string seal_of(std::string_view json) {
   for (const std::string_view piece : {json.substr(0, at), std::string_view(zeros), kSealTail})
     hasher.update(std::as_bytes(std::span(piece)));
   return to_hex(hasher.digest());
+}
+
+// Throws Error(kInvalid) unless `json` has the digits that seal it.
+inline void check_seal(std::string_view json) {
+  if (json.substr(seal_at(json), kSealDigits) == seal_of(json)) return;
+  throw Error(ErrorCode::kInvalid, "was changed: its manifest_hash does not fit its text");
 }
 
 }  // namespace wshare

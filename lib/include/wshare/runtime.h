@@ -192,8 +192,8 @@ class Bundle {
   // Opens the bundle in `folder` and maps the blobs that sessions need. Part of a bundle will do:
   // manifest.json, and for each model that is opened its .onnx and the blobs of its tensors.
   //
-  // Throws Error(kIo) or Error(kInvalid) if it is none, or a blob has another size than the
-  // manifest says. Tensor bytes are not read: that is what `wshare verify` is for.
+  // Throws Error(kIo) or Error(kInvalid) if it is none. What the manifest says of a model is read for
+  // its sessions. Tensor bytes are not read: that is what `wshare verify` is for.
   static Bundle open(const std::filesystem::path& folder, const BundleOptions& options = {});
 
   // Returns the names of the models, in the order of the manifest.
