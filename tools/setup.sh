@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh                    everything
 #   tools/setup.sh --no-onnxruntime   Debian packages only (no `wshare run`, no `wshare pack`)
-#   tools/setup.sh --cuda             also ONNX Runtime's CUDA provider, for CUDA 13 (not CUDA itself, nor cuDNN)
+#   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
 # cannot be installed. Needs root or sudo only if a Debian package is missing.
@@ -28,10 +28,12 @@ ort_library=package/Plugins/Linux/x64/libonnxruntime.so
 ort_headers=package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
 ort_dir=.deps/onnxruntime-$ort_version
 
-# Its sister carries the CUDA provider of the same version, without ONNX Runtime itself.
-cuda_package=com.github.asus4.onnxruntime.linux-x64-gpu
-cuda_sha512=FopIhNE/Ng+v2X65wVc9clPCBCvhvA53Hxo2U0Kf5fGdVsC7iCA+mZ0KLWggcQAj7TIZ6pNidR4AC10g74Xo6w==
-cuda_libraries=(libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so)
+# Microsoft's wheel for Python carries the same version built with CUDA, and the CUDA provider beside it. The
+# one does not go without the other: with an ONNX Runtime built without CUDA, the provider ends the process.
+cuda_package=onnxruntime-gpu
+cuda_wheel=onnxruntime_gpu-$ort_version-cp311-cp311-manylinux_2_28_x86_64.whl
+cuda_sha256=de3caf93887ba4ad51c7d3cab04c7b464f9dd93c51047be5bfb413fd4a191e6a
+cuda_libraries=(libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so "libonnxruntime.so.$ort_version")
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
@@ -41,8 +43,8 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 # The folder appears by one rename, when it is complete; so its presence means that it is.
 have_onnxruntime() { [[ -e $ort_dir/lib/libonnxruntime.so && -e $ort_dir/include/onnxruntime_cxx_api.h ]]; }
 
-# The CUDA library is moved last, so its presence means that both are there.
-have_cuda() { [[ -e $ort_dir/lib/${cuda_libraries[-1]} ]]; }
+# Made last, when all of them are in their places.
+have_cuda() { [[ -e $ort_dir/with-cuda ]]; }
 
 # Prints those of the given packages that are missing, one per line.
 missing_packages() {
@@ -74,30 +76,22 @@ install_packages() {
       "to see more: apt-get install --no-install-recommends $*"
 }
 
-# Fetches the archive of npm package $2 into the folder $1 and checks it against npm's integrity value $3.
-# The hints behind are for when that fails.
-fetch_package() {
-  local work=$1 package=$2 sha512=$3 archive=$1/$2-$ort_package_version.tgz wanted got
-  shift 3
+# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
+fetch_onnxruntime_into() {
+  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz wanted got
   # A cache of its own, thrown away after: npm would keep a second copy of the archive.
   (cd "$work" && npm pack --ignore-scripts --loglevel=error --cache "$PWD/npm-cache" \
-    "$package@$ort_package_version" </dev/null >/dev/null) ||
-    die "npm could not fetch $package@$ort_package_version" "the lines above are npm's own" "$@"
+    "$ort_package@$ort_package_version" </dev/null >/dev/null) ||
+    die "npm could not fetch $ort_package@$ort_package_version" "the lines above are npm's own" \
+      "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
+      "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
   [[ -f $archive ]] || die "npm pack left no file $(basename "$archive")"
 
-  wanted=$(base64 -d <<<"$sha512" | od -An -v -tx1 | tr -d ' \n')
+  wanted=$(base64 -d <<<"$ort_sha512" | od -An -v -tx1 | tr -d ' \n')
   got=$(sha512sum "$archive")
   got=${got%% *}
   [[ $got == "$wanted" ]] ||
     die "$(basename "$archive"): SHA-512 is $got, pinned is $wanted; not used"
-}
-
-# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
-fetch_onnxruntime_into() {
-  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz
-  fetch_package "$work" "$ort_package" "$ort_sha512" \
-    "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
-    "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
 
   mkdir -p "$work/ready/lib" "$work/ready/include"
   tar -xzf "$archive" -C "$work" --no-same-owner \
@@ -111,25 +105,33 @@ fetch_onnxruntime_into() {
   chmod -R u+rwX,go+rX,go-w "$work/ready"
 }
 
-# Puts the CUDA provider beside ONNX Runtime, by way of $1 (a new folder of ours).
+# Puts ONNX Runtime with CUDA in the place of the one without, by way of $1 (a new folder of ours).
 fetch_cuda_into() {
-  local work=$1 folder=$1/package/Plugins/Linux/x64 library
-  fetch_package "$work" "$cuda_package" "$cuda_sha512" \
-    "a CUDA provider of ONNX Runtime $ort_version from elsewhere serves as well: wshare run --ep-library PATH"
-  tar -xzf "$work/$cuda_package-$ort_package_version.tgz" -C "$work" --no-same-owner \
-    "${cuda_libraries[@]/#/package/Plugins/Linux/x64/}"
+  local work=$1 library got
+  (cd "$work" && pip3 download --quiet --no-deps --no-cache-dir --disable-pip-version-check --only-binary=:all: \
+    --implementation cp --python-version 3.11 --abi cp311 --platform manylinux_2_28_x86_64 \
+    "$cuda_package==$ort_version" </dev/null >&2) ||
+    die "pip could not fetch $cuda_package==$ort_version" "the lines above are pip's own" \
+      "your own ONNX Runtime with CUDA serves as well: configure with -DONNXRUNTIME_ROOT=DIR"
+  [[ -f $work/$cuda_wheel ]] || die "pip download left no file $cuda_wheel"
+  got=$(sha256sum "$work/$cuda_wheel")
+  got=${got%% *}
+  [[ $got == "$cuda_sha256" ]] || die "$cuda_wheel: SHA-256 is $got, pinned is $cuda_sha256; not used"
+
+  python3 -m zipfile -e "$work/$cuda_wheel" "$work/wheel"
   for library in "${cuda_libraries[@]}"; do
-    chmod u+rwX,go+rX,go-w "$folder/$library"
-    mv -T "$folder/$library" "$ort_dir/lib/$library"
+    chmod u+rwX,go+rX,go-w "$work/wheel/onnxruntime/capi/$library"
+    mv -T "$work/wheel/onnxruntime/capi/$library" "$ort_dir/lib/$library"
   done
+  touch "$ort_dir/with-cuda"
 }
 
 setup_cuda() {
   if have_cuda; then return; fi
   make_work_folder
-  say "fetching the CUDA provider of ONNX Runtime $ort_version (npm package $cuda_package@$ort_package_version, 180 MB)"
+  say "fetching ONNX Runtime $ort_version with CUDA (Python package $cuda_package, 200 MB)"
   fetch_cuda_into "$work" 9>&-
-  say "the CUDA provider is in $ort_dir/lib; it needs CUDA 13 and cuDNN 9, for example in LD_LIBRARY_PATH"
+  say "ONNX Runtime in $ort_dir is the one with CUDA now; it needs CUDA 13 and cuDNN 9, for example in LD_LIBRARY_PATH"
 }
 
 # One at a time; a second setup.sh waits here and then finds the work done.
@@ -180,7 +182,9 @@ if ((with_onnxruntime)) && { ! have_onnxruntime || { ((with_cuda)) && ! have_cud
     die "ONNX Runtime: the npm package has no library for $(uname -s) on $(uname -m), only for Linux on x86_64" \
       "your own ONNX Runtime: tools/setup.sh --no-onnxruntime, then configure with -DONNXRUNTIME_ROOT=DIR" \
       "without ONNX Runtime (no run, no pack): tools/setup.sh --no-onnxruntime"
-  packages+=(ca-certificates npm:npm)
+  packages+=(ca-certificates)
+  if ! have_onnxruntime; then packages+=(npm:npm); fi
+  if ((with_cuda)); then packages+=(python3-pip:pip3); fi
 fi
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then

@@ -5,8 +5,8 @@
 #   tools/test-cuda.sh [BUILD]     BUILD: build/test, where tools/test.sh builds
 #
 # Needs the repository at the place where BUILD was made, NVIDIA's driver, CUDA 13 and cuDNN 9 (found by the
-# system or in LD_LIBRARY_PATH), and ONNX Runtime's CUDA provider (tools/setup.sh --cuda); no CMake, no compiler.
-# Exit code 77, saying why, where there is no GPU to run on; 0 when all passed.
+# system or in LD_LIBRARY_PATH), and ONNX Runtime with CUDA (tools/setup.sh --cuda); no CMake, no compiler.
+# Exit code 77, saying why, where something of that is missing; 0 when all passed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,7 +28,7 @@ trap 'rm -rf "$work"' EXIT
 status=0
 "$bin/wshare" run "$work/bundle" --ep cuda --model task0 --repeat 1 --quiet >/dev/null 2>"$work/err" || status=$?
 if ((status == 5)) && grep -q "'cuda': " "$work/err"; then
-  echo "test-cuda: NOT RUN, there is no GPU to run on:"
+  echo "test-cuda: NOT RUN, this is missing:"
   cat "$work/err"
   exit 77
 fi

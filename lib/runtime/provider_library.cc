@@ -14,13 +14,15 @@
 #include "wshare/error.h"
 #include "wshare/runtime.h"
 
-// What a GPU needs comes from four sides: the driver, the GPU, the provider of ONNX Runtime, and
-// the libraries that the provider is linked with. ONNX Runtime names none of the first two, and of
-// the others the loader's first complaint. So they are asked one by one, before.
+// What a GPU needs comes from five sides: the driver, the GPU, an ONNX Runtime built for it, its
+// provider, and the libraries that the provider is linked with. ONNX Runtime names none of the
+// first three, and of the others the loader's first complaint. So they are asked one by one,
+// before.
 
 namespace wshare {
 namespace {
 
+constexpr char kCuda[] = "CUDAExecutionProvider";
 constexpr char kCudaLibrary[] = "libonnxruntime_providers_cuda.so";
 
 std::string lower(std::string_view text) {
@@ -30,13 +32,12 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-// Returns the folder of ONNX Runtime's own library. (OrtGetApiBase itself may be ours:
-// host_runtime.cc.)
-std::filesystem::path runtime_folder() {
+// Returns ONNX Runtime's own library. (OrtGetApiBase itself may be ours: host_runtime.cc.)
+std::filesystem::path runtime_library() {
   Dl_info place{};
   const auto own = reinterpret_cast<const void*>(OrtGetApiBase()->GetVersionString);
   if (::dladdr(own, &place) == 0) return {};
-  return std::filesystem::absolute(place.dli_fname).parent_path();
+  return std::filesystem::absolute(place.dli_fname);
 }
 
 // What is missing, and what helps.
@@ -74,6 +75,14 @@ void check_driver(Missing& missing) {
               "'nvidia-smi' says what the driver sees");
 }
 
+// The CUDA provider calls functions of ONNX Runtime by their places in a table that a build without
+// CUDA does not fill: there it registers and runs some models, and others end the process (Slice,
+// If, Attention). Source: ONNX Runtime, ProviderHostCPU in cpu_provider_shared.h.
+bool is_built_with_cuda() {
+  const std::vector<std::string> built_in = Ort::GetAvailableProviders();
+  return std::find(built_in.begin(), built_in.end(), kCuda) != built_in.end();
+}
+
 void throw_if_any(const std::string& provider, const Missing& missing) {
   if (missing.parts.empty()) return;
   throw Error(ErrorCode::kUnsupported,
@@ -84,18 +93,23 @@ void throw_if_any(const std::string& provider, const Missing& missing) {
 // Returns the library to register, which exists.
 std::filesystem::path find_library(const std::string& provider, std::filesystem::path library) {
   Missing missing;
-  const bool is_cuda = is_provider("CUDAExecutionProvider", provider);
+  const bool is_cuda = is_provider(kCuda, provider);
   if (is_cuda) check_driver(missing);
   if (library.empty() && !is_cuda) {
     throw Error(ErrorCode::kInvalid, in_quotes(provider) + ": no such provider is registered",
                 "name the library that has it (--ep-library)");
   }
   const bool was_named = !library.empty();
-  if (!was_named) library = runtime_folder() / kCudaLibrary;
+  if (!was_named) library = runtime_library().parent_path() / kCudaLibrary;
   const bool exists = std::filesystem::is_regular_file(library);
   if (!exists && was_named)
     throw Error(ErrorCode::kIo, in_quotes(library.string()) + ": no such library");
-  if (!exists) {
+  if (is_cuda && !is_built_with_cuda()) {
+    missing.add("ONNX Runtime built with CUDA (" + in_quotes(runtime_library().string()) +
+                    " is built without)",
+                "take ONNX Runtime's build with CUDA, which has its provider beside it "
+                "(tools/setup.sh --cuda)");
+  } else if (!exists) {
     missing.add("ONNX Runtime's CUDA provider (" + in_quotes(library.string()) + ")",
                 "install the provider of ONNX Runtime " + Ort::GetVersionString() +
                     " (tools/setup.sh --cuda), or name its library (--ep-library)");
