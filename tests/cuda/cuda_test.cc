@@ -1,7 +1,10 @@
 // The loader on a GPU: ctest -L cuda, or tools/test-cuda.sh. Skips itself, saying why, without one.
+// OnCuda also runs on the stand-in, where kernels do nothing: its models are products alone.
 
 #include <iostream>
 #include <optional>
+#include <stdexcept>
+#include <thread>
 
 #include "cuda/driver_memory.h"
 #include "run/parity.h"
@@ -28,8 +31,7 @@ onnx::ModelProto stack(int layers, int64_t width, uint32_t seed) {
   for (int layer = 0; layer < layers; ++layer) {
     const std::string number = std::to_string(layer);
     multiply("w" + number, width, static_cast<uint32_t>(layer + 1), "p" + number);
-    add_node(graph, "Softmax", {"p" + number}, {"s" + number});
-    value = "s" + number;
+    value = "p" + number;
   }
   multiply("head", 8, seed, "y");
   return model;
@@ -108,11 +110,92 @@ TEST_F(OnCuda, FurtherSessionsTakeNoMoreThanATwentiethOfTheWeights) {
 }
 
 TEST_F(OnCuda, BytesGoBackWithTheLastSession) {
-  add("a.onnx", stack(2, 1024, 11));
+  constexpr int64_t kSide = 4096;
+  add("a.onnx", stack(2, kSide, 11));
   make();
   Bundle bundle = Bundle::open(temp_ / "bundle");
-  { const Session session = bundle.session("a", on_cuda()); }
+  { const Session session = bundle.session("a", on_cuda()); }  // loads the provider's libraries
   EXPECT_EQ(bundle.report().device_bytes(), 0u);
+  const size_t before = free_bytes_of_gpu();
+  { const Session session = bundle.session("a", on_cuda()); }
+  EXPECT_EQ(free_bytes_of_gpu(), before);
+}
+
+TEST_F(OnCuda, ThreadsMakeAndRunSessionsAtOnce) {
+  constexpr int64_t kSide = 1024;
+  add("a.onnx", stack(4, kSide, 11));
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  Ort::Session original = plain("a");
+  const std::vector<Ort::Value> expected = run_stack(original, kSide);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      Session session = bundle.session("a", on_cuda());
+      for (int run = 0; run < 20; ++run) {
+        const auto comparison = compare_outputs("a", {"y"}, run_stack(*session, kSide), expected);
+        EXPECT_TRUE(comparison.at(0).bit_equal);
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(bundle.report().device_bytes(), 0u);
+}
+
+// An If of CUDA calls functions of ONNX Runtime itself, which only a build with CUDA has.
+TEST_F(OnCuda, WeightsOfBranchesAreShared) {
+  add("m.onnx", model_with_branches());
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  std::vector<Session> sessions;
+  for (int i = 0; i < 3; ++i) sessions.push_back(bundle.session("m", on_cuda()));
+  EXPECT_EQ(bundle.report().device_bytes(), 2 * kMatrix);
+  Ort::Session original = plain("m");
+  for (const bool yes : {false, true}) {
+    EXPECT_TRUE(
+        compare_outputs("m", {"y"}, run_branches(*sessions.at(1), yes), run_branches(original, yes))
+            .at(0)
+            .bit_equal);
+  }
+}
+
+// What is free on the GPU, but for a rest, while the object lives.
+class Full {
+ public:
+  explicit Full(size_t rest) {
+    const size_t free = free_bytes_of_gpu();
+    if (allocate(&block_, free - rest) != 0) throw std::runtime_error("cannot fill the GPU");
+  }
+  Full(const Full&) = delete;
+  Full& operator=(const Full&) = delete;
+  ~Full() { release(block_); }
+
+ private:
+  static int allocate(unsigned long long* block, size_t size) {
+    return reinterpret_cast<int (*)(unsigned long long*, size_t)>(driver_function("cuMemAlloc_v2"))(
+        block, size);
+  }
+  static void release(unsigned long long block) {
+    reinterpret_cast<int (*)(unsigned long long)>(driver_function("cuMemFree_v2"))(block);
+  }
+  unsigned long long block_ = 0;
+};
+
+TEST_F(OnCuda, NoRoomIsAnErrorAndNotTheEnd) {
+  constexpr int64_t kSide = 4096;
+  add("a.onnx", stack(4, kSide, 11));
+  make();
+  Bundle bundle = Bundle::open(temp_ / "bundle");
+  {
+    const Full full(size_t{100} << 20);
+    std::string message;
+    EXPECT_EQ(code_of([&] { bundle.session("a", on_cuda()); }, &message), 6);
+    EXPECT_NE(message.find("no room for 256.1 MiB of weights on the device, where "),
+              std::string::npos)
+        << message;
+  }
+  Session session = bundle.session("a", on_cuda());
+  run_stack(*session, kSide);
 }
 
 }  // namespace

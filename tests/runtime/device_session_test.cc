@@ -143,32 +143,6 @@ TEST_F(OnDevice, AModelBringsOnlyWhatIsNotThere) {
   EXPECT_TRUE(equals_plain("more", *b));
 }
 
-// y = If(yes) x then_weight else x outer: the If runs on the CPU, its branches on the device.
-onnx::ModelProto model_with_branches() {
-  onnx::ModelProto model = empty_model();
-  onnx::GraphProto& graph = *model.mutable_graph();
-  set_type(*graph.add_input(), "x", Proto::FLOAT, {"2", std::to_string(kWidth)});
-  set_type(*graph.add_input(), "yes", Proto::BOOL, {"1"});
-  set_type(*graph.add_output(), "y", Proto::FLOAT, {"2", std::to_string(kWidth)});
-  const auto weight = [](const char* name, uint32_t seed) {
-    return raw(name, floats(kWidth * kWidth, seed), Proto::FLOAT, {kWidth, kWidth});
-  };
-  *graph.add_initializer() = weight("outer", 1);
-  onnx::NodeProto& choice = add_node(graph, "If", {"yes"}, {"y"});
-  for (const std::string name : {"then_branch", "else_branch"}) {
-    onnx::AttributeProto& attribute = *choice.add_attribute();
-    attribute.set_name(name);
-    attribute.set_type(onnx::AttributeProto::GRAPH);
-    onnx::GraphProto& body = *attribute.mutable_g();
-    body.set_name(name);
-    const bool is_then = name == "then_branch";
-    if (is_then) *body.add_initializer() = weight("inner", 2);
-    add_node(body, "MatMul", {"x", is_then ? "inner" : "outer"}, {name + "_y"});
-    set_type(*body.add_output(), name + "_y", Proto::FLOAT, {"2", std::to_string(kWidth)});
-  }
-  return model;
-}
-
 TEST_F(OnDevice, WeightsOfBranchesAreShared) {
   Bundle bundle = bundle_of(model_with_branches());
   SessionOptions options = on_device();
@@ -177,16 +151,11 @@ TEST_F(OnDevice, WeightsOfBranchesAreShared) {
   for (int i = 0; i < 3; ++i) sessions.push_back(bundle.session("m", options));
   EXPECT_EQ(device_counts().in_use, 2 * kMatrix);
   Ort::Session original = plain("m", Ort::SessionOptions());
-  for (const char yes : {'\0', '\1'}) {
-    std::array<Ort::Value, 2> inputs = {
-        value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {2, kWidth}, floats(2 * kWidth, 7)),
-        value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL, {1}, std::string(1, yes))};
-    const std::array names = {"x", "yes"};
-    const char* output = "y";
-    const auto run = [&](Ort::Session& session) {
-      return session.Run(Ort::RunOptions{nullptr}, names.data(), inputs.data(), 2, &output, 1);
-    };
-    EXPECT_TRUE(compare_outputs("m", {"y"}, run(*sessions[1]), run(original)).at(0).bit_equal);
+  for (const bool yes : {false, true}) {
+    EXPECT_TRUE(
+        compare_outputs("m", {"y"}, run_branches(*sessions.at(1), yes), run_branches(original, yes))
+            .at(0)
+            .bit_equal);
   }
 }
 

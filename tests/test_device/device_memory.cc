@@ -111,10 +111,14 @@ void DeviceMemory::free_pinned(void* block, size_t size) {
   pinned_ -= size;
 }
 
+bool DeviceMemory::has(const void* address) const {
+  return address >= device_ && address < device_ + kCapacity;
+}
+
 std::byte* DeviceMemory::view(const void* device_address, size_t size) {
   const std::lock_guard lock(mutex_);
   const auto* address = static_cast<const std::byte*>(device_address);
-  if (address < device_ || address >= device_ + kCapacity) {
+  if (!has(address)) {
     ++access_errors_;
     fail("this is no device memory");
   }

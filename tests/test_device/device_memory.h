@@ -31,6 +31,9 @@ class DeviceMemory {
   void* allocate_pinned(size_t size);
   void free_pinned(void* block, size_t size);
 
+  // Whether `address` is one of the device, in use or not.
+  bool has(const void* address) const;
+
   // Returns the address by which kernels reach the `size` bytes at `device_address`.
   //
   // Throws unless they lie in one block.
