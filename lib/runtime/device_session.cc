@@ -130,20 +130,39 @@ class Opening {
     return second;
   }
 
+  std::vector<const TensorRecord*> folded_tensors() const {
+    std::vector<const TensorRecord*> tensors;
+    for (const TensorRecord& tensor : request_.record.tensors) {
+      if (tensor.folded && tensor.extent.size >= kLargeBytes) tensors.push_back(&tensor);
+    }
+    return tensors;
+  }
+
+  // Names those of `tensors` of which a copy can be what `made` has in excess.
+  static std::string suspects(const DeviceAttempt& made,
+                              const std::vector<const TensorRecord*>& tensors) {
+    std::string names;
+    for (const TensorRecord* tensor : tensors) {
+      if (tensor->extent.size > made.excess() + kLargeBytes) continue;
+      names += (names.empty() ? "" : ", ") + in_quotes(tensor->name);
+    }
+    return names;
+  }
+
   [[noreturn]] void refuse_copies(const DeviceAttempt& made) const {
     const std::string bytes = format_bytes(made.report.own_bytes) +
                               " on the device are the session's own, its unshared tensors need " +
                               format_bytes(made.report.unshared_bytes);
-    std::string names;
-    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, TakenFrom::kHost)) {
-      if (tensor->extent.size > made.excess() + kLargeBytes) continue;
-      names += (names.empty() ? "" : ", ") + in_quotes(tensor->name);
-    }
-    if (!names.empty()) {
+    constexpr char kSplit[] =
+        "'wshare dedupe --split-device-uses nodes' (or operators) gives it a name for each use";
+    const std::string on_host =
+        suspects(made, tensors_at(request_.handover, plan_, TakenFrom::kHost));
+    if (!on_host.empty())
+      refuse_on_device(request_, bytes + ": used on the CPU and on the device: " + on_host, kSplit);
+    const std::string folded = suspects(made, folded_tensors());
+    if (!folded.empty()) {
       refuse_on_device(
-          request_, bytes + ": used on the CPU and on the device: " + names,
-          "'wshare dedupe --split-device-uses nodes' (or operators) gives it a name for "
-          "each side");
+          request_, bytes + ": used as it is and computed with by optimisers: " + folded, kSplit);
     }
     refuse_on_device(request_, bytes + ": made by optimisers out of constants, or kept by kernels",
                      "a lower optimisation level may avoid it");

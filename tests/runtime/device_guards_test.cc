@@ -192,6 +192,22 @@ TEST_F(FoldedOnDevice, IsEachSessionsOwn) {
   }
 }
 
+// y = Softmax(x w w') head: "w" is used as it is, and optimisers turn it.
+TEST_F(DeviceGuards, RefusesWhatIsUsedAsItIsAndFolded) {
+  onnx::ModelProto model = task_model(11);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.mutable_node(0)->set_input(1, "second");
+  graph.mutable_initializer()->DeleteSubrange(0, 1);  // "first"
+  graph.mutable_node(3)->set_input(1, "turned");
+  add_node(graph, "Transpose", {"second"}, {"turned"});
+  for (int i = 6; i > 3; --i) graph.mutable_node()->SwapElements(i, i - 1);
+  Bundle bundle = bundle_of(model);
+  const std::string message = refusal(bundle, "m", on_device());
+  EXPECT_NE(message.find("used as it is and computed with by optimisers: 'second'"),
+            std::string::npos)
+      << message;
+}
+
 // A constant that only optimisers make, of 256 KiB.
 TEST_F(DeviceGuards, RefusesConstantsThatOptimisersMake) {
   onnx::ModelProto model = task_model(11);
