@@ -46,9 +46,16 @@ struct RunJob {
   Originals against;  // of shared sessions: whose outputs are compared, once all is measured
 };
 
+// The ONNX Runtime that did a job.
+struct UsedRuntime {
+  std::string version;
+  std::filesystem::path library;
+};
+
 struct RunAnswer {
   Measurement measurement;
   std::vector<ParityRow> parity;  // of RunJob::against, in the order of the models
+  UsedRuntime onnxruntime = {};   // set by who has found it
 };
 
 // Called with what is done next: "opening session 3 of 8".

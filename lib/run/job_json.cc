@@ -127,9 +127,15 @@ void fields(Is<ParityRow> auto& row, const auto& field) {
   field("noise_abs_diff", row.noise_abs_diff);
 }
 
+void fields(Is<UsedRuntime> auto& runtime, const auto& field) {
+  field("version", runtime.version);
+  field("path", runtime.library);
+}
+
 void fields(Is<RunAnswer> auto& answer, const auto& field) {
   field("measurement", answer.measurement);
   field("parity", answer.parity);
+  field("onnxruntime", answer.onnxruntime);
 }
 
 constexpr const char* text_of(DeviceCopies copies) {

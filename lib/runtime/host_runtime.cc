@@ -4,88 +4,142 @@
 
 #include <atomic>
 #include <charconv>
+#include <cstdlib>
 #include <mutex>
-#include <string>
 #include <string_view>
 
+#include "runtime/find_runtime.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
-// Which ONNX Runtime libwshare_runtime.so works with. A service in another language has one already
-// (from NuGet, a wheel, a crate), under a path that we do not know, and its pointers mean nothing
-// to a second one. So the shared library is not linked with any: the only function that it would
-// import is OrtGetApiBase(), which is defined here instead, kept out of sight (runtime_c.map), and
-// gives the one of the process. Ort::GetApi() asks it at the first use, not when the library is
-// loaded.
+// Which ONNX Runtime wshare and libwshare_runtime.so work with. A service has one already (from
+// NuGet, a wheel, a crate), under a path that we do not know, and its pointers mean nothing to a
+// second one; and packs are for the very library that serves. So neither is linked with any: the
+// only function that they would import is OrtGetApiBase(), which is defined here instead, and gives
+// the one that was found. Ort::GetApi() asks it at the first use, not when the program starts.
+
+namespace fs = std::filesystem;
 
 namespace wshare {
 namespace {
 
-constexpr char kLibrary[] = "libonnxruntime.so.1";  // its soname; 1.x keeps it
 constexpr char kFunction[] = "OrtGetApiBase";
 
 std::mutex mutex;
-std::atomic<const OrtApiBase*> chosen{nullptr};
+std::atomic<const HostRuntime*> chosen{nullptr};  // set once, and never destroyed
 
 std::string needed_version() { return "1." + std::to_string(ORT_API_VERSION); }
 
+std::string describe(const HostRuntime& runtime) {
+  std::string text = std::string("ONNX Runtime ") + runtime.base->GetVersionString();
+  if (!runtime.library.empty()) text += " (" + in_quotes(runtime.library.string()) + ")";
+  return text;
+}
+
 // GetApi() of an old one would print to stderr, so its version is asked first.
-void check_version(const OrtApiBase* base) {
-  const std::string_view version = base->GetVersionString();
+void check_version(const HostRuntime& runtime) {
+  const std::string_view version = runtime.base->GetVersionString();
   unsigned minor = 0;
   const bool is_one = version.starts_with("1.");
   if (is_one) std::from_chars(version.data() + 2, version.data() + version.size(), minor);
-  if (is_one && minor >= ORT_API_VERSION && base->GetApi(ORT_API_VERSION) != nullptr) return;
+  if (is_one && minor >= ORT_API_VERSION && runtime.base->GetApi(ORT_API_VERSION) != nullptr)
+    return;
   throw Error(ErrorCode::kUnsupported,
-              "ONNX Runtime " + std::string(version) + " is in use, wshare needs " +
-                  needed_version() + " or newer",
-              "update ONNX Runtime in this program, or build wshare with the one that it has");
+              describe(runtime) + " is in use, wshare needs " + needed_version() + " or newer",
+              "update that ONNX Runtime, give another one (" + std::string(kRuntimeVariable) +
+                  "), or build wshare with the headers of that one");
 }
 
-// Returns the function of the process's ONNX Runtime, null if there is none.
-void* find_function() {
-  if (void* visible = ::dlsym(RTLD_DEFAULT, kFunction)) return visible;
-  void* library = ::dlopen(kLibrary, RTLD_NOW | RTLD_NOLOAD);  // loaded, but not for all to see
-  if (library == nullptr) library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  return library == nullptr ? nullptr : ::dlsym(library, kFunction);
-}
-
-const OrtApiBase* search() {
+// Returns what `function`, an OrtGetApiBase(), stands for.
+HostRuntime runtime_of(void* function, const std::string& origin) {
   using GetApiBase = const OrtApiBase*(ORT_API_CALL*)();
-  const auto function = reinterpret_cast<GetApiBase>(find_function());
-  const OrtApiBase* base = function == nullptr ? nullptr : function();
-  if (base != nullptr) return base;
+  HostRuntime runtime;
+  runtime.base = reinterpret_cast<GetApiBase>(function)();
+  runtime.origin = origin;
+  Dl_info library{};
+  if (::dladdr(function, &library) != 0 && library.dli_fname != nullptr)
+    runtime.library = library.dli_fname;
+  if (runtime.base != nullptr) return runtime;
   throw Error(ErrorCode::kUnsupported,
-              "this process has no ONNX Runtime, and " + in_quotes(kLibrary) + " is not found",
-              "load ONNX Runtime " + needed_version() +
-                  " or newer first, or give it with wshare_use_onnxruntime()");
+              in_quotes(runtime.library.string()) + ": " + kFunction + "() gives nothing");
+}
+
+[[noreturn]] void fail_loading(const fs::path& library, const std::string& why) {
+  throw Error(ErrorCode::kUnsupported,
+              in_quotes(library.string()) + ": cannot be loaded as ONNX Runtime: " + why);
+}
+
+HostRuntime load(const fs::path& library, const std::string& origin) {
+  void* const handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) fail_loading(library, ::dlerror());
+  void* const function = ::dlsym(handle, kFunction);
+  if (function == nullptr)
+    fail_loading(library, std::string("it has no function ") + kFunction + "()");
+  return runtime_of(function, origin);
+}
+
+// The function of an ONNX Runtime that the process has loaded, or null.
+void* find_loaded() {
+  void* const visible = ::dlsym(RTLD_DEFAULT, kFunction);
+  if (visible != nullptr && visible != reinterpret_cast<void*>(&OrtGetApiBase)) return visible;
+  void* const hidden = ::dlopen(kRuntimeSoname, RTLD_NOW | RTLD_NOLOAD);
+  return hidden == nullptr ? nullptr : ::dlsym(hidden, kFunction);
+}
+
+HostRuntime search() {
+  if (const char* const given = std::getenv(kRuntimeVariable); given != nullptr && *given != '\0')
+    return load(runtime_library_in(given), "given");
+  if (void* const loaded = find_loaded()) return runtime_of(loaded, "of this process");
+  std::error_code ignored;
+  for (const fs::path& folder : own_library_folders()) {
+    if (fs::exists(folder / kRuntimeSoname, ignored))
+      return load(folder / kRuntimeSoname, "beside wshare");
+  }
+  if (const auto library = runtime_of_environment())
+    return load(*library, "of the virtual environment");
+  if (void* const handle = ::dlopen(kRuntimeSoname, RTLD_NOW | RTLD_LOCAL)) {
+    if (void* const function = ::dlsym(handle, kFunction))
+      return runtime_of(function, "of the system");
+  }
+  throw Error(
+      ErrorCode::kUnsupported,
+      "this process has no ONNX Runtime, and " + in_quotes(kRuntimeSoname) + " is not found",
+      "say where ONNX Runtime " + needed_version() + " or newer is: " + kRuntimeVariable +
+          "=PATH, a library, a folder or a Python environment");
 }
 
 }  // namespace
 
-const OrtApiBase* host_runtime() {
-  if (const OrtApiBase* base = chosen) return base;
+const HostRuntime& host_runtime() {
+  if (const HostRuntime* runtime = chosen) return *runtime;
   const std::lock_guard lock(mutex);
   if (chosen == nullptr) {
-    const OrtApiBase* base = search();
-    check_version(base);
-    chosen = base;
+    HostRuntime found = search();
+    check_version(found);
+    chosen = new HostRuntime(std::move(found));
   }
-  return chosen;
+  return *chosen;
 }
 
 void use_host_runtime(const OrtApiBase* base) {
   const std::lock_guard lock(mutex);
-  if (chosen != nullptr && chosen != base) {
+  if (chosen != nullptr) {
+    if (chosen.load()->base == base) return;
     throw Error(ErrorCode::kInvalid, "another ONNX Runtime is in use already",
                 "call wshare_use_onnxruntime() before all other functions");
   }
-  check_version(base);
-  chosen = base;
+  HostRuntime given{base, {}, "of this process"};
+  check_version(given);
+  chosen = new HostRuntime(std::move(given));
 }
 
 }  // namespace wshare
 
+// Where nobody has asked host_runtime() before, what it says of a failure is lost here.
 extern "C" const OrtApiBase* ORT_API_CALL OrtGetApiBase(void) NO_EXCEPTION {
-  return wshare::chosen;  // all functions of runtime_c.h that come here have asked host_runtime()
+  try {
+    return wshare::host_runtime().base;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
 }

@@ -68,6 +68,12 @@ class PackFaults : public PackTest {
     err_ = read_file(err);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   }
+
+  // True if the last command ended with `code` since the system's loader could not map a library:
+  // one of the program's, or ONNX Runtime.
+  bool has_no_room_for_libraries(int code) const {
+    return code == 127 || (code == 5 && err_.find("cannot be loaded") != err_.npos);
+  }
 };
 
 // ONNX Runtime 1.29 makes a session although packed.bin could not be opened for one of its weights,
@@ -127,7 +133,7 @@ TEST_F(PackFaults, EndsWhereThereIsLittleMemory) {
     fs::remove_all(bundle());
     make();
     const int code = run_within(mib, {"pack", path("bundle"), "--threads=8"});
-    if (code != 127) {  // the system's loader has no room for libraries
+    if (!has_no_room_for_libraries(code)) {
       EXPECT_TRUE(code == 0 || code == 3 || code == 6) << code << err_;
       failed = failed || code != 0;
       packed = packed || code == 0;
@@ -135,7 +141,8 @@ TEST_F(PackFaults, EndsWhereThereIsLittleMemory) {
     }
     const int run_code =
         run_within(mib, {"run", path("bundle"), "--repeat=1", "--shared-threads=8", "--baseline"});
-    EXPECT_TRUE(run_code == 127 || run_code == 0 || run_code == 3 || run_code == 6)
+    EXPECT_TRUE(has_no_room_for_libraries(run_code) || run_code == 0 || run_code == 3 ||
+                run_code == 6)
         << run_code << err_;
     ran = ran || run_code == 0;
   }

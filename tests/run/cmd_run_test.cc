@@ -15,11 +15,13 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   const json report = run_json({"--sessions=2"});
   EXPECT_EQ(err_, "");
   EXPECT_EQ(keys(report), (Names{"anonymous_bytes", "baseline", "device_bytes", "ep", "exceeded",
-                                 "models", "ok", "parity", "pss_bytes", "schema", "session_count",
-                                 "sessions", "threads", "tier"}));
+                                 "models", "ok", "onnxruntime", "parity", "pss_bytes", "schema",
+                                 "session_count", "sessions", "threads", "tier"}));
   EXPECT_EQ(report.at("schema"), "wshare.run/1");
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
+  EXPECT_EQ(report.at("onnxruntime").at("version"), OrtGetApiBase()->GetVersionString());
+  EXPECT_TRUE(fs::exists(report.at("onnxruntime").at("path").get<std::string>()));
   EXPECT_EQ(names(report.at("sessions"), "model"), (Names{"a", "a", "b", "b"}));
   EXPECT_EQ(
       keys(report.at("sessions")[0]),
@@ -45,9 +47,10 @@ TEST_F(RunCommand, PrintsTables) {
         "equal  a: y", "4 shared sessions of 2 models", "4 plain sessions of 2 models"}) {
     EXPECT_NE(out_.find(text), std::string::npos) << text << " in\n" << out_;
   }
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 18)
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 19)
       << out_;  // a row per model, not session
-  EXPECT_NE(out_.find("\nnot packed: the bundle has no pack of it\n"), std::string::npos) << out_;
+  EXPECT_NE(out_.find("\nnot packed: the bundle has no pack of it\nONNX Runtime 1."), out_.npos)
+      << out_;
   const size_t last = out_.rfind('\n', out_.size() - 2) + 1;
   EXPECT_TRUE(out_.substr(last).starts_with("PSS ")) << out_;
   EXPECT_NE(out_.find(" instead of ", last), std::string::npos) << out_;

@@ -12,6 +12,7 @@
 #include "pack/trial.h"
 #include "run/ask_child.h"
 #include "run/job_json.h"
+#include "runtime/host_runtime.h"
 
 namespace wshare {
 namespace {
@@ -24,6 +25,17 @@ void share_one_heap_under_limit() {
     ::mallopt(M_ARENA_MAX, 1);
 }
 
+using Json = nlohmann::ordered_json;
+using Job = Jobs::mapped_type;
+
+// `job`, or an error that says why there is no ONNX Runtime for it.
+Job with_runtime(const Job& job) {
+  return [job](const Json& what, const TellFn& tell) {
+    host_runtime();
+    return job(what, tell);
+  };
+}
+
 }  // namespace
 
 // Does one job for a wshare that waits for it (run/ask_child.h). Not for users, so it is hidden
@@ -34,12 +46,16 @@ void add_child(CLI::App& app, Context& context, Action& action) {
     action = [&context] {
       share_one_heap_under_limit();
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without the wshare that waits there is nothing to do
-      using Json = nlohmann::ordered_json;
       const Jobs jobs = {
-          {kRunJob, [](const Json& job,
-                       const TellFn& tell) { return to_json(do_job(job_from(job), tell)); }},
-          {kOptimiseJob, [](const Json& job, const TellFn&) { return do_optimise(job); }},
-          {kTrialJob, [](const Json& job, const TellFn&) { return do_trial(job); }}};
+          {kRunJob, with_runtime([](const Json& job, const TellFn& tell) {
+             RunAnswer answer = do_job(job_from(job), tell);
+             const HostRuntime& runtime = host_runtime();
+             answer.onnxruntime = {runtime.base->GetVersionString(), runtime.library};
+             return to_json(answer);
+           })},
+          {kOptimiseJob,
+           with_runtime([](const Json& job, const TellFn&) { return do_optimise(job); })},
+          {kTrialJob, with_runtime([](const Json& job, const TellFn&) { return do_trial(job); })}};
       answer_job(jobs, std::cin, context.out, context.err);
       return 0;
     };

@@ -8,6 +8,8 @@
 #include "cli.h"
 #include "pack/optimise.h"
 #include "run/openers.h"
+#include "runtime/host_runtime.h"
+#include "runtime_option.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "write_options.h"
@@ -75,6 +77,7 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
 }
 
 int run_pack(const Arguments& arguments, Context& context) {
+  host_runtime();  // or why there is none
   PackOptions options = arguments.options;
   options.optimization = parse_optimization(arguments.level);
   context.apply_to(options);
@@ -107,6 +110,7 @@ void add_pack(CLI::App& app, Context& context, Action& action) {
       ->capture_default_str();
   app.add_option("--model", arguments->options.models, "Pack this model only; may be repeated")
       ->allow_extra_args(false);
+  add_onnxruntime_option(app);
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback(

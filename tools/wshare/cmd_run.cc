@@ -53,6 +53,7 @@ int run_once(const RunArguments& arguments, Context& context) {
   RunAnswer shared = ask(job, context);
   report.shared = std::move(shared.measurement);
   report.parity = std::move(shared.parity);
+  report.onnxruntime = std::move(shared.onnxruntime);
   report.tier = tier_of(report.shared);
   if (arguments.baseline) {
     const TemporaryFolder folder;

@@ -84,7 +84,7 @@ const Command* find_command(const std::string& name) {
 void add_commands(CLI::App& app, Context& context, Action& action) {
   app.set_help_flag("-h,--help", "Show this help");
   app.formatter(std::make_shared<HelpFormatter>());  // commands inherit it
-  app.set_version_flag("--version", versions_text(), "Print the versions of wshare and its parts");
+  app.set_version_flag("--version", versions_text, "Print the versions of wshare and its parts");
   app.require_subcommand(1);
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "run/arguments.h"
+#include "runtime_option.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -115,6 +116,7 @@ void add_run_options(CLI::App& app, RunArguments& arguments) {
                  "Run this task only, over the session of its base; may be repeated")
       ->allow_extra_args(false);
   add_device_options(app, job.device);
+  add_onnxruntime_option(app);
   add_text(
       app, "--tier", [&](const std::string& text) { job.tier = parse_tier(text); },
       "How weights are shared")

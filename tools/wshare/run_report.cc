@@ -236,6 +236,8 @@ void print_report(std::ostream& out, const RunReport& report) {
   out << '\n';
   print_models(out, report);
   print_why(out, report);
+  out << "ONNX Runtime " << report.onnxruntime.version << ", "
+      << report.onnxruntime.library.string() << '\n';
   out << '\n';
   if (!report.parity.empty()) {
     print_parity(out, report);
@@ -252,7 +254,11 @@ void print_report(std::ostream& out, const RunReport& report) {
 
 nlohmann::ordered_json to_json(const RunReport& report) {
   nlohmann::ordered_json json = {
-      {"schema", "wshare.run/1"}, {"ep", report.ep}, {"tier", report.tier}};
+      {"schema", "wshare.run/1"},
+      {"ep", report.ep},
+      {"tier", report.tier},
+      {"onnxruntime",
+       {{"version", report.onnxruntime.version}, {"path", report.onnxruntime.library.string()}}}};
   json.update(to_json(report.shared));
   json["baseline"] = report.baseline ? to_json(*report.baseline) : nlohmann::ordered_json();
   if (report.baseline) json["baseline"].erase("models");  // plain sessions share nothing

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "run/job.h"
 #include "run/measure.h"
 #include "run/parity.h"
 
@@ -18,6 +19,7 @@ struct RunReport {
   Measurement shared;
   std::optional<Measurement> baseline;
   std::vector<ParityRow> parity;
+  UsedRuntime onnxruntime;
   std::vector<std::string> exceeded;  // one line per limit that was passed
 };
 

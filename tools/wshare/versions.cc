@@ -2,17 +2,23 @@
 
 #include <google/protobuf/stubs/common.h>
 #ifdef WSHARE_HAS_ONNXRUNTIME
-#include <onnxruntime_c_api.h>
+#include "runtime/host_runtime.h"
 #endif
-
 #include "version.h"
+#include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
 std::string onnxruntime_version() {
 #ifdef WSHARE_HAS_ONNXRUNTIME
-  return OrtGetApiBase()->GetVersionString();
+  try {
+    const HostRuntime& runtime = host_runtime();
+    return std::string(runtime.base->GetVersionString()) + " (" + runtime.library.string() + ", " +
+           runtime.origin + ")";
+  } catch (const Error& error) {
+    return std::string("none: ") + error.what();
+  }
 #else
   return "none (built without it: no 'wshare run')";
 #endif

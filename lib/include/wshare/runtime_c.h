@@ -82,9 +82,11 @@ void wshare_error_free(wshare_error* error);
 /* A pointer of one ONNX Runtime means nothing to another, so this library brings none along. It
  * uses one for the whole process, found at first need:
  *   1. what wshare_use_onnxruntime() was given;
- *   2. the one in the process whose symbols are visible, or whose soname is libonnxruntime.so.1;
- *   3. libonnxruntime.so.1, looked for as the dynamic loader does, and where an installed wshare
- *      brought it along.
+ *   2. what the environment's WSHARE_ONNXRUNTIME names: a library, a folder, a Python environment;
+ *   3. the one in the process whose symbols are visible, or whose soname is libonnxruntime.so.1;
+ *   4. libonnxruntime.so.1 in LD_LIBRARY_PATH, or where an installed wshare brought it along;
+ *   5. that of the active virtual environment (VIRTUAL_ENV);
+ *   6. libonnxruntime.so.1 of the system.
  * It must be of the version that wshare was built with, or newer. */
 
 /* Makes this library use the ONNX Runtime of `base`, the result of its OrtGetApiBase(). Needed only

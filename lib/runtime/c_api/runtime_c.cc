@@ -112,7 +112,7 @@ wshare_error* wshare_use_onnxruntime(const OrtApiBase* base) {
 wshare_error* wshare_onnxruntime(const OrtApiBase** base) {
   return guard([&] {
     require_result(base, "base");
-    *base = host_runtime();
+    *base = host_runtime().base;
   });
 }
 
