@@ -2,10 +2,14 @@
 
 #include <onnxruntime_session_options_config_keys.h>
 
+#include <map>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "runtime/device_attempt.h"
 #include "runtime/map_room.h"
+#include "runtime/outline.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -130,10 +134,17 @@ class Opening {
     return second;
   }
 
-  std::vector<const TensorRecord*> folded_tensors() const {
+  // Returns the folded tensors that nodes of another kind read, too, and so may be used as they
+  // are.
+  std::vector<const TensorRecord*> folded_and_used() const {
+    std::map<std::string_view, std::set<std::string_view>> readers;
+    for (const OutlineNode& node : read_nodes(request_.model)) {
+      for (const std::string_view input : node.inputs) readers[input].insert(node.op_type);
+    }
     std::vector<const TensorRecord*> tensors;
     for (const TensorRecord& tensor : request_.record.tensors) {
-      if (tensor.folded && tensor.extent.size >= kLargeBytes) tensors.push_back(&tensor);
+      const bool is_large = tensor.extent.size >= kLargeBytes;
+      if (tensor.folded && is_large && readers[tensor.name].size() > 1) tensors.push_back(&tensor);
     }
     return tensors;
   }
@@ -159,7 +170,7 @@ class Opening {
         suspects(made, tensors_at(request_.handover, plan_, TakenFrom::kHost));
     if (!on_host.empty())
       refuse_on_device(request_, bytes + ": used on the CPU and on the device: " + on_host, kSplit);
-    const std::string folded = suspects(made, folded_tensors());
+    const std::string folded = suspects(made, folded_and_used());
     if (!folded.empty()) {
       refuse_on_device(
           request_, bytes + ": used as it is and computed with by optimisers: " + folded, kSplit);

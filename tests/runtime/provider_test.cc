@@ -104,7 +104,8 @@ TEST(Provider, SaysWhichLibraryItLacks) {
 TEST(Provider, NamesAllThatCudaLacks) {
   if (has_driver()) GTEST_SKIP() << "this machine has NVIDIA's driver";
   Dl_info runtime{};
-  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&OrtGetApiBase), &runtime), 0);
+  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(OrtGetApiBase()->GetVersionString), &runtime),
+            0);
   const fs::path beside = fs::path(runtime.dli_fname).parent_path();
   const bool has_provider = fs::exists(beside / "libonnxruntime_providers_cuda.so");
   const std::string message = refusal("cuda", {}, 5);

@@ -29,9 +29,9 @@ class Device {
   // beside that of ONNX Runtime.
   //
   // Throws Error(kUnsupported) that names all that is missing of driver, GPU, an ONNX Runtime built
-  // with CUDA, library and what the library itself needs, or if the provider has no memory of its own; Error(kIo) if `library` does
-  // not exist; Error(kInvalid) if there is no such provider or index; Error(kRuntime) if ONNX
-  // Runtime refuses the library.
+  // with CUDA, library and what the library itself needs, or if the provider has no memory of its
+  // own; Error(kIo) if `library` does not exist; Error(kInvalid) if there is no such provider or
+  // index; Error(kRuntime) if ONNX Runtime refuses the library.
   static Device open(const std::string& provider, const std::filesystem::path& library = {},
                      size_t index = 0);
 
