@@ -23,14 +23,19 @@
 // A shorter member that runs along a longer one is its prefix: full leaves agree by class, and the
 // rest of the shorter one is compared directly.
 //
+// Where that has split off a few classes and members are left, these are sorted instead: then equal
+// ones stand side by side. Sorted contents also show who is the front of whom: what begins with P
+// stands right behind P.
+//
 // Cost: every byte is read once, the first member of each class is hashed; a group of m members
-// that all differ costs m^2 / 2 comparisons, each ending at its first different byte.
+// that nearly all differ costs m log m comparisons, each ending at its first different byte.
 
 namespace wshare {
 namespace {
 
 constexpr size_t kFrontBytes = 1024;
 constexpr size_t kStepBytes = size_t{128} << 10;
+constexpr size_t kFewClasses = 8;
 
 // What one job found: the class of each member that reaches this leaf, and the digest of each
 // class.
@@ -38,6 +43,7 @@ struct Leaf {
   std::vector<uint32_t>
       class_of;  // parallel to Group::members, which are sorted by size, longest first
   std::vector<ContentHash> digests;
+  uint64_t comparisons = 0;
 };
 
 struct Group {
@@ -54,10 +60,9 @@ size_t leaf_count(Bytes tensor) {
   return tensor.empty() ? 1 : (tensor.size() - 1) / kHashLeafBytes + 1;
 }
 
-// Splits off from `pending` (member numbers) the class of its first one and returns that class's
-// digest.
-ContentHash split_class(const std::vector<Bytes>& leaf, std::vector<uint32_t>& pending,
-                        std::vector<uint32_t>& same) {
+// Splits off from `pending` (member numbers) the class of its first one.
+void split_class(const std::vector<Bytes>& leaf, std::vector<uint32_t>& pending,
+                 std::vector<uint32_t>& same, Leaf& answer) {
   const Bytes first = leaf[pending[0]];
   std::vector<uint32_t> others;
   same.clear();
@@ -68,6 +73,7 @@ ContentHash split_class(const std::vector<Bytes>& leaf, std::vector<uint32_t>& p
   for (size_t at = 0; at < first.size(); at += kStepBytes) {
     const Bytes step = first.subspan(at, std::min(kStepBytes, first.size() - at));
     hasher.update(step);
+    answer.comparisons += same.size();
     const auto differs = [&](uint32_t member) {
       return leaf[member].data() != first.data() &&
              std::memcmp(leaf[member].data() + at, step.data(), step.size()) != 0;
@@ -78,7 +84,35 @@ ContentHash split_class(const std::vector<Bytes>& leaf, std::vector<uint32_t>& p
   }
   std::sort(others.begin(), others.end());
   pending = std::move(others);
-  return hasher.digest();
+  for (const uint32_t member : same)
+    answer.class_of[member] = static_cast<uint32_t>(answer.digests.size());
+  answer.digests.push_back(hasher.digest());
+}
+
+// Negative if `a` comes before `b`, 0 if they are equal; a front comes first.
+int compare(Bytes a, Bytes b) {
+  const size_t both = std::min(a.size(), b.size());
+  const int order = a.data() == b.data() || both == 0 ? 0 : std::memcmp(a.data(), b.data(), both);
+  if (order != 0 || a.size() == b.size()) return order;
+  return a.size() < b.size() ? -1 : 1;
+}
+
+// Finds the classes of `pending` by sorting.
+void sort_classes(const std::vector<Bytes>& leaf, std::vector<uint32_t>& pending, Leaf& answer) {
+  const auto order = [&](uint32_t a, uint32_t b) {
+    ++answer.comparisons;
+    return compare(leaf[a], leaf[b]);
+  };
+  std::sort(pending.begin(), pending.end(),
+            [&](uint32_t a, uint32_t b) { return order(a, b) < 0; });
+  for (size_t i = 0; i < pending.size(); ++i) {
+    if (i == 0 || order(pending[i - 1], pending[i]) != 0) {
+      ContentHasher hasher;
+      hasher.update(leaf[pending[i]]);
+      answer.digests.push_back(hasher.digest());
+    }
+    answer.class_of[pending[i]] = static_cast<uint32_t>(answer.digests.size() - 1);
+  }
 }
 
 void solve_leaf(std::span<const Bytes> tensors, Group& group, size_t index) {
@@ -92,11 +126,9 @@ void solve_leaf(std::span<const Bytes> tensors, Group& group, size_t index) {
   Leaf& answer = group.leaves[index];
   answer.class_of.resize(leaf.size());
   std::vector<uint32_t> same;
-  while (!pending.empty()) {
-    const auto number = static_cast<uint32_t>(answer.digests.size());
-    answer.digests.push_back(split_class(leaf, pending, same));
-    for (const uint32_t member : same) answer.class_of[member] = number;
-  }
+  while (!pending.empty() && answer.digests.size() < kFewClasses)
+    split_class(leaf, pending, same, answer);
+  sort_classes(leaf, pending, answer);
 }
 
 std::vector<Group> make_groups(std::span<const Bytes> tensors,
@@ -134,15 +166,43 @@ ContentHash hash_of(const Group& group, const std::vector<uint32_t>& classes, ui
   return combine_leaves(digests, size);
 }
 
+// A content of a group.
 struct Distinct {
   uint32_t tensor;  // the first that has it
   std::vector<uint32_t> classes;
+  std::optional<size_t> host = std::nullopt;  // among the contents of the group
 };
+
+// The contents of `group`, longest first. Says in `first_of` which tensor has the content of each
+// member first.
+std::vector<Distinct> contents_of(std::span<const Bytes> tensors, const Group& group,
+                                  std::vector<uint32_t>& first_of) {
+  std::map<std::pair<size_t, std::vector<uint32_t>>, uint32_t> known;
+  std::vector<Distinct> distinct;
+  for (size_t m = 0; m < group.members.size(); ++m) {
+    const uint32_t tensor = group.members[m];
+    std::vector<uint32_t> classes = classes_of(tensors, group, m);
+    const auto [at, is_new] = known.try_emplace({tensors[tensor].size(), classes}, tensor);
+    if (is_new) distinct.push_back({tensor, std::move(classes)});
+    first_of[tensor] = at->second;
+  }
+  return distinct;
+}
+
+// Compares the bytes of two contents of a group; leaves of one class are equal.
+int compare(std::span<const Bytes> tensors, const Distinct& x, const Distinct& y) {
+  const size_t leaves = std::min(x.classes.size(), y.classes.size());
+  size_t leaf = 0;
+  while (leaf < leaves && x.classes[leaf] == y.classes[leaf]) ++leaf;
+  const Bytes a = tensors[x.tensor], b = tensors[y.tensor];
+  if (leaf == leaves) return a.size() < b.size() ? -1 : a.size() > b.size();
+  return compare(leaf_of(a, leaf), leaf_of(b, leaf));
+}
 
 bool is_front(std::span<const Bytes> tensors, const Distinct& shorter, const Distinct& longer) {
   const Bytes front = tensors[shorter.tensor];
   const Bytes whole = tensors[longer.tensor];
-  if (front.size() >= whole.size() || front.size() < kFrontBytes) return false;
+  if (front.size() >= whole.size()) return false;
   const size_t full = front.size() / kHashLeafBytes;
   if (!std::equal(shorter.classes.begin(), shorter.classes.begin() + static_cast<ptrdiff_t>(full),
                   longer.classes.begin())) {
@@ -150,6 +210,35 @@ bool is_front(std::span<const Bytes> tensors, const Distinct& shorter, const Dis
   }
   const size_t at = full * kHashLeafBytes;
   return std::memcmp(front.data() + at, whole.data() + at, front.size() - at) == 0;
+}
+
+// Gives each of `distinct` the longest one that begins with its bytes. Returns the comparisons.
+uint64_t find_hosts(std::span<const Bytes> tensors, std::vector<Distinct>& distinct) {
+  std::vector<size_t> sorted;
+  for (size_t d = 0; d < distinct.size(); ++d) {
+    if (tensors[distinct[d].tensor].size() >= kFrontBytes) sorted.push_back(d);
+  }
+  uint64_t comparisons = 0;
+  std::sort(sorted.begin(), sorted.end(), [&](size_t x, size_t y) {
+    ++comparisons;
+    return compare(tensors, distinct[x], distinct[y]) < 0;
+  });
+  std::vector<size_t> open;  // each is a front of the next one
+  const auto close = [&] {
+    const size_t last = open.back();
+    open.pop_back();
+    if (open.empty()) return;
+    const size_t longest = distinct[last].host.value_or(last);  // its host begins like it
+    std::optional<size_t>& host = distinct[open.back()].host;
+    host = std::min(host.value_or(longest), longest);
+  };
+  for (const size_t d : sorted) {
+    while (!open.empty() && (++comparisons, !is_front(tensors, distinct[open.back()], distinct[d])))
+      close();
+    open.push_back(d);
+  }
+  while (!open.empty()) close();
+  return comparisons;
 }
 
 }  // namespace
@@ -176,30 +265,20 @@ Contents find_distinct(std::span<const Bytes> tensors, unsigned threads,
     if (progress) progress(bytes);
   });
 
-  // Group by group: distinct contents, then hosts among the longer ones.
+  Contents result;
   std::vector<uint32_t> first_of(tensors.size());  // the first tensor with the same content
   std::map<uint32_t, std::pair<ContentHash, std::optional<uint32_t>>> found;  // by first tensor
   for (const Group& group : groups) {
-    std::map<std::pair<size_t, std::vector<uint32_t>>, size_t> known;
-    std::vector<Distinct> distinct;  // longest first
-    for (size_t m = 0; m < group.members.size(); ++m) {
-      const uint32_t tensor = group.members[m];
-      const size_t size = tensors[tensor].size();
-      std::vector<uint32_t> classes = classes_of(tensors, group, m);
-      const auto [at, is_new] = known.try_emplace({size, classes}, distinct.size());
-      if (is_new) {
-        distinct.push_back({tensor, std::move(classes)});
-        std::optional<uint32_t> host;
-        for (size_t d = 0; d + 1 < distinct.size() && !host; ++d) {
-          if (is_front(tensors, distinct.back(), distinct[d])) host = distinct[d].tensor;
-        }
-        found[tensor] = {hash_of(group, distinct.back().classes, size), host};
-      }
-      first_of[tensor] = distinct[at->second].tensor;
+    for (const Leaf& leaf : group.leaves) result.comparisons += leaf.comparisons;
+    std::vector<Distinct> distinct = contents_of(tensors, group, first_of);
+    result.comparisons += find_hosts(tensors, distinct);
+    for (const Distinct& each : distinct) {
+      std::optional<uint32_t> host;
+      if (each.host) host = distinct[*each.host].tensor;
+      found[each.tensor] = {hash_of(group, each.classes, tensors[each.tensor].size()), host};
     }
   }
 
-  Contents result;
   std::map<uint32_t, uint32_t>
       number;  // first tensor -> content; `found` is in the order of tensors
   for (const auto& [tensor, what] : found) {

@@ -139,6 +139,40 @@ TEST(FindDistinct, NamesTheLongestHost) {
   EXPECT_EQ(found.contents[1].host, std::optional<uint32_t>(2));
 }
 
+TEST(FindDistinct, ComparesManyThatBeginAlikeInNearlyLinearTime) {
+  constexpr size_t kCount = 4000;
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < 2 * kCount; ++i) {
+    std::string text(2000, '\0');
+    const size_t number = i * 7919 % kCount;  // each content twice
+    text[1900] = static_cast<char>(number);
+    text[1901] = static_cast<char>(number >> 8);
+    texts.push_back(std::move(text));
+  }
+  const Contents found = find_distinct(spans(texts), 2);
+  EXPECT_EQ(found.contents.size(), kCount);
+  for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(found.of_tensor[i], i % kCount);
+  for (const Content& each : found.contents) EXPECT_EQ(each.hash, content_hash(each.bytes));
+  EXPECT_LT(found.comparisons, 200 * kCount);  // one by one: four million
+}
+
+TEST(FindDistinct, FindsTheHostsOfManyFrontsInNearlyLinearTime) {
+  constexpr size_t kCount = 4000;
+  const std::string whole = noise(1024 + kCount, 9);
+  std::vector<std::string> texts;
+  for (size_t i = 1; i <= kCount; ++i) texts.push_back(whole.substr(0, 1024 + i));
+  for (size_t i = 1; i <= kCount; ++i) texts.push_back(changed(texts[i - 1], 1023 + i));
+  const Contents found = find_distinct(spans(texts), 2);
+  ASSERT_EQ(found.contents.size(), 2 * kCount);
+  for (size_t i = 0; i < 2 * kCount; ++i) {
+    SCOPED_TRACE(i);
+    const bool has_host = i + 1 < kCount;
+    EXPECT_EQ(found.contents[i].host,
+              has_host ? std::optional<uint32_t>(kCount - 1) : std::nullopt);
+  }
+  EXPECT_LT(found.comparisons, 300 * kCount);
+}
+
 TEST(FindDistinct, ReportsEveryByteOnce) {
   const std::vector<std::string> texts = mixed_tensors();
   uint64_t total = 0;
