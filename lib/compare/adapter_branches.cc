@@ -68,7 +68,10 @@ class BranchFinder {
         reads_x_ = true;
       } else {
         const GraphNode* node = walk_.producer_of(at);
-        if (node == nullptr || !node->bodies.empty() || nodes_.size() == kMostNodes) return false;
+        if (node == nullptr || !node->bodies.empty() || nodes_.size() == kMostNodes ||
+            node->inputs.size() > kMostNodes) {
+          return false;
+        }
         nodes_.push_back(node);
         open.insert(open.end(), node->inputs.begin(), node->inputs.end());
       }

@@ -1,10 +1,13 @@
 #include "compare/align.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "compare/pairs.h"
 #include "compare/readers.h"
@@ -23,7 +26,7 @@
 // names of leftovers, (4) once more with other shapes allowed (a head with more classes).
 //
 // Cost: each node is matched once; ambiguous places are looked at again as long as others get
-// fewer.
+// fewer, and steps are left (Pairs::spend()).
 
 namespace wshare {
 namespace {
@@ -174,15 +177,15 @@ class Aligner {
                           const std::vector<int32_t>& b, const std::vector<std::string>& names_b,
                           const Match& match) {
     std::vector<int32_t> left_a, left_b = b;
+    const std::unordered_map<std::string_view, size_t> place_in_b = first_places(names_b);
     for (size_t i = 0; i < a.size(); ++i) {
-      const auto named = std::find(names_b.begin(), names_b.end(), names_a[i]);
-      if (named == names_b.end()) {
+      const auto named = place_in_b.find(names_a[i]);
+      if (named == place_in_b.end()) {
         left_a.push_back(a[i]);
         continue;
       }
-      const auto at = static_cast<size_t>(named - names_b.begin());
-      match(a[i], b[at]);
-      left_b[at] = kAbsent;
+      match(a[i], b[named->second]);
+      left_b[named->second] = kAbsent;
     }
     std::erase(left_b, kAbsent);
     if (left_a.size() != left_b.size()) return;
@@ -253,19 +256,24 @@ class Aligner {
                         pairs_.values(kB),
                         std::move(places_),
                         {},
-                        {}};
+                        {},
+                        0};
+    alignment.steps = pairs_.steps();
     alignment.ambiguous_a.resize(pairs_.model(kA).tensors.size());
     alignment.ambiguous_b.resize(pairs_.model(kB).tensors.size());
+    std::array<std::set<int32_t>, 2> nodes;
     for (const Pair& pair : open_) {
       const OpenReaders open =
           open_readers(pairs_, pairs_.value(kA, pair.a).uses, pairs_.value(kB, pair.b).uses);
-      mark_weights(kA, open.a, alignment.ambiguous_a);
-      mark_weights(kB, open.b, alignment.ambiguous_b);
+      nodes[kA].insert(open.a.begin(), open.a.end());
+      nodes[kB].insert(open.b.begin(), open.b.end());
     }
+    mark_weights(kA, nodes[kA], alignment.ambiguous_a);
+    mark_weights(kB, nodes[kB], alignment.ambiguous_b);
     return alignment;
   }
 
-  void mark_weights(Side side, const std::vector<int32_t>& nodes, std::vector<bool>& marks) const {
+  void mark_weights(Side side, const std::set<int32_t>& nodes, std::vector<bool>& marks) const {
     for (const int32_t n : nodes) {
       for (const int32_t input : pairs_.node(side, n).inputs) {
         if (pairs_.is_tensor(side, input)) {

@@ -37,6 +37,7 @@ struct Alignment {
   std::vector<int32_t> value_of_a, value_of_b;
   std::vector<OperandPair> places;             // in the order found; one tensor may have several
   std::vector<bool> ambiguous_a, ambiguous_b;  // [tensor]: several counterparts fit equally well
+  uint64_t steps = 0;                          // nodes and uses that were looked at, for tests
 };
 
 // Aligns two graphs.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -29,20 +31,25 @@ ReadProgress progress_of(const ScannedModel& model, const ProgressFn& progress) 
   return [done, total, &progress](uint64_t bytes) { progress("comparing", *done += bytes, total); };
 }
 
+uint64_t bits_of(double number) { return std::bit_cast<uint64_t>(number); }
+
 // A pair that both models have, with one scaling, is an ordinary part of them: its factors lie at
 // the same place.
 void keep_one_sided(ModelComparison& comparison) {
-  std::vector<LoraModule> only_a;
+  std::vector<LoraModule> only_a, only_b;
+  std::multimap<std::pair<int32_t, uint64_t>, size_t> of_b;  // by node and scaling
+  for (size_t m = 0; m < comparison.lora_b.size(); ++m)
+    of_b.emplace(std::pair(comparison.lora_b[m].base_node, bits_of(comparison.lora_b[m].scaling)),
+                 m);
   for (LoraModule& module : comparison.lora_a) {
     const int32_t base = comparison.alignment.node_of_a[static_cast<size_t>(module.base_node)];
-    const auto other = std::find_if(
-        comparison.lora_b.begin(), comparison.lora_b.end(), [&](const LoraModule& each) {
-          return each.base_node == base && each.scaling == module.scaling;
-        });
-    if (base == kAbsent || other == comparison.lora_b.end()) {
+    const auto found = of_b.lower_bound({base, bits_of(module.scaling)});
+    if (base == kAbsent || found == of_b.end() ||
+        found->first != std::pair(base, bits_of(module.scaling))) {
       only_a.push_back(std::move(module));
       continue;
     }
+    const LoraModule* const other = &comparison.lora_b[found->second];
     const auto tensor_of = [](const ComputeGraph& graph, int32_t value) {
       return graph.values[static_cast<size_t>(value)].tensor;
     };
@@ -51,9 +58,14 @@ void keep_one_sided(ModelComparison& comparison) {
       comparison.alignment.places.push_back(
           {tensor_of(comparison.graph_a, in_a), tensor_of(comparison.graph_b, in_b), false});
     }
-    comparison.lora_b.erase(other);
+    of_b.erase(found);
   }
+  std::vector<size_t> left;
+  for (const auto& [key, m] : of_b) left.push_back(m);
+  std::sort(left.begin(), left.end());
+  for (const size_t m : left) only_b.push_back(std::move(comparison.lora_b[m]));
   comparison.lora_a = std::move(only_a);
+  comparison.lora_b = std::move(only_b);
 }
 
 // Says what a pair of different tensors at one place is. Returns the factors of a low rank.
@@ -78,13 +90,11 @@ LowRankFactors look_into(const TensorRef& a, const TensorRef& b, const DeltaOpti
   return std::move(analysis.factors);
 }
 
-void look_into_quantized(const ScannedModel& a, const ScannedModel& b,
-                         const ModelComparison& comparison, TensorMatch& match) {
-  const TensorRef& in_a = a.tensors[static_cast<size_t>(match.a)];
-  const TensorRef& in_b = b.tensors[static_cast<size_t>(match.b)];
+void look_into_quantized(const QuantizedSide& a, const QuantizedSide& b, TensorMatch& match) {
+  const TensorRef& in_a = a.model.tensors[static_cast<size_t>(match.a)];
+  const TensorRef& in_b = b.model.tensors[static_cast<size_t>(match.b)];
   if (in_a.shape != in_b.shape || match.transposed) return;
-  match.quantized =
-      compare_quantized({comparison.graph_a, a, match.a}, {comparison.graph_b, b, match.b});
+  match.quantized = compare_quantized(a, match.a, b, match.b);
 }
 
 void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const CompareOptions& options,
@@ -104,6 +114,7 @@ void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const Comp
   uint64_t total = 0;
   for (const TensorMatch* job : jobs) total += bytes_of(job);
   std::atomic<uint64_t> done = 0;
+  const QuantizedSide side_a(comparison.graph_a, a), side_b(comparison.graph_b, b);
   auto threads = static_cast<unsigned>(
       std::min<size_t>(thread_count(options.threads), std::max<size_t>(1, jobs.size())));
   std::optional<blas::SingleThreaded> single_threaded;
@@ -113,7 +124,7 @@ void look_into_replaced(const ScannedModel& a, const ScannedModel& b, const Comp
     LowRankFactors factors =
         look_into(a.tensors[static_cast<size_t>(match.a)], b.tensors[static_cast<size_t>(match.b)],
                   options.delta, match);
-    if (!match.delta) look_into_quantized(a, b, comparison, match);
+    if (!match.delta) look_into_quantized(side_a, side_b, match);
     if (options.on_low_rank && match.tensor_class == TensorClass::kLowRank) {
       options.on_low_rank(static_cast<size_t>(jobs[i] - matches.data()), match, std::move(factors));
     }
@@ -152,9 +163,11 @@ ModelComparison compare_models(const ComparisonBase& base, const ScannedModel& b
                              std::move(bypassed.lora),
                              {},
                              {},
-                             {}};
+                             {},
+                             0};
   const AlignSide side_b(comparison.graph_b, b, comparison.contents_b);
   comparison.alignment = align(side_a, side_b);
+  comparison.steps = comparison.alignment.steps;
   keep_one_sided(comparison);
   comparison.branches_a =
       find_adapter_branches(comparison.graph_a, a, comparison.alignment.node_of_a);

@@ -85,6 +85,7 @@ struct ModelComparison {
   std::vector<AdapterBranch> branches_a, branches_b;  // other adapters that only one model has
   // Every tensor of b with its counterpart, in b's order; then those of a that b has nothing of.
   std::vector<TensorMatch> tensors;
+  uint64_t steps = 0;  // what time grows with: nodes and tensors looked at, for tests
 };
 
 // Compares two models; every byte of b's weights is read once, and of a's those that may be equal;

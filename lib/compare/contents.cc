@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string_view>
 
 #include "model/tensor_sites.h"
@@ -107,6 +108,8 @@ std::vector<bool> compare_piece(Bytes tensor, size_t offset, const std::vector<i
   return equal;
 }
 
+constexpr size_t kFewCandidates = 16;
+
 }  // namespace
 
 NumberedContents::NumberedContents(const ScannedModel& model, unsigned threads,
@@ -122,16 +125,39 @@ NumberedContents::NumberedContents(const ScannedModel& model, unsigned threads,
   }
 }
 
+// Where many contents begin like many tensors, one pass over all sorts them out.
+void NumberedContents::number_crowded(const std::vector<int64_t>& candidates,
+                                      const std::vector<size_t>& which,
+                                      const std::vector<Bytes>& tensors, unsigned threads,
+                                      const ReadProgress& progress,
+                                      std::vector<int64_t>& numbers) const {
+  std::vector<Bytes> all;
+  for (const int64_t candidate : candidates)
+    all.push_back(contents_[static_cast<size_t>(candidate)]);
+  for (const size_t t : which) all.push_back(tensors[t]);
+  const Contents found = find_distinct(all, threads);
+  for (size_t i = 0; i < which.size(); ++i) {
+    progress(tensors[which[i]].size());
+    const uint32_t content = found.of_tensor[candidates.size() + i];  // candidates come first
+    if (content < candidates.size()) numbers[which[i]] = candidates[content];
+  }
+}
+
 std::vector<int64_t> NumberedContents::numbers_of(const ScannedModel& other, unsigned threads,
                                                   const ReadProgress& progress) const {
   const std::vector<std::string> opaque = opaque_bytes(other);
   const std::vector<Bytes> tensors = bytes_of(other, opaque);
   std::vector<const std::vector<int64_t>*> candidates(tensors.size());
+  std::map<const std::vector<int64_t>*, std::vector<size_t>> crowded;  // tensors by candidates
   std::vector<Piece> pieces;
   for (size_t t = 0; t < tensors.size(); ++t) {
     const auto found = candidates_.find(key_of(tensors[t]));
     if (found == candidates_.end()) continue;
     candidates[t] = &found->second;
+    if (found->second.size() > kFewCandidates) {
+      crowded[candidates[t]].push_back(t);
+      continue;
+    }
     size_t offset = 0;
     do {
       pieces.push_back({t, offset, {}});
@@ -154,14 +180,15 @@ std::vector<int64_t> NumberedContents::numbers_of(const ScannedModel& other, uns
     }
   }
   std::vector<int64_t> numbers(tensors.size(), -1);
+  for (const auto& [theirs, which] : crowded)
+    number_crowded(*theirs, which, tensors, threads, progress, numbers);
   std::vector<size_t> unknown;
   std::vector<Bytes> their_bytes;
   for (size_t t = 0; t < tensors.size(); ++t) {
     const auto same = std::find(equal[t].begin(), equal[t].end(), true);
-    if (same != equal[t].end()) {
+    if (same != equal[t].end())
       numbers[t] = (*candidates[t])[static_cast<size_t>(same - equal[t].begin())];
-      continue;
-    }
+    if (numbers[t] >= 0) continue;
     if (candidates[t] == nullptr) progress(tensors[t].size());
     unknown.push_back(t);
     their_bytes.push_back(tensors[t]);

@@ -25,6 +25,10 @@ class NumberedContents {
                                   const ReadProgress& progress) const;
 
  private:
+  void number_crowded(const std::vector<int64_t>& candidates, const std::vector<size_t>& which,
+                      const std::vector<Bytes>& tensors, unsigned threads,
+                      const ReadProgress& progress, std::vector<int64_t>& numbers) const;
+
   std::vector<std::string> opaque_;
   std::vector<Bytes> contents_;                                    // [number]
   std::unordered_map<uint64_t, std::vector<int64_t>> candidates_;  // by size and first bytes

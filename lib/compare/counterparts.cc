@@ -1,29 +1,84 @@
 #include "compare/counterparts.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <set>
-#include <string>
-#include <utility>
+#include <string_view>
+#include <tuple>
 
-#include "format/dtype.h"
+#include "compare/transposes.h"
 
 namespace wshare {
 namespace {
 
-using Name = std::pair<std::string, std::string>;  // scope, name
+// Finds the first of the tensors of a that has a key.
+//
+// `KeyOf` makes the key of a tensor from it and the number of its content; sorted numbers take less
+// memory than a map, whatever the models hold.
+template <typename KeyOf>
+class FirstBy {
+ public:
+  explicit FirstBy(const AlignSide& a) : a_(a) {
+    for (size_t t = 0; t < a.model->tensors.size(); ++t)
+      numbers_.push_back(static_cast<int32_t>(t));
+    std::stable_sort(numbers_.begin(), numbers_.end(),
+                     [&](int32_t x, int32_t y) { return key_of(x) < key_of(y); });
+  }
+
+  int32_t find(const TensorRef& tensor, int64_t content) const {
+    const auto key = KeyOf()(tensor, content);
+    const auto found = std::lower_bound(numbers_.begin(), numbers_.end(), key,
+                                        [&](int32_t t, const auto& k) { return key_of(t) < k; });
+    return found == numbers_.end() || key_of(*found) != key ? kAbsent : *found;
+  }
+
+ private:
+  auto key_of(int32_t t) const {
+    return KeyOf()(a_.model->tensors[static_cast<size_t>(t)], a_.contents[static_cast<size_t>(t)]);
+  }
+
+  const AlignSide& a_;
+  std::vector<int32_t> numbers_;
+};
+
+struct ByName {
+  auto operator()(const TensorRef& tensor, int64_t) const {
+    return std::tuple<std::string_view, std::string_view>(tensor.scope, tensor.name);
+  }
+};
+struct ByContent {
+  auto operator()(const TensorRef& tensor, int64_t content) const {
+    return std::tuple(content, tensor.dtype);
+  }
+};
+struct ByContentAndShape {
+  auto operator()(const TensorRef& tensor, int64_t content) const {
+    return std::tuple_cat(ByContent()(tensor, content), std::tie(tensor.shape));
+  }
+};
+struct ByContentAndName {
+  auto operator()(const TensorRef& tensor, int64_t content) const {
+    return std::tuple_cat(ByContent()(tensor, content), ByName()(tensor, content));
+  }
+};
+struct ByAll {
+  auto operator()(const TensorRef& tensor, int64_t content) const {
+    return std::tuple_cat(ByContentAndShape()(tensor, content), ByName()(tensor, content));
+  }
+};
 
 class Counterparts {
  public:
   Counterparts(const AlignSide& a, const AlignSide& b, ModelComparison& comparison)
-      : a_(a), b_(b), comparison_(comparison) {
-    for (size_t t = 0; t < a.model->tensors.size(); ++t) {
-      const TensorRef& tensor = a.model->tensors[t];
-      by_name_.emplace(Name{tensor.scope, tensor.name}, number(t));
-      if (a.contents[t] >= 0) by_content_[a.contents[t]].push_back(number(t));
-      if (tensor.shape.size() == 2) by_shape_[tensor.shape].push_back(number(t));
-    }
+      : a_(a),
+        b_(b),
+        comparison_(comparison),
+        by_name_(a),
+        by_content_(a),
+        by_shape_(a),
+        by_content_and_name_(a),
+        by_all_(a),
+        transposes_(a, [&](int32_t t) { return by_shape_.find(in_a(t), content_a(t)) == t; }) {
     for (const OperandPair& place : comparison.alignment.places) places_[place.b].push_back(place);
     for (const LoraModule& module : comparison.lora_a) add_factors(*a.graph, module, lora_a_);
     for (const LoraModule& module : comparison.lora_b) add_factors(*b.graph, module, lora_b_);
@@ -54,6 +109,7 @@ class Counterparts {
   static int32_t number(size_t t) { return static_cast<int32_t>(t); }
   const TensorRef& in_a(int32_t t) const { return a_.model->tensors[static_cast<size_t>(t)]; }
   const TensorRef& in_b(int32_t t) const { return b_.model->tensors[static_cast<size_t>(t)]; }
+  int64_t content_a(int32_t t) const { return a_.contents[static_cast<size_t>(t)]; }
 
   static void add_factors(const ComputeGraph& graph, const LoraModule& module,
                           std::set<int32_t>& factors) {
@@ -62,7 +118,7 @@ class Counterparts {
     }
   }
 
-  TensorMatch find(int32_t t) const {
+  TensorMatch find(int32_t t) {
     TensorMatch match;
     match.b = t;
     if (find_equal(match) || find_transposed(match)) return match;
@@ -76,11 +132,15 @@ class Counterparts {
     return match;
   }
 
-  bool is_place_of(int32_t ta, int32_t tb) const {
+  // The tensors of a at the places of tensor `tb` that hold the same as `ta`.
+  template <typename Visit>
+  void visit_places_like(int32_t ta, int32_t tb, const Visit& visit) const {
     const auto found = places_.find(tb);
-    return found != places_.end() &&
-           std::any_of(found->second.begin(), found->second.end(),
-                       [&](const OperandPair& place) { return place.a == ta; });
+    if (found == places_.end()) return;
+    for (const OperandPair& place : found->second) {
+      if (content_a(place.a) == content_a(ta) && in_a(place.a).dtype == in_a(ta).dtype)
+        visit(place.a);
+    }
   }
 
   // Among tensors of equal bytes: the namesake, else one at the same place, else the first one;
@@ -88,55 +148,39 @@ class Counterparts {
   bool find_equal(TensorMatch& match) const {
     const TensorRef& b = in_b(match.b);
     const int64_t content = b_.contents[static_cast<size_t>(match.b)];
-    const auto equal = by_content_.find(content);
-    if (content < 0 || equal == by_content_.end()) return false;
+    const int32_t first = content < 0 ? kAbsent : by_content_.find(b, content);
+    if (first == kAbsent) return false;
     int best = -1;
-    for (const int32_t candidate : equal->second) {
+    const auto consider = [&](int32_t candidate, int at_place) {
+      if (candidate == kAbsent) return;
+      ++comparison_.steps;
       const TensorRef& a = in_a(candidate);
-      if (a.dtype != b.dtype) continue;
       const bool same_name = a.scope == b.scope && a.name == b.name;
-      const int rank = (a.shape == b.shape ? 4 : 0) + (same_name ? 2 : 0) +
-                       (is_place_of(candidate, match.b) ? 1 : 0);
-      if (rank <= best) continue;
+      const int rank = (a.shape == b.shape ? 4 : 0) + (same_name ? 2 : 0) + at_place;
+      if (rank < best || (rank == best && candidate > match.a)) return;
       best = rank;
       match.a = candidate;
       match.tensor_class = rank >= 6 ? TensorClass::kSame : TensorClass::kRenamed;
-    }
-    return best >= 0;
-  }
-
-  // A few elements tell most matrices of one shape apart.
-  static bool may_be_transposed(const TensorRef& a, const TensorRef& b, size_t size) {
-    const auto rows = static_cast<size_t>(a.shape[0]);
-    const auto cols = static_cast<size_t>(a.shape[1]);
-    for (size_t i = 0; i < 16; ++i) {
-      const size_t row = i * 7 % rows;
-      const size_t col = i * 11 % cols;
-      if (std::memcmp(a.bytes.data() + (row * cols + col) * size,
-                      b.bytes.data() + (col * rows + row) * size, size) != 0) {
-        return false;
-      }
+    };
+    visit_places_like(first, match.b, [&](int32_t place) { consider(place, 1); });
+    for (const int32_t candidate : {by_all_.find(b, content), by_shape_.find(b, content),
+                                    by_content_and_name_.find(b, content), first}) {
+      consider(candidate, 0);
     }
     return true;
   }
 
-  bool find_transposed(TensorMatch& match) const {
-    const TensorRef& b = in_b(match.b);
-    const std::optional<Dtype> dtype = find_dtype(b.dtype);
-    if (b.shape.size() != 2 || b.bytes.empty() || !dtype || dtype->bits < 8) return false;
-    const auto reversed = by_shape_.find({b.shape[1], b.shape[0]});
-    if (reversed == by_shape_.end()) return false;
-    for (const int32_t candidate : reversed->second) {
-      const TensorRef& a = in_a(candidate);
-      if (a.dtype != b.dtype || a.bytes.size() != b.bytes.size() ||
-          byte_size(*dtype, a.shape) != a.bytes.size()) {
-        continue;
-      }
-      if (!may_be_transposed(a, b, static_cast<size_t>(dtype->bits / 8))) continue;
-      if (!equal_transposed(a, b)) continue;
-      if (match.a == kAbsent || is_place_of(candidate, match.b)) match.a = candidate;
-    }
-    if (match.a == kAbsent) return false;
+  // The last one at a place of match.b, else the first one.
+  bool find_transposed(TensorMatch& match) {
+    const int32_t first = transposes_.find(in_b(match.b), b_.contents[static_cast<size_t>(match.b)],
+                                           comparison_.steps);
+    if (first == kAbsent) return false;
+    match.a = first;
+    int32_t at_place = kAbsent;
+    visit_places_like(first, match.b, [&](int32_t place) {
+      if (in_a(place).shape == in_a(first).shape) at_place = std::max(at_place, place);
+    });
+    if (at_place != kAbsent) match.a = at_place;
     match.transposed = true;
     match.tensor_class = TensorClass::kTransposed;
     return true;
@@ -166,12 +210,10 @@ class Counterparts {
   // Nothing reads them, so there is no place to go by.
   bool find_unused_namesake(TensorMatch& match) const {
     const TensorRef& b = in_b(match.b);
-    const auto found = by_name_.find({b.scope, b.name});
-    if (found == by_name_.end() || has_uses(a_, found->second) || has_uses(b_, match.b)) {
-      return false;
-    }
-    if (in_a(found->second).dtype != b.dtype || in_a(found->second).shape != b.shape) return false;
-    match.a = found->second;
+    const int32_t found = by_name_.find(b, 0);
+    if (found == kAbsent || has_uses(a_, found) || has_uses(b_, match.b)) return false;
+    if (in_a(found).dtype != b.dtype || in_a(found).shape != b.shape) return false;
+    match.a = found;
     return true;
   }
 
@@ -185,10 +227,13 @@ class Counterparts {
   const AlignSide& a_;
   const AlignSide& b_;
   ModelComparison& comparison_;
-  std::map<Name, int32_t> by_name_;
-  std::map<int64_t, std::vector<int32_t>> by_content_;
-  std::map<std::vector<int64_t>, std::vector<int32_t>> by_shape_;  // matrices only
-  std::map<int32_t, std::vector<OperandPair>> places_;             // by tensor of b
+  FirstBy<ByName> by_name_;
+  FirstBy<ByContent> by_content_;
+  FirstBy<ByContentAndShape> by_shape_;
+  FirstBy<ByContentAndName> by_content_and_name_;
+  FirstBy<ByAll> by_all_;
+  Transposes transposes_;
+  std::map<int32_t, std::vector<OperandPair>> places_;  // by tensor of b
   std::set<int32_t> lora_a_, lora_b_;
 };
 

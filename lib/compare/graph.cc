@@ -4,11 +4,13 @@
 
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 
 #include "compare/look_through.h"
 #include "model/name_budget.h"
 #include "model/walk.h"
+#include "util/content_hash.h"
 
 namespace wshare {
 namespace {
@@ -24,8 +26,17 @@ const std::set<std::string>& opset_dependent() {
   return names;
 }
 
+// Names of nodes are compared for each of their inputs: the end of a long one is hashed.
+std::string bounded(std::string name) {
+  constexpr size_t kLongest = 1024;
+  if (name.size() <= kLongest) return name;
+  const std::string hash = to_hex(content_hash(std::as_bytes(std::span(name))));
+  name.resize(kLongest);
+  return name + "..." + hash;
+}
+
 std::string op_of(const onnx::NodeProto& node) {
-  return is_standard(node) ? node.op_type() : node.domain() + ":" + node.op_type();
+  return bounded(is_standard(node) ? node.op_type() : node.domain() + ":" + node.op_type());
 }
 
 // Names of one graph; looks outwards like ONNX does.
@@ -130,7 +141,7 @@ class Builder {
     GraphNode node;
     node.number = next_node_++;
     node.op = op_of(proto);
-    node.name = proto.name();
+    node.name = bounded(proto.name());
     for (const std::string& input : proto.input()) {
       node.inputs.push_back(input.empty() ? kAbsent : find_value(scope, input));
     }
@@ -202,6 +213,12 @@ class Builder {
 ComputeGraph build_graph(const ScannedModel& model) {
   Skeleton skeleton = model.file.skeleton();
   return Builder(model).build(skeleton.model());
+}
+
+std::unordered_map<std::string_view, size_t> first_places(const std::vector<std::string>& names) {
+  std::unordered_map<std::string_view, size_t> places;
+  for (size_t i = 0; i < names.size(); ++i) places.emplace(names[i], i);
+  return places;
 }
 
 int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "model/scan.h"
@@ -69,6 +71,9 @@ struct ComputeGraph {
 
 // Returns the graph of `model`.
 ComputeGraph build_graph(const ScannedModel& model);
+
+// Returns where each of `names`, which the result borrows, stands first.
+std::unordered_map<std::string_view, size_t> first_places(const std::vector<std::string>& names);
 
 // Returns the integer that a node has as attribute `name`, or `otherwise`.
 int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise);

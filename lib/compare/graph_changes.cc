@@ -196,10 +196,11 @@ class Comparer {
   // By name. That one is missing is a difference of types and shapes.
   void compare_outputs(const GraphBorder& a, const GraphBorder& b,
                        std::vector<std::string>& reasons) {
+    const std::unordered_map<std::string_view, size_t> in_a = first_places(a.output_names);
     for (size_t i = 0; i < b.outputs.size(); ++i) {
-      const auto other = std::find(a.output_names.begin(), a.output_names.end(), b.output_names[i]);
-      if (other == a.output_names.end()) continue;
-      const auto at = static_cast<size_t>(other - a.output_names.begin());
+      const auto other = in_a.find(b.output_names[i]);
+      if (other == in_a.end()) continue;
+      const size_t at = other->second;
       if (!wiring_.same(a.outputs[at], a.output_paths[at], b.outputs[i], b.output_paths[i],
                         &read_)) {
         reasons.push_back("computes output " + in_quotes(b.output_names[i]) + " from other values");

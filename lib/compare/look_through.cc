@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "wshare/error.h"
+
 namespace wshare {
 namespace {
 
@@ -27,9 +29,12 @@ class LookThrough {
   void run();
 
  private:
+  // None of these operators has more than four inputs.
   bool passes(const GraphNode& node) const {
-    return !node.inputs.empty() && node.inputs[0] != kAbsent && !node.outputs.empty() &&
-           node.outputs[0] != kAbsent && pass_through_ops().count(node.op) != 0;
+    constexpr size_t kMostInputs = 4;
+    return !node.inputs.empty() && node.inputs.size() <= kMostInputs && node.inputs[0] != kAbsent &&
+           !node.outputs.empty() && node.outputs[0] != kAbsent &&
+           pass_through_ops().count(node.op) != 0;
   }
 
   const GraphNode* producer_of(int32_t value) const {
@@ -41,11 +46,22 @@ class LookThrough {
   // model.
   int32_t source_of(int32_t value) const {
     for (size_t steps = 0; steps <= graph_.nodes.size(); ++steps) {
+      spend();
       const GraphNode* node = producer_of(value);
       if (node == nullptr || !passes(*node) || node->outputs[0] != value) break;
       value = node->inputs[0];
     }
     return value;
+  }
+
+  // A chain of such nodes is followed once for each of its readers, and each remembers it.
+  void spend() const {
+    const uint64_t most = (uint64_t{1} << 20) + 64 * graph_.nodes.size();
+    if (++steps_ <= most) return;
+    throw Error(ErrorCode::kUnsupported,
+                "chains of nodes that only hand a value on (Identity, Cast and the like) are read "
+                "too often: more than " +
+                    std::to_string(most) + " steps to follow them");
   }
 
   bool is_stored_transpose(const GraphNode& node) const;
@@ -56,6 +72,7 @@ class LookThrough {
 
   ComputeGraph& graph_;
   std::vector<int32_t> passed_;  // [node]: number in `passed`, or kAbsent
+  mutable uint64_t steps_ = 0;
 };
 
 // True for a Transpose of two axes whose input is a tensor of the model.
@@ -123,6 +140,7 @@ LookThrough::Path LookThrough::trace(int32_t& value) const {
   while (path.size() <= graph_.nodes.size()) {
     const int32_t producer = graph_.values[static_cast<size_t>(at)].producer;
     if (producer == kAbsent || passed_[static_cast<size_t>(producer)] == kAbsent) break;
+    spend();
     const bool is_view = graph_.values[static_cast<size_t>(value)].tensor != kAbsent;
     path.push_back(passed_[static_cast<size_t>(producer)]);
     at = graph_.nodes[static_cast<size_t>(producer)].inputs[0];

@@ -24,7 +24,10 @@ class Finder {
   // A pair may stand on the sum of another one, so the sums found so far count as their layers'.
   std::vector<LoraModule> run() {
     std::map<int32_t, LoraModule> found;  // by the Add
-    for (size_t before = 1; before != 0;) {
+    // A sum further above its layer than read_base() steps is none; so few rounds find all, also
+    // where nodes stand in any order.
+    size_t before = 1;
+    for (int round = 0; round <= kMostSteps && before != 0; ++round) {
       before = found.size();
       for (size_t n = 0; n < graph_.nodes.size(); ++n) {
         const auto add = static_cast<int32_t>(n);

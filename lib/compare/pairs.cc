@@ -18,6 +18,8 @@ Pairs::Pairs(const AlignSide& a, const AlignSide& b) : sides_{&a, &b} {
   for (const Side side : {kA, kB}) {
     nodes_[side].assign(graph(side).nodes.size(), kAbsent);
     values_[side].assign(graph(side).values.size(), kAbsent);
+    for (const GraphNode& each : graph(side).nodes)
+      most_steps_ += kStepsPerUse * (1 + each.inputs.size());
   }
 }
 
@@ -53,10 +55,11 @@ bool Pairs::same_shape(int32_t ta, int32_t tb) const {
 }
 
 // Same operator, and weights at the same operands.
-bool Pairs::fit(int32_t na, int32_t nb) const {
+bool Pairs::fit(int32_t na, int32_t nb) {
   const GraphNode& a = node(kA, na);
   const GraphNode& b = node(kB, nb);
   if (a.op != b.op || a.in_lora || b.in_lora || a.bodies.size() != b.bodies.size()) return false;
+  if (!spend(1 + std::min(a.inputs.size(), b.inputs.size()))) return false;
   if (any_shape_) return true;
   const bool swap = swapped(a, b);
   for (size_t slot = 0; slot < std::min(a.inputs.size(), b.inputs.size()); ++slot) {

@@ -19,6 +19,8 @@ struct Pair {
 // The pairs of nodes and values found so far, and whether two more fit together.
 class Pairs {
  public:
+  static constexpr uint64_t kFewSteps = 100'000'000, kStepsPerUse = 64;
+
   Pairs(const AlignSide& a, const AlignSide& b);
 
   const ComputeGraph& graph(Side side) const { return *sides_[side]->graph; }
@@ -58,6 +60,15 @@ class Pairs {
   void allow_any_shape() { any_shape_ = true; }
   bool any_shape() const { return any_shape_; }
 
+  // Counts work: nodes and uses that are looked at. Returns false when it has become a large
+  // multiple of what the models hold, which only models made for it need: then nothing more is
+  // paired.
+  bool spend(uint64_t steps) {
+    steps_ += steps;
+    return steps_ <= most_steps_;
+  }
+  uint64_t steps() const { return steps_; }
+
   // The next pair that was made and not yet taken here.
   std::optional<Pair> take_new_nodes();
   std::optional<Pair> take_new_values();
@@ -65,13 +76,14 @@ class Pairs {
 
  private:
   bool same_shape(int32_t ta, int32_t tb) const;
-  bool fit(int32_t na, int32_t nb) const;
+  bool fit(int32_t na, int32_t nb);
   int score(int32_t va, int32_t vb) const;
 
   std::array<const AlignSide*, 2> sides_;
   std::array<std::vector<int32_t>, 2> nodes_, values_;  // counterparts
   std::deque<Pair> new_nodes_, new_values_;
   bool any_shape_ = false;
+  uint64_t steps_ = 0, most_steps_ = kFewSteps;
 };
 
 }  // namespace wshare

@@ -38,11 +38,12 @@ class Numbers {
   }
 
   // Nothing for blocks, for types of less than a byte, and where scale or zero are no constants.
-  static std::optional<Numbers> of_integers(const ReadTensor& placed, const GraphNode& reader) {
-    Numbers numbers(placed.model.tensors[static_cast<size_t>(placed.tensor)]);
+  static std::optional<Numbers> of_integers(const QuantizedSide& side, int32_t tensor,
+                                            const GraphNode& reader) {
+    Numbers numbers(side.model.tensors[static_cast<size_t>(tensor)]);
     if (!numbers.is_byte() || integer_attribute(reader, "block_size", 0) != 0) return std::nullopt;
-    const TensorRef* scale = constant_of(placed, reader, 1);
-    const TensorRef* zero = constant_of(placed, reader, 2);
+    const TensorRef* scale = constant_of(side, reader, 1);
+    const TensorRef* zero = constant_of(side, reader, 2);
     const bool has_zero = reader.inputs.size() > 2 && reader.inputs[2] != kAbsent;
     if (scale == nullptr || !holds_floats(*scale) || (has_zero && zero == nullptr)) return {};
     if (!numbers.read_scale(*scale, zero, integer_attribute(reader, "axis", 1))) return {};
@@ -70,11 +71,11 @@ class Numbers {
     return has_sign ? static_cast<double>(static_cast<int8_t>(byte)) : static_cast<double>(byte);
   }
 
-  static const TensorRef* constant_of(const ReadTensor& placed, const GraphNode& reader,
+  static const TensorRef* constant_of(const QuantizedSide& side, const GraphNode& reader,
                                       size_t slot) {
     if (slot >= reader.inputs.size() || reader.inputs[slot] == kAbsent) return nullptr;
-    const int32_t tensor = placed.graph.values[static_cast<size_t>(reader.inputs[slot])].tensor;
-    return tensor == kAbsent ? nullptr : &placed.model.tensors[static_cast<size_t>(tensor)];
+    const int32_t tensor = side.graph.values[static_cast<size_t>(reader.inputs[slot])].tensor;
+    return tensor == kAbsent ? nullptr : &side.model.tensors[static_cast<size_t>(tensor)];
   }
 
   // One scale for all, or one for each index along `axis`.
@@ -110,18 +111,14 @@ struct Reading {
   std::optional<Numbers> numbers;
 };
 
-Reading reading_of(const ReadTensor& placed) {
+Reading reading_of(const QuantizedSide& side, int32_t tensor) {
   Reading reading;
-  reading.numbers = Numbers::of_floats(placed.model.tensors[static_cast<size_t>(placed.tensor)]);
+  reading.numbers = Numbers::of_floats(side.model.tensors[static_cast<size_t>(tensor)]);
   if (reading.numbers) return reading;
-  const ComputeGraph& graph = placed.graph;
-  for (const GraphNode& node : graph.passed) {
-    const bool dequantizes = node.op.ends_with("DequantizeLinear") && !node.inputs.empty();
-    if (!dequantizes || node.inputs[0] == kAbsent) continue;
-    if (graph.values[static_cast<size_t>(node.inputs[0])].tensor != placed.tensor) continue;
-    return {true, Numbers::of_integers(placed, node)};
-  }
-  for (const int32_t view : graph.views[static_cast<size_t>(placed.tensor)]) {
+  if (const GraphNode* node = side.dequantizers[static_cast<size_t>(tensor)])
+    return {true, Numbers::of_integers(side, tensor, *node)};
+  const ComputeGraph& graph = side.graph;
+  for (const int32_t view : graph.views[static_cast<size_t>(tensor)]) {
     for (const Use& use : graph.values[static_cast<size_t>(view)].uses) {
       const GraphNode& node = graph.nodes[static_cast<size_t>(use.node)];
       // The weight follows x; or x, its scale and its zero.
@@ -134,13 +131,26 @@ Reading reading_of(const ReadTensor& placed) {
 
 }  // namespace
 
-std::optional<QuantizedChange> compare_quantized(const ReadTensor& a, const ReadTensor& b) {
-  const Reading in_a = reading_of(a);
-  const Reading in_b = reading_of(b);
+QuantizedSide::QuantizedSide(const ComputeGraph& its_graph, const ScannedModel& its_model)
+    : graph(its_graph), model(its_model), dequantizers(its_model.tensors.size()) {
+  for (const GraphNode& node : graph.passed) {
+    const bool dequantizes = node.op.ends_with("DequantizeLinear") && !node.inputs.empty();
+    if (!dequantizes || node.inputs[0] == kAbsent) continue;
+    const int32_t tensor = graph.values[static_cast<size_t>(node.inputs[0])].tensor;
+    if (tensor == kAbsent) continue;
+    const GraphNode*& first = dequantizers[static_cast<size_t>(tensor)];
+    if (first == nullptr) first = &node;
+  }
+}
+
+std::optional<QuantizedChange> compare_quantized(const QuantizedSide& a, int32_t of_a,
+                                                 const QuantizedSide& b, int32_t of_b) {
+  const Reading in_a = reading_of(a, of_a);
+  const Reading in_b = reading_of(b, of_b);
   if (!in_a.quantized && !in_b.quantized) return std::nullopt;
   QuantizedChange change;
   if (!in_a.numbers || !in_b.numbers) return change;
-  const TensorRef& tensor = a.model.tensors[static_cast<size_t>(a.tensor)];
+  const TensorRef& tensor = a.model.tensors[static_cast<size_t>(of_a)];
   const uint64_t count = element_count(tensor.shape).value_or(0);
   double largest = 0;
   for (uint64_t i = 0; i < count; ++i) {

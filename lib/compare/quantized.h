@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "compare/graph.h"
 
@@ -13,16 +14,19 @@ struct QuantizedChange {
   std::optional<double> max_abs;
 };
 
-// A tensor of a model and its graph. Borrows.
-struct ReadTensor {
+// A model and its graph. Borrows.
+struct QuantizedSide {
+  QuantizedSide(const ComputeGraph& its_graph, const ScannedModel& its_model);
+
   const ComputeGraph& graph;
   const ScannedModel& model;
-  int32_t tensor = kAbsent;
+  std::vector<const GraphNode*> dequantizers;  // [tensor]: the first DequantizeLinear of it
 };
 
-// Returns what became of two tensors of equal shape, at least one of which is a weight that its
-// graph reads as quantized (DequantizeLinear, MatMulInteger, MatMulNBits and the like); the other
-// one may be of floats. Nothing if neither is.
-std::optional<QuantizedChange> compare_quantized(const ReadTensor& a, const ReadTensor& b);
+// Returns what became of tensors `of_a` and `of_b`, of equal shape, at least one of which is a
+// weight that its graph reads as quantized (DequantizeLinear, MatMulInteger, MatMulNBits and the
+// like); the other one may be of floats. Nothing if neither is.
+std::optional<QuantizedChange> compare_quantized(const QuantizedSide& a, int32_t of_a,
+                                                 const QuantizedSide& b, int32_t of_b);
 
 }  // namespace wshare

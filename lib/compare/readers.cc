@@ -4,13 +4,14 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace wshare {
 namespace {
 
 using Uses = std::vector<Use>;
-using Groups = std::map<std::pair<std::string, uint32_t>, Uses>;  // by operator and operand
+using Groups = std::map<std::pair<std::string_view, uint32_t>, Uses>;  // by operator and operand
 
 Groups unmatched(const Pairs& pairs, Side side, const Uses& uses) {
   Groups groups;
@@ -34,9 +35,8 @@ class Readers {
  public:
   explicit Readers(Pairs& pairs) : pairs_(pairs) {}
 
-  using Groups = std::map<std::pair<std::string, uint32_t>, Uses>;
-
   bool match(const Uses& of_a, const Uses& of_b) {
+    if (!pairs_.spend(of_a.size() + of_b.size())) return false;
     const Groups a = unmatched(pairs_, kA, of_a);
     const Groups b = unmatched(pairs_, kB, of_b);
     bool done = true;
@@ -84,7 +84,9 @@ class Readers {
   }
 
   void match_by_names(const Uses& of_a, const Uses& of_b) {
-    const auto key = [&](Side side, int32_t n) { return pairs_.node(side, n).name; };
+    const auto key = [&](Side side, int32_t n) {
+      return std::string_view(pairs_.node(side, n).name);
+    };
     const auto in_a = unique_by(kA, of_a, key);
     const auto in_b = unique_by(kB, of_b, key);
     if (in_a.size() != in_b.size() || in_a.count("") != 0) return;

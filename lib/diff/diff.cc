@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <tuple>
+#include <unordered_map>
 
 #include "compare/compare.h"
 #include "diff/graph_counts.h"
@@ -114,26 +116,30 @@ std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& m
   return notes;
 }
 
-// What stands beside the layer that reads a tensor.
-void add_branches(const std::vector<AdapterBranch>& branches, const ComputeGraph& graph,
-                  int32_t tensor, const char* model, std::vector<std::string>& notes) {
-  for (const AdapterBranch& branch : branches) {
-    if (graph.values[static_cast<size_t>(branch.weight)].tensor == tensor) {
-      notes.push_back(text_of(branch.kind) + std::string(" in ") + model);
-    }
-  }
+// What stands beside the layers that read the tensors of a model, by tensor.
+using Branches = std::multimap<int32_t, const AdapterBranch*>;
+
+Branches by_tensor(const std::vector<AdapterBranch>& branches, const ComputeGraph& graph) {
+  Branches result;
+  for (const AdapterBranch& branch : branches)
+    result.emplace(graph.values[static_cast<size_t>(branch.weight)].tensor, &branch);
+  return result;
 }
 
-DiffTensor tensor_of(const TensorMatch& match, const ModelComparison& comparison,
-                     const ScannedModel& a, const ScannedModel& b) {
+void add_branches(const Branches& branches, int32_t tensor, const char* model,
+                  std::vector<std::string>& notes) {
+  const auto [begin, end] = branches.equal_range(tensor);
+  for (auto at = begin; at != end; ++at)
+    notes.push_back(text_of(at->second->kind) + std::string(" in ") + model);
+}
+
+DiffTensor tensor_of(const TensorMatch& match, const ScannedModel& a, const ScannedModel& b) {
   DiffTensor tensor;
   tensor.tensor_class = match.tensor_class;
   if (match.a != kAbsent) tensor.a = side_of(a.tensors[static_cast<size_t>(match.a)]);
   if (match.b != kAbsent) tensor.b = side_of(b.tensors[static_cast<size_t>(match.b)]);
   if (match.delta) tensor.delta = delta_of(*match.delta);
   tensor.notes = notes_of(tensor, match);
-  add_branches(comparison.branches_a, comparison.graph_a, match.a, "A", tensor.notes);
-  add_branches(comparison.branches_b, comparison.graph_b, match.b, "B", tensor.notes);
   return tensor;
 }
 
@@ -142,8 +148,12 @@ const DiffSide& shown_side(const DiffTensor& tensor) { return tensor.a ? *tensor
 std::vector<DiffTensor> tensors_of(const ModelComparison& comparison, const ScannedModel& a,
                                    const ScannedModel& b) {
   std::vector<DiffTensor> tensors;
+  const Branches in_a = by_tensor(comparison.branches_a, comparison.graph_a);
+  const Branches in_b = by_tensor(comparison.branches_b, comparison.graph_b);
   for (const TensorMatch& match : comparison.tensors) {
-    tensors.push_back(tensor_of(match, comparison, a, b));
+    DiffTensor& tensor = tensors.emplace_back(tensor_of(match, a, b));
+    add_branches(in_a, match.a, "A", tensor.notes);
+    add_branches(in_b, match.b, "B", tensor.notes);
   }
   const auto bytes_of = [](const DiffTensor& tensor) {
     return tensor.b ? tensor.b->bytes : tensor.a->bytes;
@@ -166,18 +176,19 @@ void add_lora(const ModelComparison& comparison, bool in_b, const ScannedModel& 
   const auto name_of = [&](int32_t value) {
     return model.tensors[static_cast<size_t>(tensor_number(value))].name;
   };
+  std::unordered_map<int32_t, const TensorMatch*> match_of;  // of those in both, the first
+  for (const TensorMatch& match : comparison.tensors) {
+    if (match.a != kAbsent && match.b != kAbsent)
+      match_of.emplace(in_b ? match.b : match.a, &match);
+  }
   for (const LoraModule& module : in_b ? comparison.lora_b : comparison.lora_a) {
     DiffLora entry;
     entry.in_b = in_b;
     (in_b ? entry.weight_b : entry.weight_a) = name_of(module.weight);
-    const int32_t weight = tensor_number(module.weight);
-    const auto match = std::find_if(
-        comparison.tensors.begin(), comparison.tensors.end(), [&](const TensorMatch& each) {
-          return (in_b ? each.b : each.a) == weight && each.a != kAbsent && each.b != kAbsent;
-        });
-    if (match != comparison.tensors.end()) {
-      entry.weight_a = a.tensors[static_cast<size_t>(match->a)].name;
-      entry.weight_b = b.tensors[static_cast<size_t>(match->b)].name;
+    const auto match = match_of.find(tensor_number(module.weight));
+    if (match != match_of.end()) {
+      entry.weight_a = a.tensors[static_cast<size_t>(match->second->a)].name;
+      entry.weight_b = b.tensors[static_cast<size_t>(match->second->b)].name;
     }
     entry.factor_a = name_of(module.a);
     entry.factor_b = name_of(module.b);

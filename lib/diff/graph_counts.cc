@@ -88,10 +88,11 @@ void count_nodes(const ModelComparison& comparison, const Wiring& wiring,
 
 // An output that is a copy of another value, or of an input, has no node that would tell.
 bool same_sources(const GraphBorder& a, const GraphBorder& b, const Wiring& wiring) {
+  const std::unordered_map<std::string_view, size_t> in_b = first_places(b.output_names);
   for (size_t i = 0; i < a.outputs.size(); ++i) {
-    const auto other = std::find(b.output_names.begin(), b.output_names.end(), a.output_names[i]);
-    if (other == b.output_names.end()) continue;
-    const auto at = static_cast<size_t>(other - b.output_names.begin());
+    const auto other = in_b.find(a.output_names[i]);
+    if (other == in_b.end()) continue;
+    const size_t at = other->second;
     if (!wiring.same(a.outputs[i], a.output_paths[i], b.outputs[at], b.output_paths[at], nullptr)) {
       return false;
     }
