@@ -18,6 +18,13 @@ constexpr uint64_t kVersion = 1;
 // What runs, locations and pieces may take: three million pieces.
 constexpr uint64_t kLargestHead = uint64_t{64} << 20;
 constexpr uint64_t kLargestOriginal = uint64_t{1} << 32;  // an .onnx file has less than 2 GiB
+// What a record unpacks to is bounded by what the files hold, its own bytes and the model that it
+// is packed against. Literals are varint fields beside what the model holds, too; of one repeated
+// number they may be of any size, so the writer fills up the record (filler()).
+constexpr uint64_t kSmallHead = uint64_t{1} << 20, kSmallLiteral = uint64_t{64} << 20;
+constexpr uint64_t kMostPerByte = 64;
+// An external file is named by a tensor or a node.
+constexpr uint64_t kFewExternals = 64, kModelBytesPerExternal = 4;
 // Of what zstd reads, a block of one repeated byte says most: 128 KiB in 4 bytes. Source: RFC 8878,
 // 3.1.1.2.
 constexpr uint64_t kLargestRatio = 1 << 15;
@@ -26,6 +33,25 @@ constexpr size_t kFarBytes = size_t{1} << 20;  // beyond zstd's usual reach at t
 
 constexpr int kLargestTableLog = 17;   // of zstd's tables; larger ones bring nothing at this level
 constexpr int kLargestWindowLog = 31;  // ZSTD_WINDOWLOG_MAX on 64-bit machines
+
+// What a record may hold.
+struct Most {
+  uint64_t head, literal, externals;
+};
+
+Most most_in(uint64_t packed_bytes, std::string_view model) {
+  const uint64_t more = kMostPerByte * (packed_bytes + model.size());
+  return {std::min(kLargestHead, kSmallHead + more), kSmallLiteral + more,
+          kFewExternals + model.size() / kModelBytesPerExternal};
+}
+
+// A frame that zstd skips, of `size` bytes and its own eight. Source: RFC 8878, 3.1.2.
+std::string filler(uint64_t size) {
+  std::string frame = "\x50\x2a\x4d\x18";
+  for (int shift = 0; shift < 32; shift += 8) frame += static_cast<char>(size >> shift);
+  frame.append(static_cast<size_t>(size), '\0');
+  return frame;
+}
 
 // The smallest window in which `bytes` are one stretch, within zstd's limits.
 int window_log(size_t bytes) {
@@ -48,12 +74,15 @@ std::string take_text(std::span<const std::byte>& bytes, uint64_t size) {
 }
 
 // Takes `plain` apart; what is left of it is the literal, so that no second copy of that is made.
-RestoreRecord read_record(std::string plain) {
-  std::span<const std::byte> bytes = std::as_bytes(std::span(plain));
+RestoreRecord read_record(std::string plain, const Most& most) {
+  const size_t head_end = static_cast<size_t>(std::min<uint64_t>(plain.size(), most.head));
+  std::span<const std::byte> bytes = std::as_bytes(std::span(plain)).first(head_end);
   if (take_varint(bytes) != kVersion)
     throw Error(ErrorCode::kUnsupported, "restore record: unknown version");
   RestoreRecord record;
-  for (uint64_t n = take_count(bytes); n > 0; --n) {
+  uint64_t runs = take_count(bytes);
+  record.runs.reserve(std::min<uint64_t>(runs, bytes.size() / 2));
+  for (; runs > 0; --runs) {
     LiteralRun run;
     run.literal_size = take_varint(bytes);
     const uint64_t tensor = take_varint(bytes);
@@ -62,11 +91,19 @@ RestoreRecord read_record(std::string plain) {
     run.tensor = static_cast<uint32_t>(tensor);
     record.runs.push_back(run);
   }
-  for (uint64_t n = take_count(bytes); n > 0; --n) {
+  const uint64_t externals = take_count(bytes);
+  if (externals > most.externals) {
+    throw Error(ErrorCode::kInvalid, "restore record: names " + std::to_string(externals) +
+                                         " external files, the model can name at most " +
+                                         std::to_string(most.externals));
+  }
+  for (uint64_t n = externals; n > 0; --n) {
     ExternalRecord external;
     external.location = take_text(bytes, take_varint(bytes));
     external.size = take_varint(bytes);
-    for (uint64_t pieces = take_count(bytes); pieces > 0; --pieces) {
+    uint64_t pieces = take_count(bytes);
+    external.pieces.reserve(std::min<uint64_t>(pieces, bytes.size() / 3));
+    for (; pieces > 0; --pieces) {
       ExternalPiece piece;
       const uint64_t kind = take_varint(bytes);
       if (kind > 2) throw Error(ErrorCode::kInvalid, "restore record: unknown piece");
@@ -77,7 +114,7 @@ RestoreRecord read_record(std::string plain) {
     }
     record.external.push_back(std::move(external));
   }
-  plain.erase(0, plain.size() - bytes.size());
+  plain.erase(0, head_end - bytes.size());
   record.literal = std::move(plain);
   return record;
 }
@@ -114,9 +151,16 @@ std::string head_of(const RestoreRecord& record) {
 }  // namespace
 
 std::string pack_record(RestoreRecord record, std::string_view model) {
+  const Most most = most_in(0, model);
+  if (record.external.size() > most.externals) {
+    throw Error(ErrorCode::kUnsupported, "has " + std::to_string(record.external.size()) +
+                                             " external files, at most " +
+                                             std::to_string(most.externals) + " are possible");
+  }
   // A literal may be as large as the weights (varint fields), so no copy of it lives longer than it
   // must.
   std::string plain = head_of(record);
+  const uint64_t head_size = plain.size(), literal_size = record.literal.size();
   plain.reserve(plain.size() + record.literal.size());
   plain += record.literal;
   std::string().swap(record.literal);
@@ -141,6 +185,10 @@ std::string pack_record(RestoreRecord record, std::string_view model) {
   packed.resize(size);
   std::string().swap(plain);  // before the copy that the next line makes
   packed.shrink_to_fit();
+  const uint64_t over = std::max(head_size - std::min(head_size, most.head),
+                                 literal_size - std::min(literal_size, most.literal));
+  const uint64_t fewest = over / kMostPerByte + 1;
+  if (over > 0 && packed.size() < fewest) packed += filler(fewest - packed.size());
   return packed;
 }
 
@@ -150,11 +198,12 @@ RestoreRecord unpack_record(std::string_view bytes, std::string_view model,
   if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) {
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
   }
-  const uint64_t most = std::min(kLargestHead + std::min(original_bytes, kLargestOriginal),
-                                 bytes.size() * kLargestRatio);
-  if (size > most) {
+  const Most most = most_in(bytes.size(), model);
+  const uint64_t literal = std::min({most.literal, original_bytes, kLargestOriginal});
+  const uint64_t all = std::min(most.head + literal, bytes.size() * kLargestRatio);
+  if (size > all) {
     throw Error(ErrorCode::kInvalid, "restore record: claims " + std::to_string(size) +
-                                         " bytes, can hold at most " + std::to_string(most));
+                                         " bytes, can hold at most " + std::to_string(all));
   }
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
                                                                      ZSTD_freeDCtx);
@@ -166,7 +215,7 @@ RestoreRecord unpack_record(std::string_view bytes, std::string_view model,
       ZSTD_decompressDCtx(context.get(), plain.data(), plain.size(), bytes.data(), bytes.size());
   if (ZSTD_isError(got) != 0 || got != plain.size())
     throw Error(ErrorCode::kInvalid, "restore record: is damaged");
-  return read_record(std::move(plain));
+  return read_record(std::move(plain), most);
 }
 
 }  // namespace wshare

@@ -42,8 +42,9 @@ struct RestoreRecord {
 // of runs and pieces.
 std::string pack_record(RestoreRecord record, std::string_view model);
 
-// Returns the record in `bytes`, given the same `model`, for an original of `original_bytes` bytes:
-// memory grows with that size, whatever `bytes` claim.
+// Returns the record in `bytes`, given the same `model`, for an original of `original_bytes` bytes.
+// Memory is bounded by 64 bytes for each byte of `bytes` and `model`, and 65 MiB, and by the size
+// of the original, whatever `bytes` claim; runs and pieces take eight times as much as their text.
 //
 // Throws Error(kInvalid) if they hold none.
 RestoreRecord unpack_record(std::string_view bytes, std::string_view model,

@@ -32,8 +32,8 @@
 // plan give the same blobs. Two tensors at one old extent have equal bytes and get one new extent,
 // so "old extent -> new extent" is a function, and all that points into blobs follows it:
 // references in .onnx files and extents of tasks and packs. Restore records name tensors by number,
-// which stay; they are unpacked with the old .onnx and packed with the new one. Adapters and
-// residuals are files of their own and are copied.
+// which stay; they are unpacked with the old .onnx and packed with the new one, one by one.
+// Adapters and residuals are files of their own and are copied.
 
 namespace fs = std::filesystem;
 
@@ -58,7 +58,7 @@ class Compactor {
     relocation_ = plan_relocation(old_, files_, threads_, options_.progress);
     number_blobs();
     move_extents();
-    unpack_records();
+    find_gaps();
     for (const PlanBlob& blob : relocation_.plan.blobs) to_write_ += blob.size;
     parallel_for(relocation_.plan.blobs.size(), threads_,
                  [&](size_t b) { write_blob(relocation_.plan.blobs[b]); });
@@ -72,9 +72,8 @@ class Compactor {
     });
     for (size_t p = 0; p < old_.packs.size(); ++p) write_pack(p);
     packed_.resize(originals_.size());
-    parallel_for(originals_.size(), threads_, [&](size_t i) {
-      packed_[i] = pack_record(std::move(originals_[i].record), models[originals_[i].model]);
-    });
+    parallel_for(originals_.size(), threads_,
+                 [&](size_t i) { packed_[i] = pack_again(originals_[i], models); });
     write_restore_blob();
     files_.check_unchanged();
     const std::string text = to_checked_json(new_, threads_);
@@ -152,17 +151,43 @@ class Compactor {
     for (std::optional<ModelFile>& file : files) models_.push_back(std::move(*file));
   }
 
-  void unpack_records() {
-    originals_ =
-        unpack_originals(new_, models_, [&](const Extent& at) { return files_.bytes(at); });
-    for (const uint64_t number : number_gaps(originals_)) {
-      if (number >= old_.gaps.size()) fail_damaged(kManifestName, "a gap is missing");
-      const GapRecord& gap = old_.gaps[static_cast<size_t>(number)];
-      gaps_.push_back({files_.bytes(gap.extent), stored(gap.extent)});
-      if (content_hash(gaps_.back().bytes, threads_) != gap.hash)
-        fail_damaged(old_.blobs[gap.extent.blob].file, "gap " + std::to_string(number));
+  RestoreRecord unpack(const PackedOriginal& original) const {
+    return unpack_original(original, files_.bytes(original.source->record),
+                           models_[original.model]);
+  }
+
+  // Numbers the gaps anew, in the order in which records name them. Records are unpacked one by
+  // one, and once more when they are packed again, so that there is never more than one for each
+  // thread.
+  void find_gaps() {
+    originals_ = packed_originals(new_);
+    for (const PackedOriginal& original : originals_) {
+      RestoreRecord record = unpack(original);
+      std::set<uint32_t> blobs;  // that hold gaps of it which are tensors, too
+      visit_gaps(record, [&](const ExternalPiece& piece) {
+        const auto [at, is_new] = new_gap_.try_emplace(piece.value, gaps_.size());
+        if (is_new) add_gap(piece.value);
+        const std::optional<Extent>& place = gaps_[at->second].stored;
+        if (place) blobs.insert(place->blob);
+      });
+      original.source->blobs.assign(blobs.begin(), blobs.end());
     }
-    for (OriginalRecord& original : originals_) original.source->blobs = other_blobs(original);
+  }
+
+  void add_gap(uint64_t number) {
+    if (number >= old_.gaps.size()) fail_damaged(kManifestName, "a gap is missing");
+    const GapRecord& gap = old_.gaps[static_cast<size_t>(number)];
+    gaps_.push_back({files_.bytes(gap.extent), stored(gap.extent)});
+    if (content_hash(gaps_.back().bytes, threads_) != gap.hash)
+      fail_damaged(old_.blobs[gap.extent.blob].file, "gap " + std::to_string(number));
+  }
+
+  // Returns the record of `original` against its new file, one of `models`.
+  std::string pack_again(const PackedOriginal& original,
+                         const std::vector<std::string>& models) const {
+    RestoreRecord record = unpack(original);
+    visit_gaps(record, [&](ExternalPiece& piece) { piece.value = new_gap_.at(piece.value); });
+    return pack_record(std::move(record), models[original.model]);
   }
 
   // Where a gap lies that is a tensor too, or a whole file; others move to the new restore blob.
@@ -171,18 +196,6 @@ class Compactor {
     const auto at = relocation_.moved.find(key_of(gap));
     if (at == relocation_.moved.end()) return std::nullopt;
     return at->second;
-  }
-
-  std::vector<uint32_t> other_blobs(const OriginalRecord& original) const {
-    std::set<uint32_t> blobs;
-    for (const ExternalRecord& external : original.record.external) {
-      for (const ExternalPiece& piece : external.pieces) {
-        if (piece.kind != ExternalPiece::Kind::kGap) continue;
-        const std::optional<Extent>& place = gaps_[static_cast<size_t>(piece.value)].stored;
-        if (place) blobs.insert(place->blob);
-      }
-    }
-    return {blobs.begin(), blobs.end()};
   }
 
   void write_file(const std::string& name, Bytes bytes) const {
@@ -282,9 +295,10 @@ class Compactor {
   Relocation relocation_;
   std::map<std::string, uint32_t> blob_called_;      // old ones
   std::vector<std::optional<uint32_t>> new_number_;  // of blobs that are copied
-  std::vector<OriginalRecord> originals_;
-  std::vector<std::string> packed_;  // their records
-  std::vector<ExternalGap> gaps_;    // new
+  std::vector<PackedOriginal> originals_;
+  std::map<uint64_t, size_t> new_gap_;  // by old number
+  std::vector<std::string> packed_;     // their records
+  std::vector<ExternalGap> gaps_;       // new
 };
 
 }  // namespace

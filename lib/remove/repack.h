@@ -12,23 +12,23 @@
 
 namespace wshare {
 
-// What gives an original back, unpacked.
-struct OriginalRecord {
+// Where what gives an original back stands.
+struct PackedOriginal {
+  std::string name;
   SourceRecord* source;  // in the manifest
-  size_t model;          // index of the model whose .onnx the packed record is compressed against
-  RestoreRecord record;
+  size_t model;          // index of the model whose .onnx the record is compressed against
 };
 
-// Returns the records of all models, then of all tasks, of `manifest`, which outlives them.
-// `models` are the files of its models; `bytes_of` gives the bytes of extents.
-//
-// Throws Error(kInvalid) if one is damaged.
-std::vector<OriginalRecord> unpack_originals(
-    Manifest& manifest, std::span<const ModelFile> models,
-    const std::function<std::span<const std::byte>(const Extent&)>& bytes_of);
+// Returns those of all models, then of all tasks, of `manifest`, which outlives them.
+std::vector<PackedOriginal> packed_originals(Manifest& manifest);
 
-// Numbers the gaps that `originals` name anew, in the order in which they are named. Returns their
-// old numbers: number_gaps(...)[new] = old.
-std::vector<uint64_t> number_gaps(std::vector<OriginalRecord>& originals);
+// Returns the record of `original`, whose packed bytes are `bytes`.
+//
+// Throws Error(kInvalid) if it is damaged.
+RestoreRecord unpack_original(const PackedOriginal& original, std::span<const std::byte> bytes,
+                              const ModelFile& model);
+
+// Calls visit(piece) for the pieces of `record` that are gaps.
+void visit_gaps(RestoreRecord& record, const std::function<void(ExternalPiece&)>& visit);
 
 }  // namespace wshare

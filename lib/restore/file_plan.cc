@@ -33,7 +33,7 @@ bool is_odd(const std::string& name) {
 size_t FilePlan::add(const fs::path& path, uint64_t size) {
   const std::string name = path.filename().string();
   if (name.empty() || name == ".") refuse(output_ / path, "is no name of a file", "");
-  number_of_.emplace(path, paths_.size());
+  number_of_.emplace(path.string(), paths_.size());
   paths_.push_back(path);
   sizes_.push_back(size);
   return paths_.size() - 1;
@@ -41,7 +41,7 @@ size_t FilePlan::add(const fs::path& path, uint64_t size) {
 
 size_t FilePlan::add_model(const fs::path& path, uint64_t size) {
   const fs::path normal = path.lexically_normal();
-  if (number_of_.contains(normal)) {
+  if (number_of_.contains(normal.string())) {
     refuse(output_ / path, "two originals have this place",
            "restore them one after the other, by name, to folders of their own");
   }
@@ -51,7 +51,7 @@ size_t FilePlan::add_model(const fs::path& path, uint64_t size) {
 
 size_t FilePlan::add_external(const fs::path& path, uint64_t size) {
   const fs::path normal = path.lexically_normal();
-  const auto at = number_of_.find(normal);
+  const auto at = number_of_.find(normal.string());
   if (at == number_of_.end()) {
     is_external_.push_back(true);
     return add(normal, size);
@@ -80,7 +80,10 @@ void FilePlan::check(bool fresh) const {
                "such files come back only into a folder that is new or empty");
       }
     }
-    for (fs::path above = path.parent_path(); !above.empty(); above = above.parent_path()) {
+    const std::string name = path.string();
+    for (size_t slash = name.rfind('/'); slash != std::string::npos && slash > 0;
+         slash = name.rfind('/', slash - 1)) {
+      const std::string above = name.substr(0, slash);
       if (number_of_.contains(above))
         refuse(whole, in_quotes((output_ / above).string()) + " is to be a file, too", "");
     }

@@ -2,7 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace wshare {
@@ -39,7 +40,7 @@ class FilePlan {
 
   std::filesystem::path output_;
   std::vector<std::filesystem::path> paths_;  // normal, relative
-  std::map<std::filesystem::path, size_t> number_of_;
+  std::unordered_map<std::string, size_t> number_of_;
   std::vector<bool> is_external_;
   std::vector<uint64_t> sizes_;
 };

@@ -33,6 +33,14 @@ struct External {
   bool begun = false;
   std::vector<std::pair<uint64_t, uint64_t>> covered = {};  // [begin, end)
 
+  void cover(uint64_t begin, uint64_t end) {
+    if (!covered.empty() && covered.back().second == begin) {
+      covered.back().second = end;
+    } else {
+      covered.emplace_back(begin, end);
+    }
+  }
+
   bool complete() {
     std::sort(covered.begin(), covered.end());
     uint64_t at = 0;
@@ -209,9 +217,11 @@ class Restorer {
     if (!external.begun && external.size > 0)
       file.write_at(external.size - 1, std::as_bytes(std::span("", 1)));
     external.begun = true;
+    uint64_t written = 0;
     for (const ExternalPiece& piece : record.pieces) {
       const uint64_t size = write_piece(model, piece, external, file);
-      external.covered.emplace_back(piece.offset, piece.offset + size);
+      external.cover(piece.offset, piece.offset + size);
+      check_overlap(model, record, written += size);
     }
     file.close();
   }
@@ -239,6 +249,15 @@ class Restorer {
       report(bytes);
     });
     return size;
+  }
+
+  // Tensors may lie on each other, but hardly hundreds of layers of them.
+  static void check_overlap(const Original& model, const ExternalRecord& record, uint64_t written) {
+    constexpr uint64_t kMostLayers = 256;
+    if (written / kMostLayers <= record.size) return;
+    throw Error(ErrorCode::kInvalid,
+                in_quotes(model.name) + ": its restore record writes " + std::to_string(written) +
+                    " bytes to an external file of " + std::to_string(record.size));
   }
 
   static void require_inside(const Original& model, const External& external, uint64_t offset,

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <zstd.h>
 
+#include "support/allocated_bytes.h"
+#include "support/errors.h"
 #include "util/wire.h"
 #include "wshare/error.h"
 
@@ -160,6 +162,67 @@ TEST(UnpackRecord, TakesNoMoreMemoryThanTheOriginalAndTheFrameAllow) {
               std::string::npos)
         << error.what();
   }
+}
+
+// What a record holds is bounded by its bytes and the model's, whatever size the original claims.
+TEST(UnpackRecord, TakesNoMoreMemoryThanTheFilesAllow) {
+  constexpr uint64_t kClaimed = uint64_t{1} << 40;
+  constexpr size_t kMany = size_t{20} << 20;
+  struct Case {
+    const char* name;
+    std::string plain;
+    const char* message;
+  };
+  for (const Case& c :
+       {Case{"runs", varints({1, kMany / 2}) + std::string(kMany, '\0'), "a count is too large"},
+        Case{"externals", varints({1, 0, kMany / 3}) + std::string(kMany, '\0'),
+             "a count is too large"},
+        Case{"few externals", varints({1, 0, 5000}) + std::string(15000, '\0'),
+             "names 5000 external files, the model can name at most 79"},
+        Case{"pieces", varints({1, 0, 1, 0, 0, kMany / 3}) + std::string(kMany, '\0'),
+             "a count is too large"},
+        Case{"a literal", varints({1, 0, 0}) + std::string(8 * kMany, 'x'),
+             "claims 167772163 bytes, can hold at most "}}) {
+    SCOPED_TRACE(c.name);
+    const std::string packed = compressed(c.plain);
+    ASSERT_LT(packed.size(), 20000u);
+    std::string message;
+    const uint64_t allocated = test::allocated_by(
+        [&] { test::code_of([&] { unpack_record(packed, kModel, kClaimed); }, &message); });
+    EXPECT_NE(message.find(c.message), std::string::npos) << message;
+    EXPECT_LT(allocated, kMany + (size_t{1} << 20));
+  }
+}
+
+TEST(UnpackRecord, TakesNoMoreMemoryForRunsAndPiecesThanAFewTimesTheirText) {
+  RestoreRecord record;
+  for (uint32_t i = 0; i < 100'000; ++i) record.runs.push_back({0, i % 100});
+  record.external.push_back({"w.bin", 1, {}});
+  for (uint64_t i = 0; i < 100'000; ++i)
+    record.external[0].pieces.push_back({ExternalPiece::Kind::kZeros, i % 100, 1});
+  const std::string packed = pack_record(record, kModel);
+  const uint64_t allocated = test::allocated_by(
+      [&] { expect_equal(unpack_record(packed, kModel, kOriginalBytes), record); });
+  EXPECT_LT(allocated, 10 * 5 * uint64_t{100'000});
+}
+
+TEST(PackRecord, FillsUpWhatWouldUnpackToTooMuch) {
+  RestoreRecord record;
+  record.runs.assign(3'000'000, {1, 0});
+  record.literal = std::string(size_t{80} << 20, 'x');
+  const std::string packed = pack_record(record, kModel);
+  EXPECT_GT(packed.size(), (size_t{16} << 20) / 64 - kModel.size());
+  const RestoreRecord got = unpack_record(packed, kModel, record.literal.size());
+  EXPECT_EQ(got.runs.size(), record.runs.size());
+  EXPECT_EQ(got.literal, record.literal);
+}
+
+TEST(PackRecord, RefusesMoreExternalFilesThanTheModelCanName) {
+  RestoreRecord record;
+  for (int i = 0; i < 80; ++i) record.external.push_back({std::to_string(i), 1, {}});
+  EXPECT_EQ(test::code_of([&] { pack_record(record, kModel); }), 5);
+  record.external.pop_back();
+  expect_equal(unpack_record(pack_record(record, kModel), kModel, 0), record);
 }
 
 }  // namespace

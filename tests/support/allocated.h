@@ -1,28 +1,14 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
+
+#include "support/allocated_bytes.h"
 
 // Counts the bytes that operator new gives. Included by one file of a test program, for which it
 // replaces the operators of the whole program. (Inlined, g++ 12 takes free for a mismatch with
 // new.)
-
-namespace wshare::test {
-
-inline std::atomic<uint64_t> allocated_bytes{0};
-
-// Returns the bytes that `work` allocates, whether it frees them or not.
-template <typename Work>
-uint64_t allocated_by(const Work& work) {
-  const uint64_t before = allocated_bytes;
-  work();
-  return allocated_bytes - before;
-}
-
-}  // namespace wshare::test
 
 [[gnu::noinline]] void* operator new(std::size_t size) {
   wshare::test::allocated_bytes += size;
