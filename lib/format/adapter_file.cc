@@ -26,6 +26,7 @@
 #include <cassert>
 #include <cstring>
 #include <set>
+#include <string_view>
 
 #include "format/dtype.h"
 #include "format/layout.h"
@@ -80,10 +81,12 @@ bool is_adapter_type(int32_t code) {
   return std::find(kTypes.begin(), kTypes.end(), code) != kTypes.end();
 }
 
-// Checks what holds for reading and for writing; `names` are those of the parameters before.
-void check_parameter(const NamedTensor& parameter, std::set<std::string>& names) {
-  if (parameter.name.empty()) throw Error(ErrorCode::kInvalid, "a parameter has no name");
-  if (!names.insert(parameter.name).second) {
+// Checks what holds for reading and for writing; `names` are those of the parameters before, which
+// `name`, that of `parameter`, joins.
+void check_parameter(const NamedTensor& parameter, std::string_view name,
+                     std::set<std::string_view>& names) {
+  if (name.empty()) throw Error(ErrorCode::kInvalid, "a parameter has no name");
+  if (!names.insert(name).second) {
     throw Error(ErrorCode::kInvalid, in_quotes(parameter.name) + ": named by two parameters");
   }
   if (!is_adapter_type(parameter.dtype)) {
@@ -157,12 +160,31 @@ const AdapterTable& verified_root(std::span<const std::byte> file) {
   return *fb::GetRoot<AdapterTable>(base);
 }
 
+std::string_view name_of(const ParameterTable& table) {
+  return table.name() == nullptr ? std::string_view() : table.name()->string_view();
+}
+
+// Many tables may have their names and dimensions in one place, which a copy for each would make
+// many times as large as the file.
+void check_total(const AdapterTable::Parameters& tables, uint64_t file_size) {
+  uint64_t total = 0;
+  for (const ParameterTable* table : tables) {
+    total += name_of(*table).size();
+    if (table->dims() != nullptr) total += sizeof(int64_t) * uint64_t{table->dims()->size()};
+    if (total <= file_size) continue;
+    throw Error(ErrorCode::kInvalid, "names and dimensions of its " +
+                                         std::to_string(tables.size()) +
+                                         " parameters lie on each other: they need more than the " +
+                                         std::to_string(file_size) + " bytes of the file");
+  }
+}
+
 NamedTensor read_parameter(const ParameterTable& table, std::span<const std::byte> file) {
   NamedTensor parameter;
-  if (table.name() != nullptr) parameter.name = table.name()->str();
+  parameter.name = name_of(table);
   parameter.dtype = table.GetField<int32_t>(kDataType, 0);
   if (const fb::Vector<int64_t>* dims = table.dims(); dims != nullptr) {
-    // One more than possible shows that there are too many. Many tables may share one long list.
+    // One more than possible shows that there are too many.
     const auto count = static_cast<fb::uoffset_t>(std::min<size_t>(dims->size(), kMaxDims + 1));
     parameter.shape.resize(count);
     for (fb::uoffset_t i = 0; i < count; ++i) {
@@ -181,10 +203,10 @@ NamedTensor read_parameter(const ParameterTable& table, std::span<const std::byt
 }  // namespace
 
 AdapterLayout lay_out_adapter(std::span<const NamedTensor> parameters) {
-  std::set<std::string> names;
+  std::set<std::string_view> names;
   uint64_t head = 0;
   for (const NamedTensor& parameter : parameters) {
-    check_parameter(parameter, names);
+    check_parameter(parameter, parameter.name, names);
     // At least what the builder needs, which stops the program when it gets too large.
     head += 64 + parameter.name.size() + 8 * parameter.shape.size();
     check_file_size(head);
@@ -228,11 +250,12 @@ std::vector<NamedTensor> read_adapter(std::span<const std::byte> file) {
                                              ", known is " + std::to_string(kAdapterFormat));
   }
   std::vector<NamedTensor> parameters;
-  std::set<std::string> names;
+  std::set<std::string_view> names;
   if (adapter.parameters() == nullptr) return parameters;
+  check_total(*adapter.parameters(), file.size());
   for (const ParameterTable* table : *adapter.parameters()) {
     parameters.push_back(read_parameter(*table, file));
-    check_parameter(parameters.back(), names);
+    check_parameter(parameters.back(), name_of(*table), names);
     check_size(parameters.back(), parameters.back().bytes.size());
   }
   return parameters;

@@ -1,5 +1,6 @@
 #include "format/adapter_file.h"
 
+#include <flatbuffers/flatbuffers.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -7,6 +8,7 @@
 #include <map>
 
 #include "format/named_tensors.h"
+#include "support/allocated.h"
 #include "support/files.h"
 #include "wshare/error.h"
 
@@ -207,6 +209,47 @@ TEST(AdapterFile, ReadsWhatStockOnnxRuntimeWrites) {
   EXPECT_EQ(by_name.at("layer.lora_B.weight").dtype, 10);
   EXPECT_EQ(by_name.at("layer.lora_B.weight").shape, (std::vector<int64_t>{2, 5}));
   EXPECT_EQ(by_name.at("ids").dtype, 7);
+}
+
+// An adapter whose `count` names are each the end of one text: all but the last four bytes of every
+// name are those of the next one, too.
+std::string with_overlapping_names(uint32_t count) {
+  flatbuffers::FlatBufferBuilder builder;
+  std::string text;
+  for (uint32_t i = 0; i < count; ++i) {  // lengths of what is behind them
+    const uint32_t length = 4 * (count - 1 - i);
+    text.append(reinterpret_cast<const char*>(&length), sizeof length);
+  }
+  const flatbuffers::uoffset_t outer = builder.CreateString(text).o;
+  std::vector<flatbuffers::Offset<flatbuffers::Table>> tables;
+  for (uint32_t i = 0; i + 1 < count; ++i) {
+    const auto dims = builder.CreateVector(std::vector<int64_t>{1});
+    const auto bytes = builder.CreateVector(std::vector<uint8_t>{7});
+    const flatbuffers::uoffset_t start = builder.StartTable();
+    builder.AddOffset(4, flatbuffers::Offset<flatbuffers::String>(outer - 4 - 4 * i));
+    builder.AddOffset(6, dims);
+    builder.AddElement<int32_t>(8, 2, 0);  // uint8
+    builder.AddOffset(10, bytes);
+    tables.emplace_back(builder.EndTable(start));
+  }
+  const auto list = builder.CreateVector(tables);
+  const flatbuffers::uoffset_t start = builder.StartTable();
+  builder.AddElement<int32_t>(4, 1, 0);
+  builder.AddOffset(10, list);
+  builder.Finish(flatbuffers::Offset<flatbuffers::Table>(builder.EndTable(start)), "TORT");
+  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+}
+
+TEST(AdapterFile, TakesNoMoreMemoryForNamesThanTheFileHas) {
+  const std::string few = with_overlapping_names(10);
+  EXPECT_EQ(read_adapter(bytes_of(few)).size(), 9u);
+  const std::string file = with_overlapping_names(10000);  // 200 MB of names
+  ASSERT_LT(file.size(), 1'000'000u);
+  const std::vector<char> copy(file.begin(), file.end());
+  const uint64_t allocated = allocated_by([&] {
+    EXPECT_EQ(code_of([&] { read_adapter(std::as_bytes(std::span(copy))); }), ErrorCode::kInvalid);
+  });
+  EXPECT_LT(allocated, file.size());
 }
 
 }  // namespace
