@@ -61,4 +61,29 @@ std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
   return claims;
 }
 
+std::vector<ClaimGroup> group_by_offset(const std::vector<Claim>& claims) {
+  std::vector<ClaimGroup> groups;
+  for (size_t begin = 0, end = 0; begin < claims.size(); begin = end) {
+    while (end < claims.size() && claims[end].extent.offset == claims[begin].extent.offset) ++end;
+    groups.emplace_back(&claims[begin], end - begin);
+  }
+  return groups;
+}
+
+void check_group(ClaimGroup group, std::span<const std::byte> blob,
+                 const std::function<void(const Claim&, bool)>& visit) {
+  ContentHasher hasher;
+  ContentHash hash = hasher.digest();
+  uint64_t hashed = 0;
+  for (auto claim = group.rbegin(); claim != group.rend(); ++claim) {
+    const std::span<const std::byte> bytes = slice(blob, claim->extent);
+    if (bytes.size() > hashed) {
+      hasher.update(bytes.subspan(static_cast<size_t>(hashed)));
+      hash = hasher.digest();
+      hashed = bytes.size();
+    }
+    visit(*claim, hash == claim->hash);
+  }
+}
+
 }  // namespace wshare

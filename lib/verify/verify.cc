@@ -86,33 +86,53 @@ class Verifier {
   void check_blobs(const Manifest& manifest) {
     const std::vector<std::vector<Claim>> claims = claims_of(manifest);
     blobs_.resize(manifest.blobs.size());
-    for (const std::vector<Claim>& list : claims) {
-      for (const Claim& claim : list) total_ += claim.extent.size;
+    std::vector<std::vector<ClaimGroup>> groups;
+    for (size_t b = 0; b < manifest.blobs.size(); ++b) {
+      groups.push_back(group_by_offset(claims[b]));
+      if (!check_overlap(manifest.blobs[b], groups.back())) groups.back().clear();
     }
     for (size_t b = 0; b < manifest.blobs.size(); ++b) {
       const BlobRecord& record = manifest.blobs[b];
       std::optional<MappedFile> file = open(record.file, record.size);
-      if (!file) continue;
+      if (!file || (groups[b].empty() && !claims[b].empty())) continue;
       const size_t before = findings_.size();
-      check_blob(record, file->bytes(), claims[b]);
+      check_blob(record, file->bytes(), groups[b]);
       if (findings_.size() == before) blobs_[b].emplace(std::move(*file));
     }
   }
 
-  void check_blob(const BlobRecord& record, Bytes bytes, const std::vector<Claim>& claims) {
+  // Adds what `groups` claim to the bytes that will be read. What lies at different places of a
+  // blob does not overlap in what dedupe writes; a manifest could let all of it be read a million
+  // times.
+  bool check_overlap(const BlobRecord& record, const std::vector<ClaimGroup>& groups) {
+    constexpr uint64_t kMostLayers = 16;
+    uint64_t claimed = 0;
+    for (const ClaimGroup& group : groups) {
+      claimed += std::min(group.front().extent.size, UINT64_MAX - claimed);
+      if (claimed / kMostLayers <= record.size) continue;
+      add("manifest", kManifestName, "",
+          "names over " + std::to_string(kMostLayers) + " times the " +
+              std::to_string(record.size) + " bytes of " + in_quotes(record.file));
+      return false;
+    }
+    total_ += claimed;
+    return true;
+  }
+
+  void check_blob(const BlobRecord& record, Bytes bytes, const std::vector<ClaimGroup>& groups) {
     if (record.hash && content_hash(bytes, threads_) != *record.hash) {
       add("hash", record.file, "", "does not have the manifest's hash");
     }
-    parallel_for(claims.size(), threads_, [&](size_t i) {
-      const Claim& claim = claims[i];
-      const bool fits = content_hash(slice(bytes, claim.extent)) == claim.hash;
-      if (progress_) progress_("checking", done_ += claim.extent.size, total_);
-      if (fits) return;
-      add("hash", record.file, claim.tensor,
-          std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
-              " do not have the manifest's hash");
+    parallel_for(groups.size(), threads_, [&](size_t i) {
+      check_group(groups[i], bytes, [&](const Claim& claim, bool fits) {
+        if (fits) return;
+        add("hash", record.file, claim.tensor,
+            std::to_string(claim.extent.size) + " bytes at " + std::to_string(claim.extent.offset) +
+                " do not have the manifest's hash");
+      });
+      if (progress_) progress_("checking", done_ += groups[i].front().extent.size, total_);
     });
-    if (!record.hash) check_padding(record.file, bytes, claims);
+    if (!record.hash) check_padding(record.file, bytes, groups);
   }
 
   // An adapter must hold what the manifest says of it.
@@ -186,7 +206,7 @@ class Verifier {
     }
   }
 
-  void check_padding(const std::string& name, Bytes bytes, const std::vector<Claim>& claims) {
+  void check_padding(const std::string& name, Bytes bytes, const std::vector<ClaimGroup>& groups) {
     uint64_t at = 0;
     const auto check_until = [&](uint64_t end) {
       for (; at < end; ++at) {
@@ -196,9 +216,10 @@ class Verifier {
         at = end;
       }
     };
-    for (const Claim& claim : claims) {
-      check_until(claim.extent.offset);
-      at = std::max(at, claim.extent.offset + claim.extent.size);
+    for (const ClaimGroup& group : groups) {
+      const Extent& longest = group.front().extent;
+      check_until(longest.offset);
+      at = std::max(at, longest.offset + longest.size);
     }
     check_until(bytes.size());
   }

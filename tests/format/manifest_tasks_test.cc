@@ -7,6 +7,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "support/bytes.h"
+#include "support/errors.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -93,6 +94,26 @@ TEST(ParseManifest, RefusesEveryTruncationAndBitFlipOfATask) {
     flipped[at] = static_cast<char>(flipped[at] ^ (1 << (at % 8)));
     EXPECT_THROW(parse_manifest(flipped), Error) << at;
   }
+}
+
+// Many entries may ask for work over the same few bytes.
+TEST(TaskManifest, BoundsWhatItsTasksTakeToCompute) {
+  Manifest manifest = task_manifest();
+  OriginalTensor& tensor = manifest.tasks[0].tensors[0];
+  constexpr int64_t kSide = 1 << 10;
+  manifest.blobs[0].size = kSide * kSide * 4;
+  tensor.shape = std::vector<int64_t>{kSide, kSide};
+  tensor.derivation->rank = kSide;
+  for (auto* matrix :
+       {&tensor.derivation->base, &tensor.derivation->left, &tensor.derivation->right})
+    *matrix = MatrixRecord{{0, 0, kSide * kSide * 4}, 1, false};
+  const OriginalTensor one = tensor;
+  manifest.tasks[0].tensors.assign(300, one);
+  EXPECT_EQ(test::message_of([&] { check_manifest(manifest); }), "no Error");
+  manifest.tasks[0].tensors.assign(1000, one);
+  EXPECT_EQ(test::message_of([&] { check_manifest(manifest); }),
+            "its tasks take 1074790400000 steps to compute, 343875649536 are the most over 5247126 "
+            "bytes of blobs");
 }
 
 }  // namespace

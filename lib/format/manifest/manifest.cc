@@ -1,8 +1,11 @@
 #include "format/manifest/manifest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
+#include "format/dtype.h"
 #include "format/manifest/extents.h"
 #include "format/manifest/text.h"
 #include "util/as_text.h"
@@ -70,6 +73,26 @@ class BlobCheck {
   fail(in_quotes(name) + ": cannot be the name of a " + of);
 }
 
+// What is computed of a base and factors takes time for each element and rank, which a few entries
+// could claim any number of times over the same bytes. Tasks over a base of 1 GiB, each with
+// factors of its own, take under a thousand steps for each byte of the bundle.
+void check_work(const std::vector<TaskRecord>& tasks, const std::vector<BlobRecord>& blobs) {
+  constexpr double kMostPerByte = 1 << 16;
+  double bytes = 1 << 20, work = 0;
+  for (const BlobRecord& blob : blobs) bytes += static_cast<double>(blob.size);
+  for (const TaskRecord& task : tasks) {
+    for (const OriginalTensor& tensor : task.tensors) {
+      if (!tensor.derivation) continue;
+      work += static_cast<double>(element_count(tensor.shape).value_or(0)) *
+              static_cast<double>(tensor.derivation->rank + 1);
+    }
+  }
+  if (work <= kMostPerByte * bytes) return;
+  fail(fmt::format("its tasks take {:.0f} steps to compute, {:.0f} are the most over {:.0f} bytes "
+                   "of blobs",
+                   work, kMostPerByte * bytes, bytes));
+}
+
 // What tasks say of models and blobs.
 template <typename HasModel>
 void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRecord>& blobs,
@@ -84,6 +107,7 @@ void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRec
     }
     BlobCheck(blobs).check(task);
   }
+  check_work(tasks, blobs);
 }
 
 [[noreturn]] void fail_stray_pack(std::string_view name) {
