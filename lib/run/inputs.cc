@@ -122,6 +122,28 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
   return shapes;
 }
 
+// A model may want inputs of any size. One that the user gives a shape is as large as that is.
+void check_size(const std::vector<Wanted>& inputs, const std::vector<std::vector<int64_t>>& shapes,
+                const Shapes& given) {
+  constexpr uint64_t kMostBytes = uint64_t{1} << 30;  // of all
+  uint64_t total = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const std::optional<Dtype> dtype = find_dtype(static_cast<int32_t>(inputs[i].type));
+    if (!dtype || given.contains(inputs[i].name)) continue;
+    const std::optional<uint64_t> bytes = byte_size(*dtype, shapes[i]);
+    if (bytes && *bytes <= kMostBytes - total) {
+      total += *bytes;
+      continue;
+    }
+    throw Error(ErrorCode::kUnsupported,
+                "input " + in_quotes(inputs[i].name) + ": has shape " + text_of_shape(shapes[i]) +
+                    ", " + (bytes ? format_bytes(*bytes) : "more than 2^63 bytes") +
+                    (total == 0 ? "" : " beside " + format_bytes(total) + " of other inputs") +
+                    "; at most " + format_bytes(kMostBytes) + " are made up",
+                "--shape gives it another one, or says that this is meant; --inputs gives values");
+  }
+}
+
 template <typename T, typename Next>
 void fill(Ort::Value& value, size_t count, const Next& next) {
   T* data = static_cast<T*>(value.GetTensorMutableRawData());
@@ -277,6 +299,7 @@ Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& se
   Dims dims{options.free_dim, false, {}};
   const auto shapes = choose_shapes(wanted, options.shapes, dims);
   inputs.free_dims = dims.used_free_dim;
+  check_size(wanted, shapes, options.shapes);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const auto limit = limits.find(wanted[i].name);
     inputs.values.push_back(

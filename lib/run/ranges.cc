@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <deque>
 #include <string_view>
+#include <unordered_map>
 
 #include "format/onnx_wire.h"
 #include "runtime/outline.h"
@@ -29,46 +30,46 @@ class Graph {
   explicit Graph(std::span<const std::byte> model) : nodes_(read_nodes(model)) {
     for (const WireTensor& tensor : find_wire_tensors(model).tensors) {
       WireReference reference = read_wire_reference(model, tensor);
-      if (!reference.name.empty()) shapes_[reference.name] = std::move(reference.shape);
+      if (reference.name.empty()) continue;
+      stored_.push_back(std::move(reference.shape));
+      shapes_[reference.name] = stored_.back();
     }
     for (const OutlineNode& node : nodes_) {
       if (node.constant_shape && !node.outputs.empty())
         shapes_[node.outputs[0]] = *node.constant_shape;
     }
     for (const OutlineNode& node : nodes_) {  // in topological order, as ONNX demands
-      for (const std::string_view input : node.inputs) readers_[input].push_back(&node);
       if (!is_one_of(kKeepsShape, node.op_type) || node.inputs.empty() || node.outputs.empty())
         continue;
       const auto shape = shapes_.find(node.inputs[0]);
       if (shape != shapes_.end()) shapes_.emplace(node.outputs[0], shape->second);
     }
+    for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) limit_inputs(*node);
   }
 
   // Returns the fewest rows of all tables that the values of `input` select from, or 0 if there is
   // none.
   int64_t row_limit(std::string_view input) const {
-    int64_t limit = 0;
-    std::set<std::string_view> seen;
-    std::vector<std::string_view> waiting = {input};
-    while (!waiting.empty()) {
-      const std::string_view name = waiting.back();
-      waiting.pop_back();
-      const auto readers = readers_.find(name);
-      if (!seen.insert(name).second || readers == readers_.end()) continue;
-      for (const OutlineNode* node : readers->second) {
-        const int64_t rows = rows_selected(*node, name);
-        if (rows > 0 && (limit == 0 || rows < limit)) limit = rows;
-        const bool is_value =
-            !node->inputs.empty() && (node->inputs[0] == name || node->op_type == "Concat");
-        if (is_value && is_one_of(kKeepsValues, node->op_type) && !node->outputs.empty()) {
-          waiting.push_back(node->outputs[0]);
-        }
-      }
-    }
-    return limit;
+    const auto limit = limits_.find(input);
+    return limit == limits_.end() ? 0 : limit->second;
   }
 
  private:
+  // What holds for the values of an output that are those of an input holds for that, too; readers
+  // of the output come later, so their limits are known.
+  void limit_inputs(const OutlineNode& node) {
+    const bool keeps = is_one_of(kKeepsValues, node.op_type) && !node.outputs.empty();
+    const int64_t behind = keeps ? row_limit(node.outputs[0]) : 0;
+    for (const std::string_view name : node.inputs) {
+      const bool is_value = node.inputs[0] == name || node.op_type == "Concat";
+      for (const int64_t rows : {rows_selected(node, name), is_value ? behind : 0}) {
+        if (rows <= 0) continue;
+        int64_t& limit = limits_.emplace(name, rows).first->second;
+        limit = std::min(limit, rows);
+      }
+    }
+  }
+
   int64_t rows_of(std::string_view table, int64_t axis) const {
     const auto shape = shapes_.find(table);
     if (shape == shapes_.end()) return 0;
@@ -94,8 +95,9 @@ class Graph {
   }
 
   std::vector<OutlineNode> nodes_;
-  std::map<std::string_view, std::vector<int64_t>> shapes_;
-  std::map<std::string_view, std::vector<const OutlineNode*>> readers_;
+  std::deque<std::vector<int64_t>> stored_;
+  std::unordered_map<std::string_view, std::span<const int64_t>> shapes_;
+  std::unordered_map<std::string_view, int64_t> limits_;  // by value
 };
 
 }  // namespace

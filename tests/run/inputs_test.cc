@@ -237,5 +237,27 @@ TEST_F(MakeInputs, RefusesFilesThatDoNotFit) {
   EXPECT_NE(message.find("input_1"), std::string::npos) << message;
 }
 
+TEST_F(MakeInputs, MakesUpNoMoreThanAGibibyteUnlessTold) {
+  onnx::ModelProto model = empty_model();
+  add_input(model, "x", Type::FLOAT, {"1", "1073741824"});
+  std::string message, hint;
+  EXPECT_EQ(code_of([&] { make(model); }, &message, &hint), 5);
+  EXPECT_EQ(message, "input 'x': has shape 1x1073741824, 4.0 GiB; at most 1.0 GiB are made up");
+  EXPECT_EQ(hint,
+            "--shape gives it another one, or says that this is meant; --inputs gives values");
+  onnx::ModelProto free = empty_model();
+  add_input(free, "a", Type::INT8, {"536870912"});
+  add_input(free, "b", Type::INT8, {"batch", "536870913"});
+  EXPECT_EQ(message_of([&] { make(free); }),
+            "input 'b': has shape 1x536870913, 512.0 MiB beside 512.0 MiB of other inputs; at most "
+            "1.0 GiB are made up");
+  onnx::ModelProto endless = empty_model();
+  add_input(endless, "x", Type::INT8, {"4294967296", "4294967296"});
+  EXPECT_NE(message_of([&] { make(endless); }).find("more than 2^63 bytes"), std::string::npos);
+  onnx::ModelProto small = empty_model();
+  add_input(small, "x", Type::INT8, {"batch", "length"});
+  EXPECT_EQ(make(small, {{}, {{"x", {1, 2}}}}).values.size(), 1u);
+}
+
 }  // namespace
 }  // namespace wshare::test
