@@ -26,6 +26,7 @@ namespace wshare {
 namespace {
 
 constexpr size_t kShown = 3;
+constexpr size_t kMostPairs = 300'000'000;  // of a module and a weight: some seconds
 
 enum class Kinship { kEqual, kWrappedExport, kWrappedModule, kNone };
 
@@ -39,6 +40,16 @@ Kinship kinship(const std::string& module, const std::string& weight) {
   if (ends_with_names(weight, module)) return Kinship::kWrappedExport;
   const bool two_names = weight.find('.') != std::string::npos;
   return two_names && ends_with_names(module, weight) ? Kinship::kWrappedModule : Kinship::kNone;
+}
+
+// Each module is looked for among all weights.
+void check_work(size_t modules, const std::vector<MatchedBase>& bases) {
+  size_t weights = 0;
+  for (const MatchedBase& base : bases) weights += base.sites->sites.size();
+  if (modules <= kMostPairs / std::max<size_t>(1, weights)) return;
+  throw Error(ErrorCode::kUnsupported, "has " + std::to_string(modules) +
+                                           " modules, too many to look for among " +
+                                           std::to_string(weights) + " weights");
 }
 
 // The weights that `path` may name, of the closest kinship that any of `bases` has: for each base
@@ -231,6 +242,7 @@ void check_not_left(const GivenModule& module, const MatchedBase& base) {
 
 std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModule>& modules,
                                                     const std::vector<MatchedBase>& bases) {
+  check_work(modules.size(), bases);
   std::vector<std::vector<ModuleMatch>> result(bases.size());
   std::vector<std::string> unknown;
   std::vector<std::map<size_t, std::string>> module_of(bases.size());
@@ -267,6 +279,7 @@ std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModul
 
 void check_base_weights(const std::vector<NamedTensor>& tensors,
                         const std::vector<MatchedBase>& bases) {
+  check_work(tensors.size(), bases);
   for (const NamedTensor& tensor : tensors) {
     const std::vector<std::vector<size_t>> candidates = find_candidates(tensor.name, bases);
     if (is_nowhere(candidates)) refuse_unknown({tensor.name}, bases);

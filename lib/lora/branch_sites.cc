@@ -72,7 +72,7 @@ bool may_be_input(const GraphIndex& index, const TensorRef& tensor) {
     return false;
   }
   const bool is_free = index.constant(0, tensor.name) != nullptr;  // and no input already
-  const std::vector<Reader> readers = index.readers(0, tensor.name);
+  const std::vector<Reader>& readers = index.readers(0, tensor.name);
   return is_free && !index.is_output(0, tensor.name) && !readers.empty() &&
          std::all_of(readers.begin(), readers.end(), is_elementwise);
 }
@@ -187,7 +187,7 @@ class Finder {
           down.node->input(operand_of_x) != x) {
         continue;
       }
-      const std::vector<Reader> ups = index_.readers(down.graph, down.node->output(0));
+      const std::vector<Reader>& ups = index_.readers(down.graph, down.node->output(0));
       if (ups.size() != 1 || ups[0].node->input_size() != 2 || ups[0].node->input(1) != b) continue;
       if (reaches_sum(ups[0])) return true;
     }
@@ -196,10 +196,10 @@ class Finder {
 
   // True if the output of `up` is added, at once or behind a node that the layer goes through, too.
   bool reaches_sum(const Reader& up) const {
-    const std::vector<Reader> next = index_.readers(up.graph, up.node->output(0));
+    const std::vector<Reader>& next = index_.readers(up.graph, up.node->output(0));
     if (next.size() != 1) return false;
     if (next[0].node->op_type() == "Add") return true;
-    const std::vector<Reader> sums = index_.readers(up.graph, next[0].node->output(0));
+    const std::vector<Reader>& sums = index_.readers(up.graph, next[0].node->output(0));
     if (sums.size() != 1 || sums[0].node->op_type() != "Add") return false;
     const std::string& other = sums[0].node->input(1 - sums[0].operand);
     const IndexedGraph& graph = index_.graph(up.graph);

@@ -24,6 +24,7 @@ struct GraphIndex::Filler : GraphVisitor {
   GraphIndex& index;
   NameBudget budget;
   std::vector<int32_t> around = {-1};  // the graphs that the walk is in, the nearest last
+  std::vector<Reader> readers = {};
 
   void enter(const WalkPlace<onnx::GraphProto>& place) {
     budget.spend(place.scope.size());
@@ -32,19 +33,29 @@ struct GraphIndex::Filler : GraphVisitor {
   }
   void node(onnx::NodeProto& node, const WalkPlace<onnx::GraphProto>&) {
     for (int i = 0; i < node.input_size(); ++i) {
-      if (!node.input(i).empty())
-        index.readers_[node.input(i)].push_back({around.back(), &node, i});
+      if (!node.input(i).empty()) readers.push_back({around.back(), &node, i});
     }
   }
   void leave(const WalkPlace<onnx::GraphProto>&) { around.pop_back(); }
 };
 
 GraphIndex::GraphIndex(onnx::ModelProto& model) {
-  walk_graph(*model.mutable_graph(), Filler{{}, *this, NameBudget(model)});
+  Filler filler{{}, *this, NameBudget(model)};
+  walk_graph(*model.mutable_graph(), filler);
+  for (const Reader& reader : filler.readers) {
+    const std::string& name = reader.node->input(reader.operand);
+    if (const std::optional<int32_t> graph = owner(reader.graph, name))
+      named_[name].readers[*graph].push_back(reader);
+  }
+  for (int32_t number = 0; number < size(); ++number) {
+    for (const std::string& name : graph(number).outputs) {
+      if (const std::optional<int32_t> graph = owner(number, name))
+        named_[name].outputs.insert(*graph);
+    }
+  }
 }
 
 void GraphIndex::add(onnx::GraphProto& proto, std::string_view scope, int32_t outer) {
-  const auto number = size();
   graphs_.push_back({&proto, std::string(scope), outer, {}, {}, {}, {}, {}, {}});
   IndexedGraph& graph = graphs_.back();
   for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
@@ -61,7 +72,6 @@ void GraphIndex::add(onnx::GraphProto& proto, std::string_view scope, int32_t ou
   }
   for (const onnx::ValueInfoProto& output : proto.output()) {
     graph.outputs.insert(output.name());
-    outputs_[output.name()].push_back(number);
   }
   for (const auto* values : {&proto.input(), &proto.output(), &proto.value_info()}) {
     for (const onnx::ValueInfoProto& value : *values) {
@@ -96,23 +106,17 @@ std::optional<int32_t> GraphIndex::owner(int32_t graph, const std::string& name)
   return std::nullopt;
 }
 
-std::vector<Reader> GraphIndex::readers(int32_t graph, const std::string& name) const {
-  std::vector<Reader> result;
-  const auto found = readers_.find(name);
-  if (found == readers_.end()) return result;
-  for (const Reader& reader : found->second) {
-    if (owner(reader.graph, name) == graph) result.push_back(reader);
-  }
-  return result;
+const std::vector<Reader>& GraphIndex::readers(int32_t graph, const std::string& name) const {
+  static const std::vector<Reader> none;
+  const auto named = named_.find(name);
+  if (named == named_.end()) return none;
+  const auto found = named->second.readers.find(graph);
+  return found == named->second.readers.end() ? none : found->second;
 }
 
 bool GraphIndex::is_output(int32_t graph, const std::string& name) const {
-  const auto found = outputs_.find(name);
-  if (found == outputs_.end()) return false;
-  for (const int32_t each : found->second) {
-    if (owner(each, name) == graph) return true;
-  }
-  return false;
+  const auto named = named_.find(name);
+  return named != named_.end() && named->second.outputs.contains(graph);
 }
 
 const onnx::TensorProto* GraphIndex::constant(int32_t graph, const std::string& name) const {

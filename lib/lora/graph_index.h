@@ -55,7 +55,7 @@ class GraphIndex {
   std::optional<int32_t> owner(int32_t graph, const std::string& name) const;
 
   // Who reads the value `name` of `graph`, there and in graphs inside it.
-  std::vector<Reader> readers(int32_t graph, const std::string& name) const;
+  const std::vector<Reader>& readers(int32_t graph, const std::string& name) const;
 
   // True if the value `name` of `graph` is an output of it or of a graph inside it.
   bool is_output(int32_t graph, const std::string& name) const;
@@ -76,11 +76,16 @@ class GraphIndex {
 
  private:
   struct Filler;
+  // What becomes of the values of one name, by the graphs that define them: many may.
+  struct Named {
+    std::unordered_map<int32_t, std::vector<Reader>> readers;
+    std::unordered_set<int32_t> outputs;
+  };
+
   void add(onnx::GraphProto& proto, std::string_view scope, int32_t outer);
 
   std::vector<IndexedGraph> graphs_;
-  std::unordered_map<std::string, std::vector<Reader>> readers_;
-  std::unordered_map<std::string, std::vector<int32_t>> outputs_;
+  std::unordered_map<std::string, Named> named_;
 };
 
 // Puts the nodes of `graph` into the order of `order`, which has each of them once. Every node

@@ -19,6 +19,7 @@ namespace {
 constexpr size_t kLongestPattern = 256, kLongestPath = 1024, kMostPatterns = 1000;
 // Bytes of patterns times bytes of paths that are compared: some seconds of std::regex.
 constexpr size_t kMostWork = 300'000'000;
+constexpr size_t kMostLiterals = 1'000'000'000;  // literal patterns times paths
 
 void refuse(const std::string& what) {
   throw Error(ErrorCode::kUnsupported, what + ": only plain LoRA is read", kMergeHint);
@@ -160,14 +161,20 @@ std::string needed_text(std::string_view pattern) {
 // Refuses regular expressions that would take forever.
 template <typename Value>
 void check_work(const PeftPatterns<Value>& patterns, const std::vector<std::string>& paths) {
-  size_t expressions = 0, work = 0;
+  size_t expressions = 0, literals = 0, work = 0;
   for (const auto& [pattern, value] : patterns) {
-    if (is_literal(pattern)) continue;
+    if (is_literal(pattern)) {
+      if ((literals += paths.size()) <= kMostLiterals) continue;
+      throw Error(ErrorCode::kUnsupported, "has " + std::to_string(patterns.size()) +
+                                               " patterns, too many for " +
+                                               std::to_string(paths.size()) + " modules");
+    }
     if (++expressions > kMostPatterns) {
       throw Error(ErrorCode::kUnsupported, "has more than 1000 regular expressions as patterns");
     }
     const std::string needed = needed_text(pattern);
     for (const std::string& path : paths) {
+      work += path.size();
       if (path.find(needed) != std::string::npos) work += pattern.size() * path.size();
     }
     if (work <= kMostWork) continue;

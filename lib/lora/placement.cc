@@ -56,7 +56,7 @@ class JoinFinder {
   // The only reader of the output of `node`, if it is such an operator in the same graph.
   onnx::NodeProto* only_reader(const onnx::NodeProto& node, const char* op) const {
     const std::string& name = node.output(0);
-    const std::vector<Reader> readers = index_.readers(graph_, name);
+    const std::vector<Reader>& readers = index_.readers(graph_, name);
     if (readers.size() != 1 || readers[0].graph != graph_ || index_.is_output(graph_, name)) {
       return nullptr;
     }
@@ -111,7 +111,7 @@ class JoinFinder {
     if (bias == nullptr || !adds_constant(*bias) || !is_constant(bias->input(0))) return nullptr;
     const onnx::NodeProto* skip = only_reader(*bias, "Add");
     if (skip == nullptr) return nullptr;
-    const std::vector<Reader> readers = index_.readers(graph_, skip->output(0));
+    const std::vector<Reader>& readers = index_.readers(graph_, skip->output(0));
     const bool is_normed = std::any_of(readers.begin(), readers.end(), [](const Reader& reader) {
       return reader.node->op_type() == "LayerNormalization";
     });

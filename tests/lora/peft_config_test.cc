@@ -210,5 +210,14 @@ TEST(PeftConfig, WritesNoPatternsWhereRanksAreEqual) {
             "'a (b)': cannot be written as a pattern of ranks");
 }
 
+TEST(PeftConfig, RefusesMoreLiteralPatternsThanCanBeComparedWithAllModules) {
+  PeftConfig config = config_with("");
+  std::vector<std::string> paths;
+  for (int i = 0; i < 10'000; ++i) paths.push_back("layer." + std::to_string(i));
+  config.rank_pattern.assign(100'001, {"q", 1});
+  EXPECT_EQ(message_of([&] { scales_of(config, paths); }),
+            "has 100001 patterns, too many for 10000 modules");
+}
+
 }  // namespace
 }  // namespace wshare::test
