@@ -107,8 +107,9 @@ std::filesystem::path find_library(const std::string& provider, std::filesystem:
   if (is_cuda && !is_built_with_cuda()) {
     missing.add("ONNX Runtime built with CUDA (" + in_quotes(runtime_library().string()) +
                     " is built without)",
-                "take ONNX Runtime's build with CUDA, which has its provider beside it "
-                "(tools/setup.sh --cuda)");
+                "take ONNX Runtime's build with CUDA, which has its provider beside it: "
+                "tools/setup.sh --cuda, or --onnxruntime with the Python environment that has "
+                "onnxruntime-gpu");
   } else if (!exists) {
     missing.add("ONNX Runtime's CUDA provider (" + in_quotes(library.string()) + ")",
                 "install the provider of ONNX Runtime " + Ort::GetVersionString() +
