@@ -29,6 +29,12 @@ struct Properties {
   char rest[600];
 };
 
+// The beginning of cudaPointerAttributes.
+struct Pointer {
+  int type, device;
+  const void *on_device, *on_host;
+};
+
 int give_handle(void** handle) {
   *handle = &something;
   return 0;
@@ -68,6 +74,13 @@ int cudaMemset(void* to, int byte, size_t size) {
   return 0;
 }
 int cudaMemsetAsync(void* to, int byte, size_t size, void*) { return cudaMemset(to, byte, size); }
+int cudaPointerGetAttributes(Pointer* pointer, const void* address) {
+  constexpr int kUnknown = 0, kOfDevice = 2;
+  const bool is_on_device = DeviceMemory::instance().has(address);
+  *pointer = {is_on_device ? kOfDevice : kUnknown, 0, is_on_device ? address : nullptr,
+              is_on_device ? nullptr : address};
+  return 0;
+}
 int cudaMemGetInfo(size_t* free, size_t* total) {
   *total = kDeviceBytes;
   *free = kDeviceBytes - DeviceMemory::instance().counts().in_use;
