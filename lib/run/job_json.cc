@@ -104,6 +104,7 @@ void fields(Is<ModelReport> auto& model, const auto& field) {
   field("tier", model.tier);
   field("why", or_null(model.why));
   field("packed_bytes", model.packed_bytes);
+  field("packed_by", or_null(model.packed_by));
   field("left", model.left);
   field("device", model.device);
 }

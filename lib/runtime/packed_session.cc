@@ -20,9 +20,10 @@
 // Sessions over a pack ("i" in docs/design.md): ONNX Runtime maps the weights and their packed
 // forms itself, as the optimised model says, so nothing is handed over. While it makes a session it
 // packs each weight once more, hashes that, and takes the mapped form where the hash is the one in
-// the model. Another runtime or CPU packs other bytes; then it keeps its own, without a word
-// (1.29), or refuses the model (1.32, which also compares the bytes). So what the pack is for is
-// compared first, and the memory of the first session afterwards.
+// the model. Another CPU packs other bytes, another release may; then it keeps its own, without a
+// word (1.29), or refuses the model (1.32, which also compares the bytes). So the CPU is compared
+// first, and the memory of the first session afterwards. That of a small pack tells nothing: it is
+// for the very release that made it.
 
 namespace fs = std::filesystem;
 
@@ -149,8 +150,9 @@ std::string why_not_packed(const BundleState& bundle, const ModelPart& part,
   }
   if (pack->made_of != part.model.hash) return "its pack was made of another file of the model";
   const std::string runtime = OrtGetApiBase()->GetVersionString();
-  if (pack->onnxruntime != runtime) {
-    return "its pack is for ONNX Runtime " + pack->onnxruntime + ", this is " + runtime;
+  if (pack->onnxruntime != runtime && distinct_bytes(pack->buffers) < kTellingBytes) {
+    return "its pack is for ONNX Runtime " + pack->onnxruntime + ", this is " + runtime +
+           ", and memory tells of no pack under " + format_bytes(kTellingBytes) + " if it fits";
   }
   const std::string other_cpu = why_other_cpu(*pack);
   if (!other_cpu.empty()) return other_cpu;
@@ -204,6 +206,7 @@ std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
     report.shared_bytes += tensor.extent.size;
   }
   report.packed_bytes = bytes;
+  report.packed_by = pack.onnxruntime;
   report.packed_shared = true;
   return Session(std::move(keep_alive), std::move(session));
 }

@@ -92,7 +92,7 @@ TEST_F(PackedSession, LogsToTheFunctionOfItsOptionsAsOthersDo) {
   }
 }
 
-TEST_F(PackedSession, NeedsTheRuntimeOfThePack) {
+TEST_F(PackedSession, NeedsTheRuntimeOfASmallPack) {
   change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
   expect_unpacked("a", "its pack is for ONNX Runtime 1.20.0, this is ");
 }
@@ -235,6 +235,24 @@ TEST_F(LargePack, IsUsed) {
 
 TEST_F(LargePack, IsNotUsedWhereOnnxRuntimeKeepsCopies) {
   spoil_keys();
+  expect_unpacked("a", "ONNX Runtime does not use its pack", kSide);
+}
+
+TEST_F(LargePack, OfAnotherReleaseIsUsedWhereMemoryShowsThatItFits) {
+  change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
+  {
+    Bundle opened = Bundle::open(bundle());
+    const Session session = open(opened, "a", Tier::kAuto);
+    const ModelReport report = opened.report().models.at(0);
+    EXPECT_EQ(report.tier, Tier::kPacked) << report.why;
+    EXPECT_EQ(report.packed_by, "1.20.0");
+  }
+  std::ostringstream out, err;
+  ASSERT_EQ(run_cli({"run", path("bundle"), "--repeat=1"}, out, err, WSHARE_PROGRAM), 0)
+      << err.str();
+  EXPECT_NE(out.str().find("over packs of ONNX Runtime 1.20.0"), std::string::npos) << out.str();
+  spoil_keys();
+  change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
   expect_unpacked("a", "ONNX Runtime does not use its pack", kSide);
 }
 

@@ -35,7 +35,7 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(report.at("ok"), true);
   EXPECT_EQ(report.at("models")[1], json::parse(R"({"name": "b", "shared_tensors": ["weight"],
       "shared_bytes": 131072, "packed_shared": true, "tier": "shared",
-      "why": "the bundle has no pack of it", "packed_bytes": 0,
+      "why": "the bundle has no pack of it", "packed_bytes": 0, "packed_by": null,
       "left": [{"reason": "small", "tensors": 1, "bytes": 2048}]})"));
 }
 

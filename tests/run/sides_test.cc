@@ -67,7 +67,7 @@ TEST(AnswerFrom, GivesBackWhatWasWritten) {
   answer.measurement.sessions = {
       {"a", 1, 2, 3, "", true, 4096, 2.5, 3.5}, {"a", 4, 5, 6, "task", true, 0}, {"b", 7, 8, 9}};
   answer.measurement.sessions[0].stages = CreationStages{1, 2, 3};
-  ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, true};
+  ModelReport report{"a", Tier::kPacked, "why", {"w"}, 65536, {}, 131072, "1.2", true};
   for (const LeftReason reason :
        {LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName, LeftReason::kFunction,
         LeftReason::kDtype}) {

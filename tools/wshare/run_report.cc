@@ -150,6 +150,19 @@ void print_models(std::ostream& out, const RunReport& report) {
   print_table(out, rows, report.ep == "cpu" ? 1 : 2);
 }
 
+// Says whose packs are used that another release made.
+void print_packed_by(std::ostream& out, const RunReport& report) {
+  std::map<std::string, std::vector<std::string>> models;
+  for (const ModelReport& model : report.shared.models) {
+    if (!model.packed_by.empty() && model.packed_by != report.onnxruntime.version)
+      models[model.packed_by].push_back(model.model);
+  }
+  for (const auto& [version, names] : models) {
+    out << "over packs of ONNX Runtime " << version << ", which this release takes ("
+        << list_in_quotes(names) << ")\n";
+  }
+}
+
 // Says once for all models that have the same reason why they are not packed.
 void print_why(std::ostream& out, const RunReport& report) {
   std::map<std::string, std::vector<std::string>> models;
@@ -236,6 +249,7 @@ void print_report(std::ostream& out, const RunReport& report) {
   out << '\n';
   print_models(out, report);
   print_why(out, report);
+  print_packed_by(out, report);
   out << "ONNX Runtime " << report.onnxruntime.version << ", "
       << report.onnxruntime.library.string() << '\n';
   out << '\n';

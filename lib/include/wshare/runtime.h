@@ -76,6 +76,7 @@ struct ModelReport {
   uint64_t shared_bytes = 0;      // of shared_tensors, one copy for all sessions
   std::vector<LeftTensors> left;  // in the order of LeftReason; only reasons that occur
   uint64_t packed_bytes = 0;      // kPacked: in the form that kernels use, one copy, too
+  std::string packed_by = {};     // kPacked: the version of ONNX Runtime that made the pack
   // True if packed forms of shared_tensors are one copy, too. False with Tier::kCompact, which
   // packs nothing, and where Tier::kAuto had to do without, since ONNX Runtime refused.
   bool packed_shared = false;
@@ -192,8 +193,8 @@ class Bundle {
   // Opens the bundle in `folder` and maps the blobs that sessions need. Part of a bundle will do:
   // manifest.json, and for each model that is opened its .onnx and the blobs of its tensors.
   //
-  // Throws Error(kIo) or Error(kInvalid) if it is none. What the manifest says of a model is read for
-  // its sessions. Tensor bytes are not read: that is what `wshare verify` is for.
+  // Throws Error(kIo) or Error(kInvalid) if it is none. What the manifest says of a model is read
+  // for its sessions. Tensor bytes are not read: that is what `wshare verify` is for.
   static Bundle open(const std::filesystem::path& folder, const BundleOptions& options = {});
 
   // Returns the names of the models, in the order of the manifest.
