@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "util/text.h"
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -19,7 +20,7 @@ auto translate_errors(std::string_view subject, const Body& body) {
   } catch (const Ort::Exception& exception) {
     std::string message = exception.what();
     std::replace(message.begin(), message.end(), '\n', ' ');
-    throw Error(ErrorCode::kRuntime, in_quotes(subject) + ": " + message);
+    throw Error(ErrorCode::kRuntime, in_quotes(subject) + ": " + visible(message));
   }
 }
 

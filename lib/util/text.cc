@@ -6,24 +6,12 @@
 #include <charconv>
 #include <cmath>
 
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
 
-std::string in_quotes(std::string_view name) {
-  constexpr size_t kLongest = 200;
-  std::string text = "'";
-  for (const char c : name.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || c == '\'' || c == '\\') {
-      text += fmt::format("\\x{:02x}", byte);
-    } else {
-      text += c;
-    }
-  }
-  if (name.size() > kLongest) text += "...";
-  return text + "'";
-}
+std::string in_quotes(std::string_view name) { return "'" + visible(name, 200, "'\\") + "'"; }
 
 std::string format_bytes(uint64_t bytes) {
   static constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -6,17 +6,19 @@ namespace wshare {
 Utf8Step utf8_step(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
-  if (first < 0x80) return {1, true};
+  if (first < 0x80) return {1, true, first};
   if (first < 0xC2 || first > 0xF4) return {1, false};
   const size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  uint32_t code = first & (0x7Fu >> size);
   unsigned char lowest = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
   unsigned char highest = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
   for (size_t i = 1; i < size; ++i) {
     if (i == text.size() || byte(i) < lowest || byte(i) > highest) return {i, false};
+    code = code << 6 | (byte(i) & 0x3Fu);
     lowest = 0x80;
     highest = 0xBF;
   }
-  return {size, true};
+  return {size, true, code};
 }
 
 bool is_utf8(std::string_view text) {

@@ -10,6 +10,7 @@ namespace wshare {
 struct Utf8Step {
   size_t size = 0;  // of the character, or of the longest part of one (at least 1)
   bool valid = false;
+  uint32_t code = 0;  // the number of a valid one
 };
 
 // `text` is not empty.

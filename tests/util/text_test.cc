@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -26,11 +27,54 @@ TEST(InQuotes, EscapesWhatATerminalOrALogCouldMisread) {
   }
 }
 
+TEST(Visible, EscapesWhatIsNotSeenAsItself) {
+  struct Case {
+    const char* name;
+    std::string_view input;
+    const char* expected;
+  };
+  for (const Case& c :
+       {Case{"quotes stay", "it's a\\b", "it's a\\b"},
+        Case{"a control of C1",
+             "\xc2\x9b"
+             "31m",
+             "\\xc2\\x9b31m"},
+        Case{"the last of them, and none", "\xc2\x9f\xc2\xa0", "\\xc2\\x9f\xc2\xa0"},
+        Case{"one byte of C1",
+             "\x9b"
+             "31m",
+             "\\x9b31m"},
+        Case{"Arabic letter mark", "\xd8\x9c", "\\xd8\\x9c"},
+        Case{"left-to-right mark", "\xe2\x80\x8e", "\\xe2\\x80\\x8e"},
+        Case{"right-to-left mark", "\xe2\x80\x8f", "\\xe2\\x80\\x8f"},
+        Case{"line separator", "\xe2\x80\xa8", "\\xe2\\x80\\xa8"},
+        Case{"paragraph separator", "\xe2\x80\xa9", "\\xe2\\x80\\xa9"},
+        Case{"right-to-left override", "\xe2\x80\xae", "\\xe2\\x80\\xae"},
+        Case{"right-to-left isolate", "\xe2\x81\xa7", "\\xe2\\x81\\xa7"},
+        Case{"end of an isolate", "\xe2\x81\xa9", "\\xe2\\x81\\xa9"},
+        Case{"surrogate", "\xed\xa0\x80", "\\xed\\xa0\\x80"},
+        Case{"cut short", "a\xe2\x80", "a\\xe2\\x80"},
+        Case{"other scripts", "\xd7\x90\xe6\xbc\xa2\xf0\x9f\x98\x80",
+             "\xd7\x90\xe6\xbc\xa2\xf0\x9f\x98\x80"}}) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(visible(c.input), c.expected);
+    EXPECT_EQ(visible(c.expected), c.expected) << "not what it says when it is said again";
+  }
+}
+
+TEST(Visible, CutsInTheMiddleBetweenCharacters) {
+  EXPECT_EQ(visible("abcdefgh", 8), "abcdefgh");
+  EXPECT_EQ(visible("abcdefghi", 8), "abcd...fghi");
+  EXPECT_EQ(visible("ab\xe6\xbc\xa2 \xe6\xbc\xa2yz", 8), "ab...yz");
+  EXPECT_EQ(visible(std::string(10, '\x9b'), 2), "...") << "parts of characters";
+}
+
 TEST(InQuotes, CutsNamesOverTwoHundredBytes) {
   const std::string most(200, 'x');
   EXPECT_EQ(in_quotes(most), "'" + most + "'");
-  EXPECT_EQ(in_quotes(most + "y"), "'" + most + "...'");
-  EXPECT_EQ(in_quotes(std::string(100000, 'x')), "'" + most + "...'");
+  const std::string half(100, 'x');
+  EXPECT_EQ(in_quotes(most + "y"), "'" + half + "..." + half.substr(1) + "y'");
+  EXPECT_EQ(in_quotes(std::string(100000, 'x')), "'" + half + "..." + half + "'");
 }
 
 TEST(FormatBytes, PicksTheUnitThatKeepsTheNumberBelow1024) {

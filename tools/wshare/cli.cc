@@ -11,6 +11,7 @@
 #include "util/mapped_file.h"
 #include "util/suggest.h"
 #include "util/text.h"
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -22,8 +23,9 @@ struct Mistake {
 };
 
 void print_error(const Context& context, const std::string& message, const std::string& hint) {
-  context.err << in_red(context.console, "wshare:") << ' ' << message << '\n';
-  if (!hint.empty()) context.err << in_cyan(context.console, "hint:") << ' ' << hint << '\n';
+  context.err << in_red(context.console, "wshare:") << ' ' << visible(message) << '\n';
+  if (!hint.empty())
+    context.err << in_cyan(context.console, "hint:") << ' ' << visible(hint) << '\n';
 }
 
 // CLI11 answers a mistyped command with "A subcommand is required", so names are checked before.
@@ -99,8 +101,7 @@ int run_action(const Action& action, Context& context) {
 
 // "help COMMAND" is "COMMAND --help".
 std::vector<std::string> without_help_command(std::vector<std::string> arguments) {
-  if (arguments.empty() || arguments[0] != "help" || arguments.size() > 2) return arguments;
-  if (arguments.size() == 2 && arguments[1].starts_with("-")) return arguments;
+  if (arguments.empty() || arguments[0] != "help") return arguments;
   arguments.erase(arguments.begin());
   arguments.emplace_back("--help");
   return arguments;

@@ -68,11 +68,14 @@ void add_run(CLI::App& app, Context& context, Action& action);
 int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err,
             const std::filesystem::path& program = {}, const Console& console = {});
 
-// Prints `json` on one line, invalid UTF-8 replaced.
+// Prints a message, after the program's name, on a line of its own.
+void print_message(std::ostream& err, const std::string& message);
+
+// Prints `json` on one line: hidden characters as \u escapes, U+FFFD for what is no UTF-8.
 void print_json(std::ostream& out, const nlohmann::ordered_json& json);
 
-// Prints rows as columns, the first `numbers` of them flush right, two spaces apart. Names come
-// from files: control bytes, which a terminal would obey, become '?'.
+// Prints rows as columns, the first `numbers` of them flush right, two spaces apart. Cells are made
+// visible(), and cut.
 void print_table(std::ostream& out, std::vector<std::vector<std::string>> rows, size_t numbers);
 
 }  // namespace wshare

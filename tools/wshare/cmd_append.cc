@@ -68,7 +68,7 @@ int run_append(const Arguments& arguments, Context& context) {
   const double seconds = stopwatch.seconds();
   if (!context.quiet) {
     for (const std::string& why : report.no_tasks)
-      context.err << "wshare: " << why << "; it becomes a model of the bundle\n";
+      print_message(context.err, why + "; it becomes a model of the bundle");
   }
   if (context.json) {
     print_json(context.out, to_json(report, arguments.bundle, seconds));

@@ -8,20 +8,14 @@
 #include "completion.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-// A shell takes names line by line.
-bool is_line(const std::string& name) {
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
-  }
-  return !name.empty();
-}
-
-// Prints the names of models and tasks of a bundle, a line each; nothing where there is no bundle.
+// Prints the names of models and tasks of a bundle, a line each, but for those that a terminal does
+// not show as they are; nothing where there is no bundle.
 int print_names(const std::string& bundle, std::ostream& out) {
   std::set<std::string> names;
   try {
@@ -32,7 +26,7 @@ int print_names(const std::string& bundle, std::ostream& out) {
     // Someone is typing: there is nothing to complete, and no place to say why.
   }
   for (const std::string& name : names) {
-    if (is_line(name)) out << name << '\n';
+    if (!name.empty() && visible(name) == name) out << name << '\n';
   }
   return 0;
 }

@@ -36,8 +36,8 @@ int judge(const Inspection& inspection, const std::vector<std::string>& forbidde
   int code = 0;
   for (const InspectFinding& finding : inspection.findings) {
     if (std::count(forbidden.begin(), forbidden.end(), finding.id) == 0) continue;
-    err << "wshare: " << finding.id << ": " << count_of(finding.places.size(), "place") << ", "
-        << format_bytes(finding.bytes) << " (--fail-on)\n";
+    print_message(err, finding.id + ": " + count_of(finding.places.size(), "place") + ", " +
+                           format_bytes(finding.bytes) + " (--fail-on)");
     code = 1;
   }
   return code;

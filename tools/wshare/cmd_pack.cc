@@ -12,6 +12,7 @@
 #include "runtime_option.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
+#include "util/visible.h"
 #include "write_options.h"
 #include "wshare/pack.h"
 
@@ -68,7 +69,8 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
     if (!model.why_not.empty()) rows.back().back() += ": not packed: " + model.why_not;
   }
   print_table(out, rows, 2);
-  out << fmt::format("for ONNX Runtime {} on {}\n", report.onnxruntime, report.cpu);
+  out << fmt::format("for ONNX Runtime {} on {}\n", visible(report.onnxruntime),
+                     visible(report.cpu));
   out << fmt::format("in memory {} once, instead of {} in one plain session of each\n",
                      format_bytes(report.distinct_packed_bytes),
                      format_bytes(packed_bytes(report)));
@@ -89,8 +91,9 @@ int run_pack(const Arguments& arguments, Context& context) {
   const double seconds = stopwatch.seconds();
   for (const PackedModel& model : report.models) {
     if (model.untried.empty() || context.quiet) continue;
-    context.err << "wshare: " << in_quotes(model.model)
-                << ": its pack was not run beside a plain session: " << model.untried << '\n';
+    print_message(
+        context.err,
+        in_quotes(model.model) + ": its pack was not run beside a plain session: " + model.untried);
   }
   if (context.json) {
     print_json(context.out, to_json(report, arguments, seconds));

@@ -2,6 +2,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "cli.h"
 #include "format/manifest/manifest.h"
@@ -14,6 +15,7 @@
 #include "util/content_hash.h"
 #include "util/mapped_file.h"
 #include "util/temporary_folder.h"
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -21,10 +23,30 @@ namespace {
 
 constexpr int kAttempts = 5;
 
+// ONNX Runtime colours what it logs.
+std::string without_colors(std::string_view line) {
+  std::string text;
+  for (size_t at = 0; at < line.size(); ++at) {
+    const size_t end =
+        line.substr(at, 2) == "\x1b[" ? line.find_first_not_of("0123456789;", at + 2) : line.npos;
+    if (end != line.npos && line[end] == 'm')
+      at = end;
+    else
+      text += line[at];
+  }
+  return text;
+}
+
+// Prints what libraries in a child wrote to its stderr.
+void print_rest(std::ostream& err, const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) err << visible(without_colors(line)) << '\n';
+}
+
 // Has one side done by a child process.
 RunAnswer ask(const RunJob& job, Context& context) {
   ChildListener listener;
-  listener.rest = [&](const std::string& text) { context.err << text; };
+  listener.rest = [&](const std::string& text) { print_rest(context.err, text); };
   if (context.progress) {
     const std::string kind = job.bundle.empty() ? "plain sessions: " : "shared sessions: ";
     listener.progress = [&context, kind](const std::string& what) {
@@ -62,7 +84,7 @@ int run_once(const RunArguments& arguments, Context& context) {
   report.exceeded = find_exceeded(arguments.limits, report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
   if (!context.json) print_report(context.out, report);
-  for (const std::string& line : report.exceeded) context.err << "wshare: " << line << '\n';
+  for (const std::string& line : report.exceeded) print_message(context.err, line);
   return report.exceeded.empty() ? 0 : 1;
 }
 

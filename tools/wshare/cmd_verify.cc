@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "util/text.h"
+#include "util/visible.h"
 #include "wshare/verify.h"
 
 namespace wshare {
@@ -29,7 +30,7 @@ void print_findings(const Context& context, const std::vector<Finding>& findings
   for (const Finding& finding : findings) {
     context.out << finding.kind << ": " << in_quotes(finding.file)
                 << (finding.tensor.empty() ? "" : ": " + in_quotes(finding.tensor)) << ": "
-                << finding.message << '\n';
+                << visible(finding.message) << '\n';
   }
   context.out << in_quotes(bundle) << ": "
               << (findings.empty() ? "every byte is as the manifest says"

@@ -9,6 +9,7 @@
 #include "format/scope.h"
 #include "rows.h"
 #include "util/text.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -16,19 +17,14 @@ namespace {
 constexpr size_t kColumns = 80;
 constexpr size_t kMostOperators = 12;
 
-std::string printable(const std::string& name) {
-  const std::string quoted = in_quotes(name);
-  return quoted.substr(1, quoted.size() - 2);
-}
-
 std::string name_of(const DiffSide& side) { return full_name(side.scope, side.name); }
 
 // Names are long and differ at their ends, so the front is cut. Safe to print.
 std::string cut_front(const std::string& name, size_t width) {
-  if (name.size() <= width) return printable(name);
+  if (name.size() <= width) return visible(name);
   size_t begin = name.size() - (width - 3);
   while (begin < name.size() && (name[begin] & 0xc0) == 0x80) ++begin;  // inside a UTF-8 character
-  return "..." + printable(name.substr(begin));
+  return "..." + visible(name.substr(begin));
 }
 
 // "in A -> in B", on two lines where one of `width` columns is too short; one name where they are
@@ -39,7 +35,7 @@ std::vector<std::string> name_lines(const DiffTensor& tensor, size_t width) {
   if (a.empty() || b.empty() || a == b) return {cut_front(a.empty() ? b : a, width)};
   const std::string arrow = "-> ";
   if (a.size() + 1 + arrow.size() + b.size() <= width) {
-    return {printable(a) + " " + arrow + printable(b)};
+    return {visible(a) + " " + arrow + visible(b)};
   }
   return {cut_front(a, width), arrow + cut_front(b, width - arrow.size())};
 }

@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "rows.h"
 #include "util/text.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -151,9 +152,9 @@ void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
   for (const ExtractedTask& task : tasks) {
     out << in_quotes(task.name) << ": " << summary_of(task) << '\n';
     for (const std::string& reason : task.reasons) {
-      out << "  has a model of its own: " << reason << '\n';
+      out << "  has a model of its own: " << visible(reason) << '\n';
     }
-    if (!task.no_peft.empty()) out << "  has no adapter of PEFT: " << task.no_peft << '\n';
+    if (!task.no_peft.empty()) out << "  has no adapter of PEFT: " << visible(task.no_peft) << '\n';
     if (!task.tensors.empty()) print_tensors(out, task);
     out << '\n';
   }
@@ -172,7 +173,7 @@ void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) 
   if (std::all_of(report.tasks.begin(), report.tasks.end(), has_no_lora))
     out << "no LoRA was found: each task has a model of its own\n";
   if (!report.base_note.empty()) {
-    out << fmt::format("the base {}: {}\n", in_quotes(report.base), report.base_note);
+    out << fmt::format("the base {}: {}\n", in_quotes(report.base), visible(report.base_note));
   }
   const bool smaller = report.bytes_out <= report.bytes_in;
   out << fmt::format("{}{} -> {}, {} of it residuals; {} {}\n", dry_run ? "would be " : "",

@@ -1,12 +1,10 @@
 #include "given_models.h"
 
-#include <ostream>
-
 namespace wshare {
 
 void say_left_out(const std::vector<std::string>& left_out, const Context& context) {
   if (context.quiet) return;
-  for (const std::string& line : left_out) context.err << "wshare: " << line << '\n';
+  for (const std::string& line : left_out) print_message(context.err, line);
 }
 
 std::vector<ModelInput> given_models(const std::vector<std::string>& arguments,

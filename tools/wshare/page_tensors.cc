@@ -7,6 +7,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "util/visible.h"
+
 // Problem: 50 models of 2,000 tensors are 100,000 rows, and a page should stay under 2 MiB.
 //
 // Idea: models repeat themselves. Tensors of one name and form are one row with a set of models per
@@ -21,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kMostBytes = 1600000;
 constexpr size_t kLongestName = 300;
-constexpr char kNumber = '\x01';  // stands for a number in a pattern
+constexpr char kNumber = '\x01';  // stands for a number in a pattern; no name has it
 constexpr size_t kMostDigits = 9;
 
 // The bytes of `json` in a page, which escapes each '<' as six characters, and a comma.
@@ -95,7 +97,6 @@ class Tensors {
     std::string pattern;
     Json numbers = Json::array({0});
     for (size_t at = 0; at < name.size();) {
-      if (name[at] == kNumber) return name;
       size_t end = at;
       while (end < name.size() && is_digit(name[end])) ++end;
       const size_t digits = end - at;
@@ -126,10 +127,8 @@ class Tensors {
 }  // namespace
 
 std::string page_name(const std::string& name) {
-  if (name.size() <= kLongestName) return name;
-  size_t end = kLongestName;
-  while (end > 0 && (name[end] & 0xc0) == 0x80) --end;  // not inside a character
-  return fmt::format("{}... ({} bytes)", name.substr(0, end), name.size());
+  const std::string text = visible(name, kLongestName);
+  return name.size() <= kLongestName ? text : fmt::format("{} ({} bytes)", text, name.size());
 }
 
 Json page_tensors(const std::vector<InspectedContent>& contents) {

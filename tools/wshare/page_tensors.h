@@ -8,7 +8,7 @@
 
 namespace wshare {
 
-// Returns `name` as a page has it: cut to 300 bytes, with a note of how long it is.
+// Returns `name` as a page has it: visible(), cut to 300 bytes, with a note of how long it is.
 std::string page_name(const std::string& name);
 
 // Returns the table of all tensors, the largest first, in 1.6 MB at most:

@@ -1,8 +1,13 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <utility>
 
 #include "cli.h"
+#include "util/utf8.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -13,12 +18,24 @@ size_t width_of(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
-bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
-
 }  // namespace
 
+void print_message(std::ostream& err, const std::string& message) {
+  err << "wshare: " << visible(message) << '\n';
+}
+
 void print_json(std::ostream& out, const nlohmann::ordered_json& json) {
-  out << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  const std::string text =
+      json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  std::string_view rest = text;
+  for (size_t at = 0; at < rest.size();) {
+    const Utf8Step step = utf8_step(rest.substr(at));
+    at += step.size;
+    if (!is_hidden(step.code)) continue;
+    out << rest.substr(0, at - step.size) << fmt::format("\\u{:04x}", step.code);
+    rest.remove_prefix(std::exchange(at, 0));
+  }
+  out << rest << '\n';
 }
 
 void print_table(std::ostream& out, std::vector<std::vector<std::string>> rows, size_t numbers) {
@@ -26,7 +43,7 @@ void print_table(std::ostream& out, std::vector<std::vector<std::string>> rows, 
   for (std::vector<std::string>& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 0);
     for (size_t i = 0; i < row.size(); ++i) {
-      std::replace_if(row[i].begin(), row[i].end(), is_control, '?');
+      row[i] = visible(row[i]);
       widths[i] = std::max(widths[i], width_of(row[i]));
     }
   }

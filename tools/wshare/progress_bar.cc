@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "util/text.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -72,9 +73,10 @@ ProgressBar::~ProgressBar() {
 void ProgressBar::update(const char* stage, uint64_t done, uint64_t total) {
   const std::lock_guard lock(mutex_);
   // Threads overtake each other by a few updates; what falls back to the start is a new stage.
-  const bool is_new = stage != state_.stage || total != state_.total || done < state_.done / 2;
+  const std::string shown = visible(stage);  // it may name models
+  const bool is_new = shown != state_.stage || total != state_.total || done < state_.done / 2;
   if (is_new) {
-    state_ = {stage, done, total, 0, 0};
+    state_ = {shown, done, total, 0, 0};
     stage_begin_ = Clock::now();
     samples_.clear();
   }

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -24,7 +25,8 @@ std::vector<size_t> character_starts(const std::string& text) {
 
 }  // namespace
 
-std::string fit(const std::string& text, size_t width) {
+std::string fit(const std::string& any_text, size_t width) {
+  const std::string text = visible(any_text);
   const std::vector<size_t> starts = character_starts(text);
   const size_t length = starts.size() - 1;
   if (length <= width) return text;
@@ -35,8 +37,9 @@ std::string fit(const std::string& text, size_t width) {
 
 void print_rows(std::ostream& out, Rows rows, size_t numbers) {
   std::vector<size_t> widths(rows[0].size(), 0);
-  for (const std::vector<std::string>& row : rows) {
+  for (std::vector<std::string>& row : rows) {
     for (size_t i = 0; i + 1 < row.size(); ++i) {
+      row[i] = visible(row[i]);
       widths[i] = std::max(widths[i], character_starts(row[i]).size() - 1);
     }
   }

@@ -11,7 +11,8 @@ namespace wshare {
 // What tables of 80 columns are made of.
 using Rows = std::vector<std::vector<std::string>>;
 
-// Returns `text` in at most `width` columns, cut in the middle, since names differ at their ends.
+// Returns `text`, made visible(), in at most `width` columns, cut in the middle, since names differ
+// at their ends.
 std::string fit(const std::string& text, size_t width);
 
 // Prints rows whose last column takes what the others leave of a line of 80 columns; the first

@@ -13,6 +13,7 @@
 #include "run/job_json.h"
 #include "util/name_list.h"
 #include "util/text.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -171,7 +172,7 @@ void print_why(std::ostream& out, const RunReport& report) {
   }
   for (const auto& [why, names] : models) {
     const bool all = names.size() == report.shared.models.size();
-    out << "not packed: " << why << (all ? "" : " (" + list_in_quotes(names) + ")") << '\n';
+    out << visible("not packed: " + why + (all ? "" : " (" + list_in_quotes(names) + ")")) << '\n';
   }
 }
 

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <string>
 
+#include "cli.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -35,8 +36,7 @@ void add_split_option(CLI::App& app, SplitUses& kinds) {
 
 void say_kept(std::ostream& err, const std::string& kept) {
   if (kept.empty()) return;
-  err << "wshare: warning: what others put into the replaced bundle is in " << in_quotes(kept)
-      << '\n';
+  print_message(err, "warning: what others put into the replaced bundle is in " + in_quotes(kept));
 }
 
 void add_wait_option(CLI::App& app, std::chrono::milliseconds& wait) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/c_api/guard.h"
+#include "util/visible.h"
 
 // The C API, but for sessions (runtime_c_session.cc): versions, errors, the environment, bundles,
 // options, memory.
@@ -72,7 +73,7 @@ const ModelReport& find_report(const Report& report, const std::string& model) {
 
 wshare_error* make_error(int code, const char* message, const std::string& hint) noexcept {
   try {
-    return new wshare_error{code, message, hint};
+    return new wshare_error{code, visible(message), visible(hint)};
   } catch (...) {
     return &no_memory();
   }
