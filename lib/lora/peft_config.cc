@@ -190,7 +190,8 @@ void match(const PeftPatterns<Value>& patterns, const std::vector<std::string>& 
   check_work(patterns, paths);
   std::vector<size_t> open(paths.size());  // that none has fitted yet
   std::iota(open.begin(), open.end(), size_t{0});
-  for (const auto& [pattern, value] : patterns) {
+  for (const auto& each : patterns) {
+    const std::string& pattern = each.first;  // no binding: clang 14 captures none
     const bool literal = is_literal(pattern);
     const std::regex regex = literal ? std::regex() : compile(pattern);
     const std::string needed = literal ? "" : needed_text(pattern);
@@ -199,7 +200,7 @@ void match(const PeftPatterns<Value>& patterns, const std::vector<std::string>& 
       if (literal ? !fits_literal(pattern, path) : path.find(needed) == std::string::npos)
         return false;
       if (!literal && !std::regex_match(path, regex)) return false;
-      use(i, value);
+      use(i, each.second);
       return true;
     });
   }

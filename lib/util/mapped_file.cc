@@ -15,6 +15,11 @@
 #include "util/text.h"
 #include "wshare/error.h"
 
+// AddressSanitizer's own; null without it. Behind the end of a file its last page has zeros that
+// can be read: under the sanitizer that is an error, as behind the end of a heap block.
+extern "C" __attribute__((weak)) void __asan_poison_memory_region(const volatile void*, size_t);
+extern "C" __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, size_t);
+
 // A mapped page beyond the end of its file raises SIGBUS. The handler may not throw, lock or
 // allocate; it looks the address up in a fixed table, marks that file as damaged and puts a page of
 // zeros under the reader, which then runs to its next check_unchanged(). Files over the table's
@@ -64,6 +69,12 @@ int take_guard_slot(const std::byte* data, size_t size) {
   return -1;
 }
 
+void mark_rest_of_page(const std::byte* data, size_t size,
+                       void (*mark)(const volatile void*, size_t)) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (mark != nullptr && size % page != 0) mark(data + size, page - size % page);
+}
+
 constexpr char kChangedHint[] = "run it again when nothing writes to the file";
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what, int error) {
@@ -109,6 +120,7 @@ void MappedFile::map(int number) {
   void* data = file_calls::map(number, size_, PROT_READ, MAP_PRIVATE);
   if (data == MAP_FAILED) fail(path_, "cannot map", errno);
   data_ = static_cast<const std::byte*>(data);
+  mark_rest_of_page(data_, size_, __asan_poison_memory_region);
   guard_slot_ = take_guard_slot(data_, size_);
 }
 
@@ -127,7 +139,9 @@ MappedFile::~MappedFile() {
     slot.end = 0;
     slot.taken = false;
   }
-  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  mark_rest_of_page(data_, size_, __asan_unpoison_memory_region);
+  munmap(const_cast<std::byte*>(data_), size_);
 }
 
 std::optional<FileStamp> MappedFile::stamp_now() const {

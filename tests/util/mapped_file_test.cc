@@ -14,6 +14,9 @@
 
 namespace fs = std::filesystem;
 
+// AddressSanitizer's own; null without it.
+extern "C" __attribute__((weak)) int __asan_address_is_poisoned(const volatile void*);
+
 namespace wshare {
 namespace {
 
@@ -53,6 +56,19 @@ TEST_F(MappedFileTest, ShowsTheBytesOfTheFile) {
   EXPECT_EQ(text_of(file), "some bytes");
   EXPECT_EQ(file.path(), folder_ / "a");
   EXPECT_NO_THROW(file.check_unchanged());
+}
+
+TEST_F(MappedFileTest, EndsWhereTheFileEndsForTheSanitizer) {
+  if (__asan_address_is_poisoned == nullptr) GTEST_SKIP() << "without AddressSanitizer";
+  const std::byte* end = nullptr;
+  {
+    const MappedFile file = MappedFile::open(write("a", "some bytes"));
+    end = file.bytes().data() + file.bytes().size();
+    EXPECT_FALSE(__asan_address_is_poisoned(end - 1));
+    EXPECT_TRUE(__asan_address_is_poisoned(end));
+    EXPECT_TRUE(__asan_address_is_poisoned(end + 4000));
+  }
+  EXPECT_FALSE(__asan_address_is_poisoned(end)) << "what is mapped there next is none of its business";
 }
 
 TEST_F(MappedFileTest, AcceptsAnEmptyFile) {
