@@ -174,22 +174,22 @@ TEST(FindRowLimits, RefusesWhatIsNoMessage) {
 TEST(FindRowLimits, TakesNoMoreMemoryThanAFewTimesTheModel) {
   onnx::ModelProto model = empty_model();
   onnx::GraphProto& graph = *model.mutable_graph();
-  add_table(graph, "0", std::vector<int64_t>(100'000, 1));
+  add_table(graph, "0", std::vector<int64_t>(1000, 1));
   graph.mutable_initializer(0)->set_dims(0, 7);
   std::vector<std::string> inputs;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 5000; ++i) {
     add_node(graph, "Cast", {std::to_string(i)}, {std::to_string(i + 1)});
     inputs.push_back("ids" + std::to_string(i));
   }
   add_node(graph, "Concat", inputs, {"ids_rows"});
-  add_gather(graph, "1000", "ids_rows");
+  add_gather(graph, "5000", "ids_rows");
   const std::string bytes = model.SerializeAsString();
   Limits limits;
   const uint64_t allocated =
       allocated_by([&] { limits = find_row_limits(std::as_bytes(std::span(bytes)), inputs); });
   ASSERT_EQ(limits.size(), inputs.size());
   for (const auto& [input, limit] : limits) EXPECT_EQ(limit, 7);
-  EXPECT_LT(allocated, 20 * bytes.size());
+  EXPECT_LT(allocated, 40 * bytes.size());
 }
 
 }  // namespace
