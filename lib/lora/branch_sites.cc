@@ -3,7 +3,11 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "compare/low_rank/matrix.h"
@@ -30,22 +34,18 @@ const std::set<std::string>& quantized_readers() {
   return ops;
 }
 
-const onnx::TypeProto_Tensor* type_of(const onnx::GraphProto& graph, const std::string& input) {
-  for (const onnx::ValueInfoProto& value : graph.input()) {
-    if (value.name() == input) return &value.type().tensor_type();
-  }
-  return nullptr;
-}
-
 std::vector<DefaultedInput> find_inputs(const onnx::GraphProto& graph) {
+  std::unordered_map<std::string_view, const onnx::TypeProto_Tensor*> types;
+  for (const onnx::ValueInfoProto& value : graph.input())
+    types.emplace(value.name(), &value.type().tensor_type());
   std::vector<DefaultedInput> inputs;
   for (const onnx::TensorProto& tensor : graph.initializer()) {
-    const onnx::TypeProto_Tensor* type = type_of(graph, tensor.name());
-    if (type == nullptr || !type->has_shape()) continue;
+    const auto type = types.find(tensor.name());
+    if (type == types.end() || !type->second->has_shape()) continue;
     DefaultedInput& input = inputs.emplace_back();
     input.name = tensor.name();
-    input.dtype = type->elem_type();
-    for (const auto& dim : type->shape().dim())
+    input.dtype = type->second->elem_type();
+    for (const auto& dim : type->second->shape().dim())
       input.shape.push_back(dim.has_dim_value() ? dim.dim_value() : -1);
   }
   return inputs;
@@ -87,10 +87,10 @@ class Finder {
 
   BranchSites run() {
     result_.inputs = find_inputs(skeleton_.model().graph());
-    std::set<std::string> inputs;
-    for (const DefaultedInput& input : result_.inputs) inputs.insert(input.name);
+    for (const DefaultedInput& input : result_.inputs) inputs_.emplace(input.name, &input);
     for (size_t t = 0; t < model_.tensors.size(); ++t) {
       const TensorRef& tensor = model_.tensors[t];
+      if (tensor.shape.size() >= 2) weights_.insert(tensor.name);
       const auto number = static_cast<int32_t>(t);
       if (model_.ir_version >= kInitializersApart && may_be_input(index_, tensor))
         result_.vectors.insert(number);
@@ -102,7 +102,7 @@ class Finder {
       }
       LeftWeight left{number, tensor.name, {}, std::move(found.reason)};
       // What is taken from outside is no module's weight.
-      const bool is_input = tensor.scope.empty() && inputs.count(tensor.name) != 0;
+      const bool is_input = tensor.scope.empty() && inputs_.contains(tensor.name);
       if (!is_input) left.paths.push_back(path_of_name(tensor.name));
       result_.left.push_back(std::move(left));
     }
@@ -133,13 +133,14 @@ class Finder {
   // agree.
   void name_inputs() {
     std::set<std::string> taken;
+    std::map<std::string, int> next;  // by path
     std::vector<std::string> paths;
     for (size_t i = 0; i < result_.sites.size(); ++i) {
       BranchSite& site = result_.sites[i];
       paths.push_back(site.path);
       std::string path = site.path;
-      for (int number = 2; !taken.insert(path).second; ++number)
-        path = site.path + "_" + std::to_string(number);
+      int& number = next.emplace(site.path, 2).first->second;  // lower ones are taken
+      while (!taken.insert(path).second) path = site.path + "_" + std::to_string(number++);
       BranchNames names{path, path + std::string(kFactorA), path + std::string(kFactorB), ""};
       if (has_branch(site, layers_[i], names.a, names.b)) site.branch = std::move(names);
     }
@@ -148,10 +149,8 @@ class Finder {
   }
 
   const DefaultedInput* input_called(const std::string& name) const {
-    for (const DefaultedInput& input : result_.inputs) {
-      if (input.name == name) return &input;
-    }
-    return nullptr;
+    const auto found = inputs_.find(name);
+    return found == inputs_.end() ? nullptr : found->second;
   }
 
   // True if the inputs `a` and `b` are factors of a branch for all layers of `site`.
@@ -217,11 +216,7 @@ class Finder {
     if (quantized_readers().count(node.op_type()) == 0) return;
     LeftWeight left;
     for (const std::string& input : node.input()) {
-      const bool is_weight =
-          std::any_of(model_.tensors.begin(), model_.tensors.end(), [&](const TensorRef& tensor) {
-            return tensor.name == input && tensor.shape.size() >= 2;
-          });
-      if (!is_weight) continue;
+      if (!weights_.contains(input)) continue;
       if (left.name.empty()) left.name = input;
       left.paths.push_back(as_path(input));
     }
@@ -237,7 +232,9 @@ class Finder {
   SiteFinder finder_;
   const GraphIndex& index_;
   BranchSites result_;
-  std::vector<std::vector<SiteLayer>> layers_;  // of the sites
+  std::unordered_map<std::string_view, const DefaultedInput*> inputs_;  // of result_, by name
+  std::unordered_set<std::string_view> weights_;  // tensors of two dimensions or more
+  std::vector<std::vector<SiteLayer>> layers_;    // of the sites
 };
 
 }  // namespace
@@ -250,10 +247,11 @@ const BranchSite* BranchSites::find(int32_t tensor) const {
 }
 
 std::string BranchSites::reason_against(int32_t tensor) const {
-  for (const LeftWeight& weight : left) {
-    if (weight.tensor == tensor) return weight.reason;
-  }
-  return "";
+  // Those that are no float matrices come last.
+  const auto found = std::partition_point(left.begin(), left.end(), [&](const LeftWeight& weight) {
+    return weight.tensor >= 0 && weight.tensor < tensor;
+  });
+  return found != left.end() && found->tensor == tensor ? found->reason : "";
 }
 
 BranchSites find_branch_sites(const ScannedModel& model) { return Finder(model).run(); }

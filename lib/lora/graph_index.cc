@@ -56,6 +56,7 @@ GraphIndex::GraphIndex(onnx::ModelProto& model) {
 }
 
 void GraphIndex::add(onnx::GraphProto& proto, std::string_view scope, int32_t outer) {
+  by_scope_.emplace(scope, size());
   graphs_.push_back({&proto, std::string(scope), outer, {}, {}, {}, {}, {}, {}});
   IndexedGraph& graph = graphs_.back();
   for (onnx::TensorProto& tensor : *proto.mutable_initializer()) {
@@ -93,10 +94,8 @@ void GraphIndex::add(onnx::GraphProto& proto, std::string_view scope, int32_t ou
 }
 
 std::optional<int32_t> GraphIndex::find(const std::string& scope) const {
-  for (int32_t i = 0; i < size(); ++i) {
-    if (graph(i).scope == scope) return i;
-  }
-  return std::nullopt;
+  const auto found = by_scope_.find(scope);
+  return found == by_scope_.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::optional<int32_t> GraphIndex::owner(int32_t graph, const std::string& name) const {

@@ -85,6 +85,7 @@ class GraphIndex {
   void add(onnx::GraphProto& proto, std::string_view scope, int32_t outer);
 
   std::vector<IndexedGraph> graphs_;
+  std::unordered_map<std::string, int32_t> by_scope_;
   std::unordered_map<std::string, Named> named_;
 };
 

@@ -4,6 +4,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string_view>
 
@@ -109,8 +110,9 @@ std::vector<BranchNames> name_branches(const onnx::ModelProto& model,
                                        const std::vector<std::string>& paths) {
   FreshNames names(model);
   std::vector<BranchNames> result;
+  std::map<std::string, int> next;  // by wish: lower numbers are taken
   for (const std::string& wish : paths) {
-    for (int number = 1;; ++number) {
+    for (int& number = next.emplace(wish, 1).first->second;; ++number) {
       const std::string path = number == 1 ? wish : wish + "_" + std::to_string(number);
       BranchNames each{path, path + ".lora_A.weight", path + ".lora_B.weight", path + ".lora_r"};
       if (!names.is_free(each.a) || !names.is_free(each.b) || !names.is_free(each.rank_name)) {

@@ -42,8 +42,9 @@ class Verifier {
       return findings_;
     }
     check_blobs(*manifest);
-    for (const ModelRecord& model : manifest->models) check_model(*manifest, model, {});
-    for (const PackRecord& pack : manifest->packs) check_model(*manifest, pack.model, pack.buffers);
+    const BlobNumbers blobs = number_blobs(*manifest);
+    for (const ModelRecord& model : manifest->models) check_model(blobs, model, {});
+    for (const PackRecord& pack : manifest->packs) check_model(blobs, pack.model, pack.buffers);
     for (const TaskRecord& task : manifest->tasks) check_adapter(*manifest, task);
     check_derived(*manifest);
     check_unchanged(*manifest);
@@ -224,7 +225,7 @@ class Verifier {
     check_until(bytes.size());
   }
 
-  void check_model(const Manifest& manifest, const ModelRecord& model,
+  void check_model(const BlobNumbers& blobs, const ModelRecord& model,
                    std::span<const BufferRecord> buffers) {
     const std::optional<MappedFile> file = open(model.file, model.size);
     if (!file) return;
@@ -233,7 +234,7 @@ class Verifier {
       return;
     }
     try {
-      for (Finding& finding : find_wrong_references(manifest, model, buffers, file->bytes()))
+      for (Finding& finding : find_wrong_references(blobs, model, buffers, file->bytes()))
         findings_.push_back(std::move(finding));
     } catch (const Error& error) {
       add("reference", model.file, "", error.what());

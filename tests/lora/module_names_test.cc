@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lora/layers.h"
+#include "support/allocated.h"
 #include "support/files.h"
 
 namespace wshare {
@@ -98,6 +99,19 @@ TEST(NameBranches, GivesPeftsPathsForRealExports) {
       EXPECT_EQ(paths.count(path), 1u) << path;
     }
   }
+}
+
+// Numbers already given are not tried again: each with each would take hundreds of megabytes of
+// names.
+TEST(NameBranches, NumbersManyModulesOfOnePath) {
+  constexpr size_t kCount = 3000;
+  const std::vector<std::string> paths(kCount, "encoder.layer.0.query");
+  std::vector<BranchNames> names;
+  const uint64_t allocated = allocated_by([&] { names = name_branches(empty_model(), paths); });
+  ASSERT_EQ(names.size(), kCount);
+  EXPECT_EQ(names.front().path, "encoder.layer.0.query");
+  EXPECT_EQ(names.back().a, "encoder.layer.0.query_3000.lora_A.weight");
+  EXPECT_LT(allocated, 3000 * kCount);
 }
 
 }  // namespace
