@@ -2,6 +2,10 @@
 
 #include <cstring>
 #include <map>
+#include <span>
+#include <utility>
+
+#include "util/content_hash.h"
 
 namespace wshare {
 namespace {
@@ -47,19 +51,57 @@ bool are_same(const Draft& draft, size_t a, size_t b) {
   return true;
 }
 
+// Equal for models that are the same: the size of the file, and the contents of its tensors.
+using Key = std::pair<size_t, ContentHash>;
+
+Key key_of(const Draft& draft, size_t m) {
+  ContentHasher contents;
+  for (const PlanTensor& planned : draft.planned[m].tensors) {
+    const uint32_t content = planned.reason ? ~uint32_t{0} : planned.content;
+    contents.update(std::as_bytes(std::span(&content, 1)));
+  }
+  return {draft.models[m].file.file().bytes().size(), contents.digest()};
+}
+
+// Different models of one key. Files are hashed only where there are many, so that nothing is read
+// twice of a few large models, and few are compared of many small ones.
+class Alike {
+ public:
+  explicit Alike(const Draft& draft) : draft_(draft) {}
+
+  // Returns the first model that is the same as `m`, or adds `m`.
+  std::optional<size_t> find_or_add(size_t m) {
+    constexpr size_t kFew = 4;
+    if (by_hash_.empty() && few_.size() < kFew) return find_or_add(few_, m);
+    for (const size_t model : few_) by_hash_[hash_of(model)].push_back(model);
+    few_.clear();
+    return find_or_add(by_hash_[hash_of(m)], m);
+  }
+
+ private:
+  ContentHash hash_of(size_t m) const { return content_hash(draft_.models[m].file.file().bytes()); }
+
+  std::optional<size_t> find_or_add(std::vector<size_t>& models, size_t m) const {
+    for (const size_t model : models) {
+      if (are_same(draft_, model, m)) return model;
+    }
+    models.push_back(m);
+    return std::nullopt;
+  }
+
+  const Draft& draft_;
+  std::vector<size_t> few_;
+  std::map<ContentHash, std::vector<size_t>> by_hash_;
+};
+
 }  // namespace
 
 std::vector<std::optional<size_t>> find_same_models(const Draft& draft) {
   std::vector<std::optional<size_t>> same(draft.models.size());
-  std::map<size_t, std::vector<size_t>> firsts;  // size of the model file -> models
+  std::map<Key, Alike> alike;
   for (size_t m = 0; m < draft.models.size(); ++m) {
     if (draft.edits.count(m) != 0) continue;
-    std::vector<size_t>& candidates = firsts[draft.models[m].file.file().bytes().size()];
-    for (const size_t candidate : candidates) {
-      if (same[m] || !are_same(draft, candidate, m)) continue;
-      same[m] = candidate;
-    }
-    if (!same[m]) candidates.push_back(m);
+    same[m] = alike.try_emplace(key_of(draft, m), draft).first->second.find_or_add(m);
   }
   return same;
 }

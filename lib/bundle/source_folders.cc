@@ -90,6 +90,8 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
                                         [](const SourceFiles& each) { return each.names_folder; });
   std::map<fs::path, std::string> name_of;
   std::set<std::string> chosen;
+  // By stem: ten thousand folders may be called "onnx", so none looks at the numbers before again.
+  std::map<std::string, int> next_number;
   for (const fs::path& parent : order) {
     if (order.size() == 1 && taken.flat && !names_folder && is_free("", parent)) {
       name_of[parent] = "";
@@ -99,10 +101,12 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
     // With room for a number behind it.
     const std::string stem =
         is_path_part(last) && last.size() <= kLongestFileName ? last : "folder";
-    std::string name = stem;
-    for (int number = 2; !is_free(name, parent) || !chosen.insert(name).second; ++number) {
-      name = stem + "_" + std::to_string(number);
-    }
+    int& number = next_number.try_emplace(stem, 1).first->second;
+    std::string name;
+    do {
+      name = number == 1 ? stem : stem + "_" + std::to_string(number);
+      ++number;
+    } while (!is_free(name, parent) || !chosen.insert(name).second);
     name_of[parent] = name;
   }
   std::vector<std::string> result;

@@ -135,9 +135,9 @@ class Splitter {
     rewire(proto, renamed_, kinds_);
     for (const TensorRef& tensor : added_) add_initializer(proto, tensor);
     const GraphUses uses = find_uses(proto);
-    for (TensorRef& tensor : added_) tensor.folded = uses.folded.count(tensor.name) != 0;
+    for (TensorRef& tensor : added_) tensor.folded = uses.of(tensor.name).folded;
     for (const auto& [name, index] : weights_)
-      model_.tensors[index].folded = uses.folded.count(name) != 0;
+      model_.tensors[index].folded = uses.of(name).folded;
   }
 
   ScannedModel& model_;

@@ -162,7 +162,10 @@ WireTensor read_wire_tensor(std::span<const std::byte> file, uint64_t begin, uin
 WireTensors find_wire_tensors(std::span<const std::byte> file) {
   Walker walker(file);
   walker.walk(Kind::kModel, 0, file.size(), kNoParent, 1);
-  return walker.take();
+  WireTensors found = walker.take();
+  found.parents.shrink_to_fit();  // there may be ten thousand models
+  found.tensors.shrink_to_fit();
+  return found;
 }
 
 WireReference read_wire_reference(std::span<const std::byte> file, const WireTensor& tensor) {

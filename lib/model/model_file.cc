@@ -6,6 +6,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "format/foreign_file.h"
 #include "util/text.h"
@@ -38,7 +39,7 @@ uint64_t payload_bytes(const WireTensor& tensor) {
 }
 
 std::vector<Edit> skeleton_edits(const WireTensors& wire) {
-  std::vector<Edit> edits;
+  std::vector<Edit> payloads, lengths;
   std::vector<std::string> marks(wire.parents.size());
   std::vector<int64_t> shrink(wire.parents.size(), 0);  // bytes that each message loses inside
   for (size_t i = 0; i < wire.tensors.size(); ++i) {
@@ -50,7 +51,7 @@ std::vector<Edit> skeleton_edits(const WireTensors& wire) {
     shrink[tensor.parent] -= static_cast<int64_t>(mark.size());
     for (const WireField& payload : tensor.payloads) {
       shrink[tensor.parent] += static_cast<int64_t>(payload.end() - payload.begin);
-      edits.push_back({payload.begin, payload.end(), {}});
+      payloads.push_back({payload.begin, payload.end(), {}});
     }
   }
   for (size_t i = wire.parents.size(); i-- > 0;) {
@@ -64,10 +65,14 @@ std::vector<Edit> skeleton_edits(const WireTensors& wire) {
                            static_cast<int64_t>(edit.insert.size());
     }
     edit.insert += marks[i];
-    edits.push_back(std::move(edit));
+    lengths.push_back(std::move(edit));
   }
-  std::sort(edits.begin(), edits.end(),
-            [](const Edit& a, const Edit& b) { return a.begin < b.begin; });
+  std::vector<Edit> edits(payloads.size() + lengths.size());
+  const auto by_begin = [](const Edit& a, const Edit& b) { return a.begin < b.begin; };
+  // Both are in the order of the file, lengths backwards.
+  std::merge(std::make_move_iterator(payloads.begin()), std::make_move_iterator(payloads.end()),
+             std::make_move_iterator(lengths.rbegin()), std::make_move_iterator(lengths.rend()),
+             edits.begin(), by_begin);
   return edits;
 }
 
@@ -164,7 +169,9 @@ uint64_t inline_bytes(const ModelFile& model, const onnx::TensorProto& tensor) {
 
 void put_back(const ModelFile& model, onnx::TensorProto& tensor) {
   const std::vector<uint32_t> marks = cut_marks(tensor);
-  if (const uint64_t bytes = inline_bytes(model, tensor); bytes > kMostMessageBytes) {
+  uint64_t bytes = 0;
+  for (const uint32_t mark : marks) bytes += payload_bytes(model.wire().tensors[mark]);
+  if (bytes > kMostMessageBytes) {
     throw Error(ErrorCode::kUnsupported,
                 in_quotes(model.file().path().string()) + ": tensor " + in_quotes(tensor.name()) +
                     ": has " + std::to_string(bytes) + " bytes that stay in the model" + kLimit,

@@ -3,6 +3,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "format/dtype.h"
 #include "format/foreign_file.h"
@@ -55,6 +56,7 @@ class Scanner {
       }
     });
     require_all_found(found);
+    model_.tensors.shrink_to_fit();  // there may be ten thousand models
     const NamedFiles named = find_named_files(proto);
     for (const std::string& location : named.needed) {
       model_.external.push_back(open_external(beside_, location));
@@ -86,7 +88,8 @@ class Scanner {
     tensor.dtype = proto.data_type();
     tensor.shape.assign(proto.dims().begin(), proto.dims().end());
     const bool in_graph = site.home == Home::kInitializer || site.home == Home::kConstant;
-    tensor.folded = in_graph && uses_.folded.count(site.name) != 0;
+    const ValueUse use = uses_.of(site.name);
+    tensor.folded = in_graph && use.folded;
     const std::optional<Dtype> dtype = find_dtype(proto.data_type());
     if (!dtype) {
       tensor.inline_reason = InlineReason::kUnknownDtype;
@@ -95,13 +98,13 @@ class Scanner {
     } else if (proto.has_segment()) {
       tensor.inline_reason = InlineReason::kSegment;
     } else {
-      read_bytes(site, *dtype, tensor);
-      if (!tensor.inline_reason) tensor.inline_reason = reason_to_stay(site);
+      read_bytes(site, *dtype, use.consumed, tensor);
+      if (!tensor.inline_reason) tensor.inline_reason = reason_to_stay(site, use);
     }
     return tensor;
   }
 
-  std::optional<InlineReason> reason_to_stay(const TensorSite& site) const {
+  static std::optional<InlineReason> reason_to_stay(const TensorSite& site, const ValueUse& use) {
     switch (site.home) {
       case Home::kSparse:
         return InlineReason::kSparse;
@@ -114,13 +117,13 @@ class Scanner {
       case Home::kFunction:
         break;
     }
-    if (uses_.graph_outputs.count(site.name) != 0) return InlineReason::kGraphOutput;
-    if (uses_.shape_read.count(site.name) != 0) return InlineReason::kShapeInference;
+    if (use.graph_output) return InlineReason::kGraphOutput;
+    if (use.shape_read) return InlineReason::kShapeInference;
     if (may_become_a_shape(*site.tensor)) return InlineReason::kBelowMinBytes;
     return std::nullopt;
   }
 
-  void read_bytes(const TensorSite& site, const Dtype& dtype, TensorRef& tensor) {
+  void read_bytes(const TensorSite& site, const Dtype& dtype, bool consumed, TensorRef& tensor) {
     const std::optional<uint64_t> needed = byte_size(dtype, tensor.shape);
     if (!needed) {
       throw Error(ErrorCode::kInvalid, "its shape is negative or needs more than 2^63 bytes");
@@ -132,7 +135,7 @@ class Scanner {
     find_inline(*site.tensor, dtype, tensor);
     if (tensor.bytes.size() == *needed) return;
     const bool loaded = site.home == Home::kInitializer || site.home == Home::kConstant;
-    if (loaded && uses_.consumed.count(site.name) != 0) {
+    if (loaded && consumed) {
       throw Error(ErrorCode::kInvalid, "has " + std::to_string(tensor.bytes.size()) +
                                            " bytes, its shape needs " + std::to_string(*needed));
     }
@@ -192,16 +195,14 @@ class Scanner {
   }
 
   size_t external_file(const std::string& location) {
-    const auto known =
-        std::find_if(model_.external.begin(), model_.external.end(),
-                     [&](const ExternalFile& file) { return file.location == location; });
-    if (known != model_.external.end()) return static_cast<size_t>(known - model_.external.begin());
-    model_.external.push_back(open_external(beside_, location));
-    return model_.external.size() - 1;
+    const auto [known, is_new] = number_of_.try_emplace(location, model_.external.size());
+    if (is_new) model_.external.push_back(open_external(beside_, location));
+    return known->second;
   }
 
   ScannedModel& model_;
-  const std::filesystem::path& beside_;  // the file that external files lie beside
+  const std::filesystem::path& beside_;                // the file that external files lie beside
+  std::unordered_map<std::string, size_t> number_of_;  // of external files
   GraphUses uses_;
 };
 

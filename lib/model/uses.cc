@@ -92,30 +92,28 @@ class UseWalk : public GraphVisitor {
 
   void enter(const Place& place) {
     outside_.push_back(changes_.size());
-    std::unordered_set<std::string_view> own;
+    if (++graphs_ == 1) {  // the largest; a table that grows by little is laid out anew each time
+      uses.values.reserve(static_cast<size_t>(place.graph->initializer_size()) +
+                          static_cast<size_t>(place.graph->node_size()));
+    }
     for (const onnx::ValueInfoProto& input : place.graph->input()) {
-      uses.graph_inputs.insert(input.name());
-      set_constant(input.name(), false);
+      ValueUse& value = uses.values[input.name()];
+      value.graph_input = true;
+      set_constant(value, false);
     }
     for (const onnx::TensorProto& tensor : place.graph->initializer()) {
-      if (!own.insert(tensor.name()).second) {
+      ValueUse& value = uses.values[tensor.name()];
+      if (std::exchange(value.graph, graphs_) == graphs_) {
         throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()),
                     "ONNX Runtime takes the last one, onnx.checker none: export the model again");
       }
-      if (uses.graph_inputs.count(tensor.name()) == 0) set_constant(tensor.name(), true);
+      if (!value.graph_input) set_constant(value, true);
     }
     for (const onnx::ValueInfoProto& output : place.graph->output()) note_output(output.name());
   }
 
   void leave(const Place&) {
-    for (; changes_.size() > outside_.back(); changes_.pop_back()) {
-      const auto& [name, was_constant] = changes_.back();
-      if (was_constant) {
-        constants_.insert(name);
-      } else {
-        constants_.erase(name);
-      }
-    }
+    undo_until(outside_.back());
     outside_.pop_back();
   }
 
@@ -123,10 +121,7 @@ class UseWalk : public GraphVisitor {
     for (const std::string& output : function.output()) note_output(output);
   }
 
-  void leave_function(const onnx::FunctionProto&) {
-    constants_.clear();
-    changes_.clear();
-  }
+  void leave_function(const onnx::FunctionProto&) { undo_until(0); }
 
   // Adds the outputs of `node` to the constants when they are known at load time.
   void node(const onnx::NodeProto& node, const Place&) {
@@ -135,14 +130,15 @@ class UseWalk : public GraphVisitor {
     note_origins(node);
     for (int i = 0; i < node.input_size(); ++i) {
       if (node.input(i).empty()) continue;
-      uses.consumed.insert(node.input(i));
-      if (i < 32 && (shapes >> i & 1) != 0) uses.shape_read.insert(node.input(i));
-      all_constant = all_constant && constants_.count(node.input(i)) != 0;
+      ValueUse& value = uses.values[node.input(i)];
+      value.consumed = true;
+      if (i < 32 && (shapes >> i & 1) != 0) value.shape_read = true;
+      all_constant = all_constant && value.is_constant;
     }
     // ONNX Runtime leaves DequantizeLinear of a constant alone: quantised weights stay quantised.
     if (!all_constant || has_graphs(node) || node.op_type() == "DequantizeLinear") return;
-    for (const std::string& input : node.input()) uses.folded.insert(input);
-    for (const std::string& output : node.output()) set_constant(output, true);
+    for (const std::string& input : node.input()) uses.values[input].folded = true;
+    for (const std::string& output : node.output()) set_constant(uses.values[output], true);
   }
 
   // Counts as read by shape inference, too, what reaches such an operand by a function's input or
@@ -154,13 +150,21 @@ class UseWalk : public GraphVisitor {
         from.insert(from.end(), function.given[i].begin(), function.given[i].end());
       }
     }
-    Values reached(uses.shape_read.begin(), uses.shape_read.end());
+    Values reached;
+    for (const auto& [name, value] : uses.values) {
+      if (value.shape_read) reached.push_back(name);
+    }
+    if (reached.empty() && functions_.empty()) return;
+    for (const onnx::NodeProto* node : droppable_) {
+      Values& from = came_from_[node->output(0)];
+      from.insert(from.end(), node->input().begin(), node->input().end());
+    }
     while (!reached.empty()) {
       const auto origins = came_from_.find(reached.back());
       reached.pop_back();
       if (origins == came_from_.end()) continue;
       for (const std::string_view origin : origins->second) {
-        if (uses.shape_read.insert(origin).second) reached.push_back(origin);
+        if (!std::exchange(uses.values[origin].shape_read, true)) reached.push_back(origin);
       }
     }
   }
@@ -173,15 +177,15 @@ class UseWalk : public GraphVisitor {
   };
 
   void note_output(const std::string& name) {
-    uses.graph_outputs.insert(name);
-    uses.consumed.insert(name);
+    ValueUse& value = uses.values[name];
+    value.graph_output = true;
+    value.consumed = true;
   }
 
   void note_origins(const onnx::NodeProto& node) {
     if (std::find(kDroppable.begin(), kDroppable.end(), node.op_type()) != kDroppable.end() &&
         node.output_size() == 1) {
-      Values& from = came_from_[node.output(0)];
-      from.insert(from.end(), node.input().begin(), node.input().end());
+      droppable_.push_back(&node);
     }
     const auto called = functions_.find({node.domain(), node.op_type()});
     if (called == functions_.end()) return;
@@ -190,18 +194,25 @@ class UseWalk : public GraphVisitor {
       given[i].push_back(node.input(static_cast<int>(i)));
   }
 
-  void set_constant(std::string_view name, bool is_constant) {
-    const bool changes = is_constant ? constants_.insert(name).second : constants_.erase(name) != 0;
-    if (changes) changes_.emplace_back(name, !is_constant);
+  void set_constant(ValueUse& value, bool is_constant) {
+    if (value.is_constant == is_constant) return;
+    value.is_constant = is_constant;
+    changes_.push_back(&value);
+  }
+
+  void undo_until(size_t count) {
+    for (; changes_.size() > count; changes_.pop_back())
+      changes_.back()->is_constant = !changes_.back()->is_constant;
   }
 
   std::map<std::pair<std::string_view, std::string_view>, Function> functions_;
   std::unordered_map<std::string_view, Values> came_from_;  // what a value may be
-  // The values of the graph that the walk is in, and of those around it, that are known at load
-  // time. Not copied for each graph: what a graph changes is undone at its end.
-  std::unordered_set<std::string_view> constants_;
-  std::vector<std::pair<std::string_view, bool>> changes_;  // what it was before
+  std::vector<const onnx::NodeProto*> droppable_;
+  // What is known at load time in the graph that the walk is in, and in those around it, is not
+  // copied for each graph: these values changed, which is undone at its end.
+  std::vector<ValueUse*> changes_;
   std::vector<size_t> outside_;  // of each graph around the place: changes made before it
+  uint32_t graphs_ = 0;
 };
 
 }  // namespace

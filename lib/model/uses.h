@@ -1,7 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace onnx {
 class ModelProto;
@@ -9,16 +10,29 @@ class ModelProto;
 
 namespace wshare {
 
-// What the nodes of a model do with its tensors, by value name; the names point into the model.
-// Names of all scopes and functions are taken together: where two scopes use one name, a tensor is
-// treated with the caution that either of them needs.
-struct GraphUses {
-  using Names = std::unordered_set<std::string_view>;
-  Names consumed;  // read by a node, or an output of a graph
-  Names graph_outputs;
-  Names shape_read;    // shape inference looks at the value (shapes, axes, pads, ...)
-  Names folded;        // some node that reads it has constant inputs only
-  Names graph_inputs;  // of any graph: an initializer of that name is a default
+// What the nodes of a model do with the values of one name.
+struct ValueUse {
+  bool consumed = false;  // read by a node, or an output of a graph
+  bool graph_output = false;
+  bool shape_read = false;   // shape inference looks at the value (shapes, axes, pads, ...)
+  bool folded = false;       // some node that reads it has constant inputs only
+  bool graph_input = false;  // of any graph: an initializer of that name is a default
+  // Of the place where find_uses() is:
+  bool is_constant = false;  // known at load time
+  uint32_t graph = 0;        // the last graph with an initializer of that name; the first is 1
+};
+
+// The uses of all values by their names, which point into the model. Names of all scopes and
+// functions are taken together: where two scopes use one name, a tensor is treated with the caution
+// that either of them needs.
+class GraphUses {
+ public:
+  ValueUse of(std::string_view name) const {
+    const auto found = values.find(name);
+    return found == values.end() ? ValueUse() : found->second;
+  }
+
+  std::unordered_map<std::string_view, ValueUse> values;
 };
 
 // Returns the uses in `model`. Throws Error(kInvalid) if a graph names two initializers the same.

@@ -34,8 +34,12 @@ struct GuardSlot {
   std::atomic<bool> taken{false};
   std::atomic<bool> damaged{false};
 };
-std::array<GuardSlot, 16384> guard_slots;
+// As many as Linux lets a process map, by its default; pages of slots that are never taken take no
+// memory.
+std::array<GuardSlot, 65536> guard_slots;
 std::atomic<int> guard_slots_used{0};  // no slot at or above this index was ever taken
+std::atomic<size_t> guard_slots_taken{0};
+std::atomic<size_t> guard_slot_to_try{0};  // where a free one is likely
 
 void on_sigbus(int signal_number, siginfo_t* details, void*) {
   const auto address = reinterpret_cast<uintptr_t>(details->si_addr);
@@ -54,9 +58,16 @@ void on_sigbus(int signal_number, siginfo_t* details, void*) {
 }
 
 int take_guard_slot(const std::byte* data, size_t size) {
-  for (size_t i = 0; i < guard_slots.size(); ++i) {
+  if (guard_slots_taken.fetch_add(1) >= guard_slots.size()) {
+    --guard_slots_taken;
+    return -1;
+  }
+  // From the one that was taken or given back last, or a process with ten thousand maps would look
+  // at all of them for each.
+  for (size_t i = guard_slot_to_try;; i = (i + 1) % guard_slots.size()) {
     GuardSlot& slot = guard_slots[i];
     if (slot.taken.exchange(true)) continue;
+    guard_slot_to_try = (i + 1) % guard_slots.size();
     slot.damaged = false;
     slot.begin = reinterpret_cast<uintptr_t>(data);
     slot.end = slot.begin + size;
@@ -66,7 +77,6 @@ int take_guard_slot(const std::byte* data, size_t size) {
     }
     return static_cast<int>(i);
   }
-  return -1;
 }
 
 void mark_rest_of_page(const std::byte* data, size_t size,
@@ -138,6 +148,8 @@ MappedFile::~MappedFile() {
     slot.begin = 0;
     slot.end = 0;
     slot.taken = false;
+    guard_slot_to_try = static_cast<size_t>(guard_slot_);
+    --guard_slots_taken;
   }
   if (data_ == nullptr) return;
   mark_rest_of_page(data_, size_, __asan_unpoison_memory_region);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "format/dtype.h"
 #include "format/manifest/text.h"
@@ -122,9 +123,9 @@ std::string tensor_text(const TensorRecord& tensor) {
          hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true}" : "}");
 }
 
-// Appends `items`, already JSON, as an array under `key`, one a line.
+// Appends `items`, already JSON, as an array under `key`, one a line. They go one by one.
 void append_lines(std::string& out, std::string_view indent, std::string_view key,
-                  const std::vector<std::string>& items) {
+                  std::vector<std::string> items) {
   out += indent;
   out += '"';
   out += key;
@@ -134,6 +135,7 @@ void append_lines(std::string& out, std::string_view indent, std::string_view ke
     out += indent;
     out += ' ';
     out += items[i];
+    std::string().swap(items[i]);
   }
   out += ']';
 }
@@ -148,9 +150,9 @@ std::string task_text(const TaskRecord& task) {
   if (!task.model.empty()) out += "  \"model\": " + json_text(task.model) + ",\n";
   if (task.adapter) out += "  \"adapter\": " + std::to_string(*task.adapter) + ",\n";
   if (task.source) out += "  \"source\": " + source_text(*task.source) + ",\n";
-  append_lines(out, "  ", "parameters", parameters);
+  append_lines(out, "  ", "parameters", std::move(parameters));
   out += ",\n";
-  append_lines(out, "  ", "tensors", tensors);
+  append_lines(out, "  ", "tensors", std::move(tensors));
   return out + "}";
 }
 
@@ -167,7 +169,7 @@ std::string model_keys(const ModelRecord& model, const std::string& more = "") {
   if (model.source) out += "  \"source\": " + source_text(*model.source) + ",\n";
   if (!model.files.empty()) out += "  \"files\": " + Json(model.files).dump() + ",\n";
   out += more;
-  append_lines(out, "  ", "tensors", tensors);
+  append_lines(out, "  ", "tensors", std::move(tensors));
   return out;
 }
 
@@ -184,7 +186,7 @@ std::string pack_text(const PackRecord& pack) {
                                  "\",\n  \"onnxruntime\": " + json_text(pack.onnxruntime) +
                                  ",\n  \"cpu\": " + json_text(pack.cpu) +
                                  ",\n  \"optimization\": " + json_text(pack.optimization) + ",\n");
-  append_lines(out += ",\n", "  ", "buffers", buffers);
+  append_lines(out += ",\n", "  ", "buffers", std::move(buffers));
   return out + "}";
 }
 
@@ -225,26 +227,31 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   for (const TaskRecord& task : manifest.tasks) tasks.push_back(task_text(task));
   std::vector<std::string> packs;
   for (const PackRecord& pack : manifest.packs) packs.push_back(pack_text(pack));
+  std::vector<std::string> retired;
+  for (const std::string& file : manifest.retired) retired.push_back(json_text(file));
   const int version = version_of(manifest);
   std::string out =
       "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
-  append_lines(out, "", "blobs", blobs);
+  size_t size = 1000;  // keys, and what stands around lists; a text that grows is there twice
+  for (const std::vector<std::string>* lines : {&blobs, &models, &gaps, &tasks, &packs, &retired}) {
+    for (const std::string& line : *lines) size += line.size() + std::string_view(",\n ").size();
+  }
+  out.reserve(size);
+  append_lines(out, "", "blobs", std::move(blobs));
   out += ",\n";
-  append_lines(out, "", "models", models);
+  append_lines(out, "", "models", std::move(models));
   out += ",\n";
   if (!tasks.empty()) {
-    append_lines(out, "", "tasks", tasks);
+    append_lines(out, "", "tasks", std::move(tasks));
     out += ",\n";
   }
   if (!packs.empty()) {
-    append_lines(out, "", "packs", packs);
+    append_lines(out, "", "packs", std::move(packs));
     out += ",\n";
   }
-  append_lines(out, "", "gaps", gaps);
+  append_lines(out, "", "gaps", std::move(gaps));
   if (!manifest.retired.empty()) {
-    std::vector<std::string> retired;
-    for (const std::string& file : manifest.retired) retired.push_back(json_text(file));
-    append_lines(out += ",\n", "", "retired_files", retired);
+    append_lines(out += ",\n", "", "retired_files", std::move(retired));
   }
   out += ",\n\"manifest_hash\": \"" + std::string(kSealDigits, '0');
   out += kSealTail;
