@@ -4,6 +4,8 @@
 # (tools/wshare-bench/peers.py). Builds first; needs about 4 GiB of disk, 8 with Python.
 #
 #   tools/bench.sh [RUNS]      default 7
+#   tools/bench.sh scale       every command on 2,000 and on 10,000 models, flat and as on the Hub, and one model of
+#                              a million initializers; needs about 5 GiB of disk
 #
 # Each run writes into a folder of its own, and nothing is removed before the end: ext4 does not give inodes
 # away again for some minutes, and looks at each of them whenever a file is made (400 files: 9 ms, after 400 were
@@ -12,13 +14,73 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 runs=${1:-7}
 tools/setup.sh
-command -v xxhsum >/dev/null || { echo "bench: xxhsum is missing: apt-get install xxhash" >&2; exit 1; }
+[[ $runs == scale ]] || command -v xxhsum >/dev/null || { echo "bench: xxhsum is missing: apt-get install xxhash" >&2; exit 1; }
 cmake -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build build --target wshare wshare-bench >/dev/null
 data=build/bench
 mkdir -p $data
 out=$(mktemp -d "$PWD/$data/out.XXXXXX")
 trap 'rm -rf "$out"' EXIT
+
+# Prints one row: TITLE, then what the command behind -- takes.
+row() { # TITLE COMMAND...
+  local title=$1
+  shift
+  printf '  %-24s %s\n' "$title" "$(build/bin/wshare-bench command -- "$@")"
+}
+
+scale_family() { # MODELS LAYOUT
+  local in=$data/scale-$1-$2 bundle=$out/$1-$2 wshare=build/bin/wshare args=() i
+  [[ -d $in ]] || build/bin/wshare-bench generate finetunes "$in" --models "$1" --layers 11 --width 32 ${3:-}
+  for ((i = 0; i < $1; ++i)); do
+    if [[ $2 == flat ]]; then args+=("$in/task$i.onnx"); else args+=("task$i=$in/task$i/onnx/model.onnx"); fi
+  done
+  printf '\n%s models of 12 tensors, %s, %s file descriptors\n' "$1" "$2" "$(ulimit -n)"
+  row dedupe $wshare dedupe -q "${args[@]}" -o "$bundle"
+  row verify $wshare verify -q "$bundle"
+  row 'inspect' $wshare inspect -q "$bundle"
+  row 'inspect --json' $wshare inspect -q --json "$bundle"
+  row 'inspect --html' $wshare inspect -q --html "$bundle.html" "$bundle"
+  row 'inspect of the models' $wshare inspect -q "${args[@]}"
+  row restore $wshare restore -q "$bundle" -o "$bundle.restored"
+  row 'append of one' $wshare append -q "$bundle" "new=$data/scale-one/task10000.onnx"
+  row 'remove of one' $wshare remove -q "$bundle" task7
+  if [[ -f .deps/onnxruntime-1.29.0/lib/libonnxruntime.so ]]; then
+    printf '  %-24s %s\n' 'Bundle::open, a session' "$(build/bin/wshare-bench open "$bundle" task8)"
+  fi
+}
+
+scale() {
+  ulimit -n 1024
+  [[ -d $data/scale-one ]] ||
+    build/bin/wshare-bench generate finetunes $data/scale-one --models 1 --first 10000 --layers 11 --width 32
+  local models tensors in
+  for models in 2000 10000; do
+    scale_family $models flat
+    scale_family $models hub --hub
+  done
+  build/bin/wshare dedupe -q "$data/scale-one/task10000.onnx" -o "$out/one"
+  printf '\nof a bundle of one\n  %-24s %s\n' 'Bundle::open, a session' "$(build/bin/wshare-bench open "$out/one" task10000)"
+  for tensors in 200000 1000000; do
+    in=$data/scale-initializers-$tensors
+    [[ -d $in ]] || build/bin/wshare-bench generate initializers "$in" --tensors $tensors
+    printf '\none model of %s initializers\n' $tensors
+    row dedupe build/bin/wshare dedupe -q "$in/initializers.onnx" -o "$out/$tensors"
+    row verify build/bin/wshare verify -q "$out/$tensors"
+    row inspect build/bin/wshare inspect -q "$in/initializers.onnx"
+    row restore build/bin/wshare restore -q "$out/$tensors" -o "$out/$tensors.restored"
+    row diff build/bin/wshare diff -q "$in/initializers.onnx" "$in/initializers.onnx"
+    if python3 -c 'import onnx' 2>/dev/null; then
+      row 'onnx.load' python3 -c "import onnx; onnx.load('$in/initializers.onnx')"
+      row 'import onnx' python3 -c 'import onnx'
+    fi
+  done
+}
+
+if [[ $runs == scale ]]; then
+  scale
+  exit
+fi
 peers=()
 if python3 -c 'import onnx' 2>/dev/null; then
   peers=(peer-share peer-save)

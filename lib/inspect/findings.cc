@@ -53,7 +53,8 @@ void find_in_files(std::span<const ModelStructure> models, Findings& findings) {
     uint64_t size = 0;
     std::vector<Range> ranges;
   };
-  std::vector<std::pair<FileId, File>> files;  // by first use
+  std::vector<File> files;  // by first use
+  std::map<FileId, size_t> number_of;
   for (const ModelStructure& model : models) {
     for (size_t e = 0; e < model.external.size(); ++e) {
       const InspectedFile& file = model.rows.external[e];
@@ -65,17 +66,13 @@ void find_in_files(std::span<const ModelStructure> models, Findings& findings) {
                                file.bytes ? "too short" : "no such file"});
       }
       if (!use.id || use.in_bundle) continue;
-      auto at = std::find_if(files.begin(), files.end(),
-                             [&](const auto& known) { return known.first == *use.id; });
-      if (at == files.end()) {
-        files.push_back(
-            {*use.id, {{{model.rows.name, "", ""}, file.file, 0, ""}, *file.bytes, {}}});
-        at = files.end() - 1;
-      }
-      at->second.ranges.insert(at->second.ranges.end(), use.ranges.begin(), use.ranges.end());
+      const auto [at, is_new] = number_of.try_emplace(*use.id, files.size());
+      if (is_new) files.push_back({{{model.rows.name, "", ""}, file.file, 0, ""}, *file.bytes, {}});
+      std::vector<Range>& ranges = files[at->second].ranges;
+      ranges.insert(ranges.end(), use.ranges.begin(), use.ranges.end());
     }
   }
-  for (auto& [id, file] : files) {
+  for (File& file : files) {
     file.place.bytes = unused_bytes(std::move(file.ranges), file.size);
     if (file.place.bytes > 0) findings.add("WS002", std::move(file.place));
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "bundle/draft.h"
 #include "bundle/same_models.h"
@@ -133,8 +134,9 @@ Inspection inspect_structures(std::vector<ModelStructure> structures,
                               const InspectOptions& options) {
   std::vector<ModelRows> rows;
   for (ModelStructure& structure : structures) rows.push_back(std::move(structure.rows));
-  Inspection inspection = summarise(rows, options);
+  Inspection inspection = summarise(rows, options).inspection;
   inspection.compared = false;
+  inspection.compared_models.clear();
   inspection.matrix.clear();
   return inspection;
 }
@@ -145,10 +147,14 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   const Draft draft =
       make_draft(std::move(inputs), {options.min_bytes, options.threads, options.progress});
   std::vector<ModelRows> rows;
+  rows.reserve(draft.models.size());
   for (size_t m = 0; m < draft.models.size(); ++m) {
     rows.push_back(rows_of(draft, m, std::move(structures[m].rows)));
   }
-  Inspection inspection = summarise(rows, options);
+  Summary summary = summarise(rows, options);
+  Inspection inspection = std::move(summary.inspection);
+  structures = {};
+  rows = {};  // what comes now takes memory of its own
   const std::vector<std::optional<size_t>> same = find_same_models(draft);
   for (size_t m = 0; m < same.size(); ++m) {
     if (same[m]) inspection.models[m].same_as = inspection.models[*same[m]].name;
@@ -156,7 +162,7 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);
-  inspection.extract = estimate_extraction(draft, inspection, threads, findings);
+  inspection.extract = estimate_extraction(draft, summary.common_bytes, threads, findings);
   for (const TransposedTwin& twin : inspection.twins) {
     findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});
   }

@@ -22,6 +22,7 @@ namespace {
 
 ModelRows rows_of(const ModelRecord& model, const std::filesystem::path& folder) {
   ModelRows rows{model.name, (folder / model.file).string(), model.size, {}, {}};
+  rows.tensors.reserve(model.tensors.size());
   for (const TensorRecord& tensor : model.tensors) {
     TensorRow& row = rows.tensors.emplace_back();
     row.tensor.scope = tensor.scope;
@@ -38,20 +39,18 @@ ModelRows rows_of(const ModelRecord& model, const std::filesystem::path& folder)
 std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
   std::vector<InspectedBlob> blobs;
   for (const BlobRecord& blob : manifest.blobs) blobs.push_back({blob.file, blob.size, {}});
+  std::map<std::string_view, std::set<uint32_t>> used_by;
   for (const ModelRecord& model : manifest.models) {
-    std::set<uint32_t> used;
+    std::set<uint32_t>& used = used_by[model.name];
     for (const TensorRecord& tensor : model.tensors) used.insert(tensor.extent.blob);
     used.insert(model.files.begin(), model.files.end());
     for (const uint32_t blob : used) blobs[blob].models.push_back(model.name);
   }
   for (const PackRecord& pack : manifest.packs) {
-    std::set<uint32_t> used;
-    visit_pack_extents(pack, [&](const Extent& extent) { used.insert(extent.blob); });
-    for (const uint32_t blob : used) {
-      std::vector<std::string>& users = blobs[blob].models;
-      if (std::find(users.begin(), users.end(), pack.model.name) == users.end())
-        users.push_back(pack.model.name);
-    }
+    std::set<uint32_t>& used = used_by[pack.model.name];
+    visit_pack_extents(pack, [&](const Extent& extent) {
+      if (used.insert(extent.blob).second) blobs[extent.blob].models.push_back(pack.model.name);
+    });
   }
   for (const TaskRecord& task : manifest.tasks) {
     if (task.adapter) blobs[*task.adapter].models.push_back(task.name);
@@ -59,7 +58,9 @@ std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
   return blobs;
 }
 
-InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
+using Numbers = std::map<std::string_view, size_t>;  // of models, by name
+
+InspectedTask look_at(const Manifest& manifest, const Numbers& numbers, const TaskRecord& task) {
   InspectedTask out;
   out.name = task.name;
   out.base = task.base;
@@ -67,10 +68,11 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
     out.adapter = manifest.blobs[*task.adapter].file;
     out.adapter_bytes = manifest.blobs[*task.adapter].size;
   }
-  if (!task.model.empty()) out.model = find_model(manifest, task.model).file;
+  const ModelRecord* own = task.model.empty() ? nullptr : &manifest.models[numbers.at(task.model)];
+  if (own != nullptr) out.model = own->file;
   out.parameters = task.parameters.size();
   // An adapter that was imported has no original.
-  out.restorable = task.source || (!task.model.empty() && find_model(manifest, task.model).source);
+  out.restorable = task.source || (own != nullptr && own->source);
   for (const OriginalTensor& tensor : task.tensors) {
     if (!tensor.derivation) continue;
     out.residual_bytes += tensor.derivation->residual.size;
@@ -79,7 +81,7 @@ InspectedTask look_at(const Manifest& manifest, const TaskRecord& task) {
   return out;
 }
 
-InspectedPack look_at(const Manifest& manifest, const PackRecord& pack) {
+InspectedPack look_at(const Manifest& manifest, const Numbers& numbers, const PackRecord& pack) {
   InspectedPack out;
   out.model = pack.model.name;
   out.file = pack.model.file;
@@ -87,7 +89,7 @@ InspectedPack look_at(const Manifest& manifest, const PackRecord& pack) {
   out.onnxruntime = pack.onnxruntime;
   out.cpu = pack.cpu;
   out.optimization = pack.optimization;
-  out.current = pack.made_of == find_model(manifest, pack.model.name).hash;
+  out.current = pack.made_of == manifest.models[numbers.at(pack.model.name)].hash;
   return out;
 }
 
@@ -119,26 +121,26 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   const StoredFiles files(opened, manifest);
   std::vector<ModelRows> models;
   for (const ModelRecord& model : manifest.models) models.push_back(rows_of(model, folder));
-  Inspection inspection = summarise(models, options);
+  Inspection inspection = summarise(models, options).inspection;
   inspection.bundle = folder.string();
   inspection.blobs = blobs_of(manifest);
   inspection.predicted_bundle_bytes =
       bundle_bytes(manifest, opened->look_up(kManifestName).value_or(FileStamp()).size);
-  for (const PackRecord& pack : manifest.packs) inspection.packs.push_back(look_at(manifest, pack));
+  Numbers numbers;
+  for (size_t m = 0; m < models.size(); ++m) numbers[manifest.models[m].name] = m;
+  for (const PackRecord& pack : manifest.packs)
+    inspection.packs.push_back(look_at(manifest, numbers, pack));
   for (size_t m = 0; m < models.size(); ++m) {
     InspectedModel& model = inspection.models[m];
     model.bytes += model.own_bytes + model.shared_bytes;  // the parts of blobs that it needs
     inspection.input_bytes += model.bytes;
   }
   for (const TaskRecord& task : manifest.tasks) {
-    inspection.tasks.push_back(look_at(manifest, task));
+    inspection.tasks.push_back(look_at(manifest, numbers, task));
     if (options.contents) inspection.tasks.back().weights = weights_of(task, files);
     if (!task.model.empty()) continue;
-    const auto base =
-        std::find_if(manifest.models.begin(), manifest.models.end(),
-                     [&](const ModelRecord& model) { return model.name == task.base; });
-    const auto m = static_cast<size_t>(base - manifest.models.begin());
-    inspection.input_bytes += inspection.models[m].bytes + inspection.tasks.back().adapter_bytes;
+    const InspectedModel& base = inspection.models[numbers.at(task.base)];
+    inspection.input_bytes += base.bytes + inspection.tasks.back().adapter_bytes;
   }
   add_freed_bytes(manifest, inspection);
   Findings findings;

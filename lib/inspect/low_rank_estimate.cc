@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <set>
 
 #include "compare/align.h"
@@ -63,15 +62,6 @@ std::vector<std::vector<int64_t>> content_numbers(const Draft& draft, unsigned t
     }
   }
   return numbers;
-}
-
-size_t choose_base(const Inspection& inspection) {
-  std::vector<uint64_t> shared;  // with others
-  for (size_t m = 0; m < inspection.matrix.size(); ++m) {
-    const std::vector<uint64_t>& row = inspection.matrix[m];
-    shared.push_back(std::accumulate(row.begin(), row.end(), uint64_t{0}) - row[m]);
-  }
-  return static_cast<size_t>(std::max_element(shared.begin(), shared.end()) - shared.begin());
 }
 
 bool may_differ_by_low_rank(const TensorRef& a, const TensorRef& b) {
@@ -195,10 +185,12 @@ void add(const Draft& draft, const Candidate& candidate, ExtractEstimate& estima
 
 }  // namespace
 
-std::optional<ExtractEstimate> estimate_extraction(const Draft& draft, const Inspection& inspection,
+std::optional<ExtractEstimate> estimate_extraction(const Draft& draft,
+                                                   const std::vector<uint64_t>& common_bytes,
                                                    unsigned threads, Findings& findings) {
   if (draft.models.size() < 2) return std::nullopt;
-  const size_t base = choose_base(inspection);
+  const auto base = static_cast<size_t>(std::max_element(common_bytes.begin(), common_bytes.end()) -
+                                        common_bytes.begin());
   std::vector<Candidate> candidates = find_candidates(draft, base, threads);
   try {
     find_ranks(candidates, threads);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
 #include "format/dtype.h"
 #include "inspect/consumers.h"
@@ -54,6 +55,7 @@ class StructureReader {
     for (const InspectedFile& external : structure_.rows.external) {
       structure_.rows.bytes += external.bytes.value_or(0);
     }
+    structure_.rows.tensors.shrink_to_fit();  // there may be ten thousand models
     return std::move(structure_);
   }
 
@@ -109,10 +111,8 @@ class StructureReader {
   // Returns the number of the external file at `location`.
   size_t find_or_add(const std::string& location) {
     std::vector<InspectedFile>& files = structure_.rows.external;
-    const auto known = std::find_if(files.begin(), files.end(), [&](const InspectedFile& file) {
-      return file.file == location;
-    });
-    if (known != files.end()) return static_cast<size_t>(known - files.begin());
+    const auto [known, is_new] = number_of_.try_emplace(location, files.size());
+    if (!is_new) return known->second;
     ExternalUse& use = structure_.external.emplace_back();
     files.push_back({location, std::nullopt, 0});
     if (const std::optional<ExternalFile> external = find_external(input_.path, location)) {
@@ -126,6 +126,7 @@ class StructureReader {
   const ModelInput& input_;
   ModelStructure structure_;
   std::set<std::pair<const onnx::GraphProto*, std::string>> names_;  // of initializers
+  std::unordered_map<std::string, size_t> number_of_;                // of external files
   uint64_t file_bytes_ = 0;
   uint64_t total_ = 0;
 };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <tuple>
+#include <utility>
 
 // A content that is the front of a longer one lies inside it (docs/bundle-format.md), so sharing is
 // counted by place, not by content: all extents that begin at one byte of a blob are one place, a
@@ -30,6 +32,19 @@ std::map<BlobOffset, Parts> parts_of_places(const std::vector<ModelRows>& models
   return places;
 }
 
+// Adds to `common` what each of `parts` has in common with all others of its place: two models the
+// shorter of their parts.
+void add_common(Parts parts, std::vector<uint64_t>& common) {
+  std::sort(parts.begin(), parts.end(),
+            [](const auto& a, const auto& b) { return a.second < b.second; });
+  uint64_t shorter = 0;  // of all parts before
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto [model, bytes] = parts[i];
+    common[model] += shorter + bytes * (parts.size() - i - 1);
+    shorter += bytes;
+  }
+}
+
 // Adds what the parts of one place mean for its models and for the whole.
 void add_place(const Parts& parts, Inspection& inspection) {
   uint64_t longest = 0;  // used by one model
@@ -44,11 +59,38 @@ void add_place(const Parts& parts, Inspection& inspection) {
     const uint64_t shared = std::min(bytes, second);
     inspection.models[model].shared_bytes += shared;
     inspection.models[model].own_bytes += bytes - shared;
-    inspection.matrix[model][model] += bytes;
-    for (size_t j = 0; j < i; ++j) {
-      const uint64_t common = std::min(bytes, parts[j].second);
-      inspection.matrix[model][parts[j].first] += common;
-      inspection.matrix[parts[j].first][model] += common;
+  }
+}
+
+// The models that are compared with each other.
+std::vector<size_t> choose_compared(const std::vector<InspectedModel>& models, bool all) {
+  std::vector<size_t> chosen(models.size());
+  std::iota(chosen.begin(), chosen.end(), size_t{0});
+  if (all || chosen.size() <= kMostCompared) return chosen;
+  std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
+    return models[a].shared_bytes > models[b].shared_bytes;
+  });
+  chosen.resize(kMostCompared);
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+void fill_matrix(const std::map<BlobOffset, Parts>& places, Inspection& inspection) {
+  const std::vector<size_t>& compared = inspection.compared_models;
+  inspection.matrix.assign(compared.size(), std::vector<uint64_t>(compared.size(), 0));
+  std::vector<std::optional<size_t>> number(inspection.models.size());  // in the matrix
+  for (size_t i = 0; i < compared.size(); ++i) number[compared[i]] = i;
+  for (const auto& [place, parts] : places) {
+    std::vector<std::pair<size_t, uint64_t>> here;
+    for (const auto& [model, bytes] : parts) {
+      if (!number[model]) continue;
+      const size_t i = *number[model];
+      inspection.matrix[i][i] += bytes;
+      for (const auto& [j, other] : here) {
+        inspection.matrix[i][j] += std::min(bytes, other);
+        inspection.matrix[j][i] += std::min(bytes, other);
+      }
+      here.emplace_back(i, bytes);
     }
   }
 }
@@ -80,14 +122,17 @@ std::map<ExtentKey, Users> users_of_extents(const std::vector<ModelRows>& models
   return users;
 }
 
-std::vector<std::string> other_models(const Users& users, const std::string& model) {
-  std::vector<std::string> others;
-  for (const TensorUse& use : users.uses) {
-    if (use.model != model && (others.empty() || others.back() != use.model)) {
-      others.push_back(use.model);
-    }
+// Names `most` of the models that use what `tensor`, one of model `m`, does.
+void name_others(const std::vector<ModelRows>& models, const Users& users, uint32_t m, size_t most,
+                 InspectedTensor& tensor) {
+  const size_t others = users.models.size() - 1;
+  const size_t named = std::min(others, most);
+  tensor.also_in.reserve(named);
+  for (const uint32_t model : users.models) {
+    if (tensor.also_in.size() == named) break;
+    if (model != m) tensor.also_in.push_back(models[model].name);
   }
-  return others;
+  tensor.also_in_more = others - named;
 }
 
 class Counts {
@@ -146,6 +191,28 @@ std::vector<const TensorRow*> largest_of(const ModelRows& model, uint64_t top) {
   return rows;
 }
 
+// Fills in the largest tensors of each model, and what it has several times.
+void add_largest(const std::vector<ModelRows>& models, const std::map<ExtentKey, Users>& users,
+                 const InspectOptions& options, Inspection& inspection) {
+  const std::vector<size_t>& compared = inspection.compared_models;
+  for (uint32_t m = 0; m < models.size(); ++m) {
+    const bool named = std::binary_search(compared.begin(), compared.end(), m);
+    const size_t most = options.all ? SIZE_MAX : named ? kMostNamed : 0;
+    InspectedModel& model = inspection.models[m];
+    for (const TensorRow& row : models[m].tensors) {
+      if (row.extent) model.repeated_bytes += row.extent->size;
+    }
+    model.repeated_bytes -= model.own_bytes + model.shared_bytes;
+    const std::vector<const TensorRow*> largest = largest_of(models[m], options.top);
+    model.largest.reserve(largest.size());
+    for (const TensorRow* row : largest) {
+      InspectedTensor& tensor = model.largest.emplace_back(row->tensor);
+      const auto found = row->extent ? users.find(key_of(*row->extent)) : users.end();
+      if (found != users.end()) name_others(models, found->second, m, most, tensor);
+    }
+  }
+}
+
 // Returns every content with a place, and each tensor without one by itself.
 std::vector<InspectedContent> contents_of(const std::vector<ModelRows>& models,
                                           const std::map<ExtentKey, Users>& users,
@@ -170,40 +237,36 @@ std::vector<InspectedContent> contents_of(const std::vector<ModelRows>& models,
 
 }  // namespace
 
-Inspection summarise(const std::vector<ModelRows>& models, const InspectOptions& options) {
-  Inspection inspection;
-  inspection.matrix.assign(models.size(), std::vector<uint64_t>(models.size(), 0));
+Summary summarise(const std::vector<ModelRows>& models, const InspectOptions& options) {
+  Summary summary;
+  Inspection& inspection = summary.inspection;
   for (const ModelRows& model : models) {
     inspection.models.push_back(count_tensors(model));
     inspection.total_bytes += inspection.models.back().tensor_bytes;
   }
-  for (const auto& [place, parts] : parts_of_places(models)) add_place(parts, inspection);
-
+  summary.common_bytes.resize(models.size());
+  {
+    const std::map<BlobOffset, Parts> places = parts_of_places(models);
+    for (const auto& [place, parts] : places) {
+      add_place(parts, inspection);
+      add_common(parts, summary.common_bytes);
+    }
+    inspection.compared_models = choose_compared(inspection.models, options.all);
+    fill_matrix(places, inspection);
+  }
   std::vector<ExtentKey> by_first_use;
-  const std::map<ExtentKey, Users> users = users_of_extents(models, by_first_use);
+  std::map<ExtentKey, Users> users = users_of_extents(models, by_first_use);
+  if (options.contents) inspection.contents = contents_of(models, users, by_first_use);
+  add_largest(models, users, options, inspection);
   for (const ExtentKey& key : by_first_use) {
-    const auto& [first, uses, of_models] = users.at(key);
+    auto& [first, uses, of_models] = users.at(key);
     inspection.distinct_bytes += first->extent->size;
     if (uses.size() < 2 || first->extent->size < options.min_bytes) continue;
-    inspection.duplicates.push_back({to_hex(first->hash), first->extent->size, uses});
+    inspection.duplicates.push_back({to_hex(first->hash), first->extent->size, std::move(uses)});
   }
   std::stable_sort(inspection.duplicates.begin(), inspection.duplicates.end(),
                    [](const Duplicate& a, const Duplicate& b) { return a.saved() > b.saved(); });
-
-  if (options.contents) inspection.contents = contents_of(models, users, by_first_use);
-  for (size_t m = 0; m < models.size(); ++m) {
-    InspectedModel& model = inspection.models[m];
-    for (const TensorRow& row : models[m].tensors) {
-      if (row.extent) model.repeated_bytes += row.extent->size;
-    }
-    model.repeated_bytes -= model.own_bytes + model.shared_bytes;
-    for (const TensorRow* row : largest_of(models[m], options.top)) {
-      InspectedTensor& tensor = model.largest.emplace_back(row->tensor);
-      const auto found = row->extent ? users.find(key_of(*row->extent)) : users.end();
-      if (found != users.end()) tensor.also_in = other_models(found->second, model.name);
-    }
-  }
-  return inspection;
+  return summary;
 }
 
 }  // namespace wshare

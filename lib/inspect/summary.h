@@ -25,11 +25,17 @@ struct ModelRows {
   std::vector<TensorRow> tensors;
 };
 
+struct Summary {
+  Inspection inspection;
+  // Of each model: what it has in common with each other one, added up.
+  std::vector<uint64_t> common_bytes;
+};
+
 // Returns what follows from the tensors of `models` and their places: the models, total and shared
 // bytes, duplicates of at least `min_bytes`, the matrix. `distinct_bytes` counts tensors with a
 // place only.
 //
 // Equal contents must have equal extents; two extents that begin at one byte overlap.
-Inspection summarise(const std::vector<ModelRows>& models, const InspectOptions& options);
+Summary summarise(const std::vector<ModelRows>& models, const InspectOptions& options);
 
 }  // namespace wshare

@@ -1,12 +1,8 @@
 // Anonymous memory does not grow with the weights: dedupe, verify and restore of 512 MiB run with
-// 64 MiB and twice what the models hold beside raw weights. RLIMIT_DATA holds them to it: it counts
-// the heap, stacks of threads and private writable maps, but no mapped file.
+// 64 MiB and twice what the models hold beside raw weights. RLIMIT_DATA holds them to it, which
+// counts no mapped file.
 
-#include <sched.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "memory/run_within.h"
 #include "support/bundle_test.h"
 
 namespace wshare::test {
@@ -14,38 +10,11 @@ namespace {
 
 constexpr bool kSanitized = WSHARE_SANITIZED;
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kWeightBytes = 64 * kMiB;
 
 class AnonymousMemory : public BundleTest {
  protected:
   std::string path(const std::string& name) const { return (temp_ / name).string(); }
-
-  // The exit code of the program, run in a process of its own that gets `bytes` of memory for data,
-  // and two cores at most: threads have stacks, which count.
-  static int run_within(uint64_t bytes, std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), WSHARE_PROGRAM);
-    std::vector<char*> pointers;
-    for (std::string& argument : arguments) pointers.push_back(argument.data());
-    pointers.push_back(nullptr);
-    const pid_t child = fork();
-    if (child == 0) {
-      cpu_set_t all, two;
-      CPU_ZERO(&two);
-      if (sched_getaffinity(0, sizeof all, &all) != 0) _exit(126);
-      for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&two) < 2; ++cpu) {
-        if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &two);
-      }
-      if (sched_setaffinity(0, sizeof two, &two) != 0) _exit(126);
-      const rlimit limit{bytes, bytes};
-      if (setrlimit(RLIMIT_DATA, &limit) != 0) _exit(126);
-      execv(WSHARE_PROGRAM, pointers.data());
-      _exit(127);
-    }
-    int status = 0;
-    EXPECT_EQ(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
 
   // Adds a model, piece by piece, with raw weights of kWeightBytes each.
   void add_large(const std::string& file, const std::vector<uint32_t>& seeds) {
@@ -74,9 +43,9 @@ TEST_F(AnonymousMemory, DoesNotGrowWithTheWeights) {
   ASSERT_LT(beside_raw, 9 * kMiB);
 
   const uint64_t bound = 64 * kMiB + 2 * beside_raw;
-  EXPECT_EQ(run_within(bound, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
-  EXPECT_EQ(run_within(bound, {"verify", path("bundle"), "-q"}), 0);
-  EXPECT_EQ(run_within(bound, {"restore", path("bundle"), "-o", path("back"), "-q"}), 0);
+  EXPECT_EQ(run_within({bound}, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
+  EXPECT_EQ(run_within({bound}, {"verify", path("bundle"), "-q"}), 0);
+  EXPECT_EQ(run_within({bound}, {"restore", path("bundle"), "-o", path("back"), "-q"}), 0);
   for (const std::string& name : names_in(temp_ / "in")) {
     EXPECT_TRUE(read_file(temp_ / "in" / name) == read_file(temp_ / "back" / name)) << name;
   }
@@ -88,8 +57,8 @@ TEST_F(AnonymousMemory, IsWhatTheLimitCounts) {
   onnx::ModelProto model = model_of({raw("w", noise(5000, 1))});
   model.mutable_graph()->set_doc_string(std::string(64 * kMiB, 'x'));
   add("a.onnx", model);
-  EXPECT_EQ(run_within(32 * kMiB, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 3);
-  EXPECT_EQ(run_within(512 * kMiB, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
+  EXPECT_EQ(run_within({32 * kMiB}, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 3);
+  EXPECT_EQ(run_within({512 * kMiB}, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
 }
 
 }  // namespace

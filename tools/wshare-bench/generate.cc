@@ -19,10 +19,13 @@ namespace {
 
 struct Family {
   std::string folder;
-  int models = 8;
+  int models = 8, first = 0;
   int mib = 100;     // of one model
   int width = 1024;  // of a layer; one layer has 4 * width * width bytes
+  int layers = 0;    // instead of mib
   int rank = 16;     // of LoRA pairs
+  int tensors = 1000000;
+  bool hub = false;  // a folder for each model, as on the Hub
 };
 
 std::string weights(size_t count, double scale, uint32_t seed) {
@@ -65,6 +68,7 @@ void add_value(onnx::ValueInfoProto& value, const std::string& name, int columns
 }
 
 int layers_of(const Family& family) {
+  if (family.layers > 0) return family.layers;
   const double bytes_of_layer = 4.0 * family.width * family.width;
   return std::max(1, static_cast<int>(std::lround(family.mib * 1048576.0 / bytes_of_layer)));
 }
@@ -99,14 +103,17 @@ onnx::ModelProto make_model(const std::string& name) {
 }
 
 void write(const onnx::ModelProto& model, const Family& family, const std::string& name) {
-  std::ofstream file(std::filesystem::path(family.folder) / (name + ".onnx"), std::ios::binary);
+  std::filesystem::path path = std::filesystem::path(family.folder) / (name + ".onnx");
+  if (family.hub) path = std::filesystem::path(family.folder) / name / "onnx" / "model.onnx";
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream file(path, std::ios::binary);
   if (!model.SerializeToOstream(&file) || !file.flush())
     throw std::runtime_error(family.folder + ": cannot write");
 }
 
 // The trunk that all models share, and a head of its own for each.
 void write_finetune(const Family& family, int number) {
-  const int classes = 256;
+  const int classes = std::min(256, 4 * family.width);
   onnx::ModelProto model = make_model("finetune");
   onnx::GraphProto& graph = *model.mutable_graph();
   const std::string value =
@@ -153,6 +160,26 @@ void write_lora(const Family& family, int number) {
   write(model, family, number < 0 ? "base" : "task" + std::to_string(number));
 }
 
+// One model of very many initializers of 16 bytes, each read by a node, ten to a node.
+void write_initializers(const Family& family) {
+  constexpr int kOfNode = 10;
+  onnx::ModelProto model = make_model("initializers");
+  onnx::GraphProto& graph = *model.mutable_graph();
+  add_value(*graph.add_input(), "x", 4);
+  std::string value = "x";
+  for (int first = 0; first < family.tensors; first += kOfNode) {
+    std::vector<std::string> inputs = {value};
+    for (int t = first; t < std::min(first + kOfNode, family.tensors); ++t) {
+      inputs.push_back("model.block" + std::to_string(t / 100) + ".weight_" + std::to_string(t));
+      add_weight(graph, inputs.back(), 1, 4, weights(4, 1, static_cast<uint32_t>(t)));
+    }
+    value = "sum" + std::to_string(first);
+    add_node(graph, "Sum", inputs, value);
+  }
+  add_value(*graph.add_output(), value, 4);
+  write(model, family, "initializers");
+}
+
 }  // namespace
 
 void add_generate_command(CLI::App& app) {
@@ -163,8 +190,13 @@ void add_generate_command(CLI::App& app) {
     CLI::App* command = generate->add_subcommand(name, description);
     command->add_option("DIR", family->folder, "Folder to write into")->required();
     command->add_option("--models", family->models, "How many")
-        ->check(CLI::Range(1, 1000))
+        ->check(CLI::Range(1, 100000))
         ->capture_default_str();
+    command->add_option("--first", family->first, "Number of the first")
+        ->check(CLI::Range(0, 100000))
+        ->capture_default_str();
+    command->add_option("--layers", family->layers, "Instead of --mib")->check(CLI::Range(1, 1000));
+    command->add_flag("--hub", family->hub, "A folder for each, as on the Hub");
     command->add_option("--mib", family->mib, "MiB of one model")
         ->check(CLI::Range(1, 1900))
         ->capture_default_str();
@@ -174,15 +206,21 @@ void add_generate_command(CLI::App& app) {
     return command;
   };
   add("finetunes", "Models with one trunk and a head each")->callback([=] {
-    std::filesystem::create_directories(family->folder);
-    for (int number = 0; number < family->models; ++number) write_finetune(*family, number);
+    for (int number = 0; number < family->models; ++number)
+      write_finetune(*family, family->first + number);
   });
   CLI::App* lora = add("lora", "A base, and models with a LoRA pair merged into each weight");
   lora->add_option("--rank", family->rank, "Of the pairs")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   lora->callback([=] {
-    std::filesystem::create_directories(family->folder);
     for (int number = -1; number < family->models; ++number) write_lora(*family, number);
   });
+  CLI::App* initializers =
+      generate->add_subcommand("initializers", "One model of very many small initializers");
+  initializers->add_option("DIR", family->folder, "Folder to write into")->required();
+  initializers->add_option("--tensors", family->tensors, "How many")
+      ->check(CLI::Range(1, 10000000))
+      ->capture_default_str();
+  initializers->callback([=] { write_initializers(*family); });
 }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "command.h"
 #include "generate.h"
 #include "manifest.h"
 #ifdef WSHARE_HAS_ONNXRUNTIME
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
   setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // as wshare
   CLI::App app("Makes data for wshare's benchmarks, and measures sessions.", "wshare-bench");
   app.require_subcommand(1);
+  add_command_command(app);
   add_generate_command(app);
   add_manifest_command(app);
 #ifdef WSHARE_HAS_ONNXRUNTIME

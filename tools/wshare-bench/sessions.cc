@@ -150,6 +150,19 @@ void run_pair(const Side& ours, const Side& plain, const wshare::Shapes& shapes,
               wshare::median(ratios), runs);
 }
 
+double anonymous_mib() { return static_cast<double>(wshare::measure_memory().anonymous) / 1048576; }
+
+// Prints what it takes to open the bundle and one session of it.
+void run_open(const std::string& bundle, const std::string& model) {
+  wshare::environment();
+  const double before = anonymous_mib();
+  const wshare::Stopwatch watch;
+  Bundle opened = Bundle::open(bundle);
+  const wshare::Session session = opened.session(model);
+  const double milliseconds = watch.milliseconds();
+  std::printf("%.1f ms, %.1f MiB anonymous\n", milliseconds, anonymous_mib() - before);
+}
+
 struct Arguments {
   std::string bundle, model, original, tier = "auto";
   std::vector<std::string> shapes;
@@ -175,6 +188,10 @@ void add_session_commands(CLI::App& app) {
     run_processes({arguments->bundle, arguments->model, wshare::parse_tier(arguments->tier)},
                   wshare::parse_shapes(arguments->shapes), arguments->processes);
   });
+  CLI::App* open = app.add_subcommand("open", "What opening a bundle and one session takes");
+  open->add_option("BUNDLE", arguments->bundle, "The bundle")->required();
+  open->add_option("MODEL", arguments->model, "Of the bundle")->required();
+  open->callback([=] { run_open(arguments->bundle, arguments->model); });
   CLI::App* pair = app.add_subcommand("pair", "Runs of a shared and a plain session in turn");
   pair->add_option("BUNDLE", arguments->bundle, "The bundle")->required();
   pair->add_option("MODEL", arguments->model, "Of the bundle")->required();

@@ -56,6 +56,9 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
   app.add_option("--top", arguments->options.top, "Longest list to show")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_flag("--all", arguments->options.all,
+               "Show all of each list, also of those that grow with models x models")
+      ->excludes("--top");
   app.add_option("--sort", arguments->order, "Order of models and of their largest tensors")
       ->check(CLI::IsMember({"bytes", "name"}))
       ->capture_default_str();
@@ -78,13 +81,15 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       arguments->options.hash = !arguments->no_hash;
       arguments->options.contents = !arguments->html.empty();
       if (!arguments->html.empty()) check_place_of_page(arguments->html);  // not after all the work
+      if (arguments->options.all) arguments->options.top = UINT64_MAX;
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       say_left_out(inspection.left_out, context);
       if (!arguments->html.empty()) {
         save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);
       }
       if (context.json) {
-        print_json(context.out, to_json(inspection));
+        print_json(context.out,
+                   to_json(inspection, arguments->options.all ? UINT64_MAX : kMostCompared));
       } else {
         const RowOrder order = arguments->order == "name" ? RowOrder::kName : RowOrder::kBytes;
         print_inspection(context.out, inspection,

@@ -9,6 +9,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Puts up to `longest` of `items` into json[key], each as `to_json` gives it, and says how many are
+// left out.
+template <typename Item, typename ToJson>
+void put_list(Json& json, const std::string& key, const std::vector<Item>& items, uint64_t longest,
+              const ToJson& to_json) {
+  Json& list = json[key] = Json::array();
+  for (const Item& item : items) {
+    if (list.size() == longest) break;
+    list.push_back(to_json(item));
+  }
+  if (items.size() > longest) json[key + "_more"] = items.size() - longest;
+}
+
+Json text_json(const std::string& text) { return text; }
+
 Json use_json(const TensorUse& use) {
   return {{"model", use.model}, {"scope", use.scope}, {"tensor", use.tensor}};
 }
@@ -22,12 +37,14 @@ Json counts_json(const std::vector<TensorCount>& counts, const char* key) {
 }
 
 Json tensor_json(const InspectedTensor& tensor) {
-  return {{"tensor", tensor.tensor}, {"scope", tensor.scope},    {"dtype", tensor.dtype},
-          {"shape", tensor.shape},   {"bytes", tensor.bytes},    {"home", tensor.home},
-          {"op", tensor.op},         {"also_in", tensor.also_in}};
+  Json json = {{"tensor", tensor.tensor}, {"scope", tensor.scope},    {"dtype", tensor.dtype},
+               {"shape", tensor.shape},   {"bytes", tensor.bytes},    {"home", tensor.home},
+               {"op", tensor.op},         {"also_in", tensor.also_in}};
+  if (tensor.also_in_more > 0) json["also_in_more"] = tensor.also_in_more;
+  return json;
 }
 
-Json model_json(const InspectedModel& model) {
+Json model_json(const InspectedModel& model, uint64_t longest) {
   Json json = {{"name", model.name},
                {"path", model.path},
                {"same_as", model.same_as.empty() ? Json() : Json(model.same_as)},
@@ -46,58 +63,86 @@ Json model_json(const InspectedModel& model) {
   json["largest"] = Json::array();
   for (const InspectedTensor& tensor : model.largest)
     json["largest"].push_back(tensor_json(tensor));
-  json["external"] = Json::array();
-  for (const InspectedFile& file : model.external) {
-    json["external"].push_back({{"file", file.file},
-                                {"bytes", file.bytes ? Json(*file.bytes) : Json()},
-                                {"needed", file.needed},
-                                {"complete", file.complete()}});
-  }
+  put_list(json, "external", model.external, longest, [](const InspectedFile& file) -> Json {
+    return {{"file", file.file},
+            {"bytes", file.bytes ? Json(*file.bytes) : Json()},
+            {"needed", file.needed},
+            {"complete", file.complete()}};
+  });
   return json;
 }
 
-Json duplicate_json(const Duplicate& duplicate) {
-  Json json = {{"hash", duplicate.hash}, {"bytes", duplicate.bytes}, {"uses", Json::array()}};
-  for (const TensorUse& use : duplicate.uses) json["uses"].push_back(use_json(use));
+Json duplicate_json(const Duplicate& duplicate, uint64_t longest) {
+  Json json = {{"hash", duplicate.hash}, {"bytes", duplicate.bytes}};
+  put_list(json, "uses", duplicate.uses, longest, use_json);
   return json;
 }
 
-Json finding_json(const InspectFinding& finding) {
-  Json json = {{"id", finding.id}, {"bytes", finding.bytes}, {"places", Json::array()}};
-  for (const FindingPlace& place : finding.places) {
-    json["places"].push_back({{"model", place.use.model},
-                              {"scope", place.use.scope},
-                              {"tensor", place.use.tensor},
-                              {"file", place.file},
-                              {"bytes", place.bytes},
-                              {"note", place.note}});
-  }
+Json finding_json(const InspectFinding& finding, uint64_t longest) {
+  Json json = {{"id", finding.id}, {"bytes", finding.bytes}};
+  put_list(json, "places", finding.places, longest, [](const FindingPlace& place) -> Json {
+    return {{"model", place.use.model}, {"scope", place.use.scope}, {"tensor", place.use.tensor},
+            {"file", place.file},       {"bytes", place.bytes},     {"note", place.note}};
+  });
   return json;
 }
 
-Json extract_json(const ExtractEstimate& estimate) {
-  Json json = {
-      {"base", estimate.base}, {"saved_bytes", estimate.saved_bytes}, {"tasks", Json::array()}};
-  for (const ExtractableTask& task : estimate.tasks) {
-    json["tasks"].push_back({{"model", task.model},
-                             {"weights", task.weights},
-                             {"bytes", task.bytes},
-                             {"adapter_bytes", task.adapter_bytes},
-                             {"residual_bytes", task.residual_bytes},
-                             {"largest_rank", task.largest_rank}});
-  }
+Json extract_json(const ExtractEstimate& estimate, uint64_t longest) {
+  Json json = {{"base", estimate.base}, {"saved_bytes", estimate.saved_bytes}};
+  put_list(json, "tasks", estimate.tasks, longest, [](const ExtractableTask& task) -> Json {
+    return {{"model", task.model},
+            {"weights", task.weights},
+            {"bytes", task.bytes},
+            {"adapter_bytes", task.adapter_bytes},
+            {"residual_bytes", task.residual_bytes},
+            {"largest_rank", task.largest_rank}};
+  });
   return json;
+}
+
+Json pack_json(const InspectedPack& pack) {
+  return {{"model", pack.model},
+          {"file", pack.file},
+          {"packed_bytes", pack.packed_bytes},
+          {"onnxruntime", pack.onnxruntime},
+          {"cpu", pack.cpu},
+          {"optimization", pack.optimization},
+          {"current", pack.current}};
+}
+
+Json task_json(const InspectedTask& task) {
+  return {{"name", task.name},
+          {"base", task.base},
+          {"adapter", task.adapter.empty() ? Json() : Json(task.adapter)},
+          {"model", task.model.empty() ? Json() : Json(task.model)},
+          {"adapter_bytes", task.adapter_bytes},
+          {"residual_bytes", task.residual_bytes},
+          {"freed_bytes", task.freed_bytes},
+          {"parameters", task.parameters},
+          {"restorable", task.restorable}};
+}
+
+// The models of the matrix; where there is none, the first ones.
+void put_models(Json& json, const Inspection& inspection, uint64_t longest) {
+  std::vector<const InspectedModel*> models;
+  for (const size_t m : inspection.compared_models) models.push_back(&inspection.models[m]);
+  for (size_t m = 0; !inspection.compared && m < inspection.models.size(); ++m)
+    models.push_back(&inspection.models[m]);
+  put_list(json, "models", models, longest,
+           [&](const InspectedModel* model) { return model_json(*model, longest); });
+  const size_t left_out = inspection.models.size() - json["models"].size();
+  if (left_out > 0) json["models_more"] = left_out;
 }
 
 }  // namespace
 
-Json to_json(const Inspection& inspection) {
+Json to_json(const Inspection& inspection, uint64_t longest) {
   const bool is_bundle = !inspection.bundle.empty();
+  const uint64_t longest_inside = longest == UINT64_MAX ? longest : kMostNamed;
   Json json;
   json["schema"] = "wshare.inspect/1";
   if (is_bundle) json["bundle"] = inspection.bundle;
-  json["models"] = Json::array();
-  for (const InspectedModel& model : inspection.models) json["models"].push_back(model_json(model));
+  put_models(json, inspection, longest);
   json["input_bytes"] = inspection.input_bytes;
   json["total_bytes"] = inspection.total_bytes;
   const auto if_compared = [&](uint64_t bytes) {
@@ -108,49 +153,25 @@ Json to_json(const Inspection& inspection) {
   json["transposed_bytes"] =
       inspection.transposed_bytes ? Json(*inspection.transposed_bytes) : Json();
   json["predicted_bundle_bytes"] = if_compared(inspection.predicted_bundle_bytes);
-  json["duplicates"] = Json::array();
-  for (const Duplicate& duplicate : inspection.duplicates) {
-    json["duplicates"].push_back(duplicate_json(duplicate));
-  }
-  json["transposed"] = Json::array();
-  for (const TransposedTwin& twin : inspection.twins) {
-    json["transposed"].push_back({{"bytes", twin.bytes},
-                                  {"tensor", use_json(twin.tensor)},
-                                  {"transpose_of", use_json(twin.transpose_of)}});
-  }
+  put_list(json, "duplicates", inspection.duplicates, longest,
+           [&](const Duplicate& duplicate) { return duplicate_json(duplicate, longest_inside); });
+  put_list(json, "transposed", inspection.twins, longest, [](const TransposedTwin& twin) -> Json {
+    return {{"bytes", twin.bytes},
+            {"tensor", use_json(twin.tensor)},
+            {"transpose_of", use_json(twin.transpose_of)}};
+  });
   json["matrix"] = inspection.matrix;
-  json["extract"] = inspection.extract ? extract_json(*inspection.extract) : Json();
-  json["findings"] = Json::array();
-  for (const InspectFinding& finding : inspection.findings) {
-    json["findings"].push_back(finding_json(finding));
-  }
+  json["extract"] = inspection.extract ? extract_json(*inspection.extract, longest) : Json();
+  put_list(json, "findings", inspection.findings, longest,
+           [&](const InspectFinding& finding) { return finding_json(finding, longest); });
   if (!is_bundle) return json;
-  json["blobs"] = Json::array();
-  for (const InspectedBlob& blob : inspection.blobs) {
-    json["blobs"].push_back({{"file", blob.file}, {"bytes", blob.bytes}, {"models", blob.models}});
-  }
-  for (const InspectedPack& pack : inspection.packs) {
-    json["packs"].push_back({{"model", pack.model},
-                             {"file", pack.file},
-                             {"packed_bytes", pack.packed_bytes},
-                             {"onnxruntime", pack.onnxruntime},
-                             {"cpu", pack.cpu},
-                             {"optimization", pack.optimization},
-                             {"current", pack.current}});
-  }
-  if (inspection.tasks.empty()) return json;
-  json["tasks"] = Json::array();
-  for (const InspectedTask& task : inspection.tasks) {
-    json["tasks"].push_back({{"name", task.name},
-                             {"base", task.base},
-                             {"adapter", task.adapter.empty() ? Json() : Json(task.adapter)},
-                             {"model", task.model.empty() ? Json() : Json(task.model)},
-                             {"adapter_bytes", task.adapter_bytes},
-                             {"residual_bytes", task.residual_bytes},
-                             {"freed_bytes", task.freed_bytes},
-                             {"parameters", task.parameters},
-                             {"restorable", task.restorable}});
-  }
+  put_list(json, "blobs", inspection.blobs, longest, [&](const InspectedBlob& blob) {
+    Json blob_json = {{"file", blob.file}, {"bytes", blob.bytes}};
+    put_list(blob_json, "models", blob.models, longest_inside, text_json);
+    return blob_json;
+  });
+  if (!inspection.packs.empty()) put_list(json, "packs", inspection.packs, longest, pack_json);
+  if (!inspection.tasks.empty()) put_list(json, "tasks", inspection.tasks, longest, task_json);
   return json;
 }
 

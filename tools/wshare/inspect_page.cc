@@ -56,10 +56,12 @@ Json model_json(const InspectedModel& model, bool is_detailed) {
 
 // The models that share most, as many as a page can show, in their order.
 Json matrix_json(const Inspection& inspection) {
-  std::vector<size_t> chosen(inspection.matrix.size());
+  const std::vector<size_t>& compared = inspection.compared_models;
+  std::vector<size_t> chosen(compared.size());  // in the matrix
   std::iota(chosen.begin(), chosen.end(), size_t{0});
   std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
-    return inspection.models[a].shared_bytes > inspection.models[b].shared_bytes;
+    return inspection.models[compared[a]].shared_bytes >
+           inspection.models[compared[b]].shared_bytes;
   });
   chosen.resize(std::min(chosen.size(), kDetailed));
   std::sort(chosen.begin(), chosen.end());
@@ -69,6 +71,7 @@ Json matrix_json(const Inspection& inspection) {
     for (const size_t column : chosen) line.push_back(inspection.matrix[row][column]);
     cells.push_back(std::move(line));
   }
+  for (size_t& row : chosen) row = compared[row];
   return {{"models", chosen}, {"bytes", std::move(cells)}};
 }
 

@@ -40,34 +40,38 @@ void print_largest(std::ostream& out, const InspectedModel& model, const Inspect
   print_rows(out, rows, 1);
 }
 
-void print_external(std::ostream& out, const InspectedModel& model) {
+void print_external(std::ostream& out, const InspectedModel& model, const InspectView& view) {
   if (model.external.empty()) return;
   Rows rows = {{"bytes", "external file"}};
   for (const InspectedFile& file : model.external) {
+    if (rows.size() > rows_of_models(view)) break;
     const std::string note =
         file.complete() ? "" : ": " + format_bytes(file.needed) + " are needed";
     rows.push_back({file.bytes ? format_bytes(*file.bytes) : "missing", file.file + note});
   }
   out << '\n';
   print_rows(out, rows, 1);
+  print_more(out, model.external.size(), rows_of_models(view));
 }
 
-void print_blobs(std::ostream& out, const Inspection& inspection) {
+void print_blobs(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (inspection.blobs.empty()) return;
   Rows rows = {{"bytes", "blob", "used by"}};
   for (const InspectedBlob& blob : inspection.blobs) {
-    rows.push_back(
-        {format_bytes(blob.bytes), fit(blob.file, 30),
-         blob.models.empty() ? "restore" : fmt::format("{}", fmt::join(blob.models, ", "))});
+    if (rows.size() > rows_of_models(view)) break;
+    rows.push_back({format_bytes(blob.bytes), fit(blob.file, 30),
+                    blob.models.empty() ? "restore" : some_of(blob.models)});
   }
   out << '\n';
   print_rows(out, rows, 1);
+  print_more(out, inspection.blobs.size(), rows_of_models(view));
 }
 
-void print_tasks(std::ostream& out, const Inspection& inspection) {
+void print_tasks(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (inspection.tasks.empty()) return;
   Rows rows = {{"adapter", "parameters", "residual", "freed", "own model", "base", "task"}};
   for (const InspectedTask& task : inspection.tasks) {
+    if (rows.size() > rows_of_models(view)) break;
     const bool has_adapter = !task.adapter.empty();
     rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
                     has_adapter ? std::to_string(task.parameters) : "-",
@@ -77,18 +81,21 @@ void print_tasks(std::ostream& out, const Inspection& inspection) {
   }
   out << '\n';
   print_rows(out, rows, 4);
+  print_more(out, inspection.tasks.size(), rows_of_models(view));
 }
 
-void print_packs(std::ostream& out, const Inspection& inspection) {
+void print_packs(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (inspection.packs.empty()) return;
   Rows rows = {{"packed", "ONNX Runtime", "level", "pack of"}};
   for (const InspectedPack& pack : inspection.packs) {
+    if (rows.size() > rows_of_models(view)) break;
     rows.push_back({format_bytes(pack.packed_bytes), fit(pack.onnxruntime, 16),
                     fit(pack.optimization, 10),
                     pack.current ? pack.model : pack.model + " as it was: of no use now"});
   }
   out << '\n';
   print_rows(out, rows, 1);
+  print_more(out, inspection.packs.size(), rows_of_models(view));
 }
 
 std::string title_of(const std::string& id) {
@@ -121,13 +128,13 @@ void print_parts(std::ostream& out, const InspectedModel& model, const InspectVi
   if (model.by_scope.size() > 1) print_counts(out, model.by_scope, "scope", "main graph", view);
   print_counts(out, model.left_inline, "stays in the model, why", "", view);
   print_largest(out, model, view);
-  print_external(out, model);
+  print_external(out, model, view);
 }
 
-void print_bundle_parts(std::ostream& out, const Inspection& inspection, const InspectView&) {
-  print_blobs(out, inspection);
-  print_tasks(out, inspection);
-  print_packs(out, inspection);
+void print_bundle_parts(std::ostream& out, const Inspection& inspection, const InspectView& view) {
+  print_blobs(out, inspection, view);
+  print_tasks(out, inspection, view);
+  print_packs(out, inspection, view);
 }
 
 void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 #include <ostream>
 
 #include "inspect_parts.h"
@@ -14,7 +15,6 @@ namespace wshare {
 namespace {
 
 constexpr size_t kMatrixModels = 9;  // of "100%" each, beside a name
-constexpr uint64_t kModels = 50;     // all of so many are shown, whatever --top says
 constexpr size_t kNamed = 4;         // models that share a tensor; of more the first three
 
 // "a, b (2)": the models of `uses`, with the number of uses where it is not one.
@@ -54,7 +54,7 @@ void print_bundled_models(std::ostream& out, const std::vector<const InspectedMo
 void print_models(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   std::vector<const InspectedModel*> models =
       in_order(inspection.models, view.order, [](const auto& each) { return each.name; });
-  models.resize(std::min<size_t>(models.size(), std::max(view.top, kModels)));
+  models.resize(std::min<size_t>(models.size(), rows_of_models(view)));
   if (!inspection.compared) {
     Rows rows = {{"bytes", "of tensors", "tensors", "model"}};
     for (const InspectedModel* model : models) {
@@ -117,18 +117,20 @@ void print_twins(std::ostream& out, const Inspection& inspection, const InspectV
                      format_bytes(*inspection.transposed_bytes));
 }
 
-// The models that share most, in the order of the table of models.
-std::vector<size_t> models_of_matrix(const Inspection& inspection, const InspectView& view) {
-  std::vector<size_t> chosen;
-  for (size_t m = 0; m < inspection.models.size(); ++m) chosen.push_back(m);
-  const auto& models = inspection.models;
+// The rows of the matrix whose models share most, in the order of the table of models.
+std::vector<size_t> rows_of_matrix(const Inspection& inspection, const InspectView& view) {
+  std::vector<size_t> chosen(inspection.compared_models.size());
+  std::iota(chosen.begin(), chosen.end(), size_t{0});
+  const auto model = [&](size_t row) -> const InspectedModel& {
+    return inspection.models[inspection.compared_models[row]];
+  };
   std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
-    return models[a].shared_bytes > models[b].shared_bytes;
+    return model(a).shared_bytes > model(b).shared_bytes;
   });
   chosen.resize(std::min(chosen.size(), kMatrixModels));
   std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
-    return view.order == RowOrder::kName ? models[a].name < models[b].name
-                                         : models[a].bytes > models[b].bytes;
+    return view.order == RowOrder::kName ? model(a).name < model(b).name
+                                         : model(a).bytes > model(b).bytes;
   });
   return chosen;
 }
@@ -148,19 +150,20 @@ void print_matrix(std::ostream& out, const Inspection& inspection, const Inspect
     out << fmt::format("no two models share a tensor of at least {} bytes\n", view.min_bytes);
     return;
   }
-  const std::vector<size_t> chosen = models_of_matrix(inspection, view);
+  const std::vector<size_t> chosen = rows_of_matrix(inspection, view);
   out << "how much of each model's tensors model 1, 2, ... has too\n";
   Rows rows(1);
   for (size_t column = 1; column <= chosen.size(); ++column) {
     rows[0].push_back(std::to_string(column));
   }
   rows[0].push_back("model");
-  for (const size_t m : chosen) {
+  for (const size_t r : chosen) {
     std::vector<std::string>& row = rows.emplace_back();
     for (const size_t other : chosen) {
-      row.push_back(percent_of(inspection.matrix[m][other], inspection.matrix[m][m]));
+      row.push_back(percent_of(inspection.matrix[r][other], inspection.matrix[r][r]));
     }
-    row.push_back(fmt::format("{} {}", rows.size() - 1, inspection.models[m].name));
+    const std::string& name = inspection.models[inspection.compared_models[r]].name;
+    row.push_back(fmt::format("{} {}", rows.size() - 1, name));
   }
   print_rows(out, rows, chosen.size());
   if (const size_t hidden = inspection.models.size() - chosen.size(); hidden != 0) {
@@ -168,17 +171,19 @@ void print_matrix(std::ostream& out, const Inspection& inspection, const Inspect
   }
 }
 
-void print_extract(std::ostream& out, const Inspection& inspection) {
+void print_extract(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (!inspection.extract) return;
   const ExtractEstimate& estimate = *inspection.extract;
   Rows rows = {{"weights", "bytes", "adapter", "rank", "extract-lora might make adapters of"}};
   for (const ExtractableTask& task : estimate.tasks) {
+    if (rows.size() > rows_of_models(view)) break;
     rows.push_back({std::to_string(task.weights), format_bytes(task.bytes),
                     format_bytes(task.adapter_bytes), std::to_string(task.largest_rank),
                     task.model});
   }
   out << '\n';
   print_rows(out, rows, 4);
+  print_more(out, estimate.tasks.size(), rows_of_models(view));
   out << fmt::format("over {}: about {} less than by sharing alone\n", fit(estimate.base, 30),
                      format_bytes(estimate.saved_bytes));
 }
@@ -205,7 +210,7 @@ void print_total(std::ostream& out, const Inspection& inspection) {
 
 void print_inspection(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   print_models(out, inspection, view);
-  print_more(out, inspection.models.size(), std::max(view.top, kModels));
+  print_more(out, inspection.models.size(), rows_of_models(view));
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
   print_bundle_parts(out, inspection, view);
   const bool any_tensor =
@@ -218,7 +223,7 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
     print_duplicates(out, inspection, view);
     print_matrix(out, inspection, view);
     print_twins(out, inspection, view);
-    print_extract(out, inspection);
+    print_extract(out, inspection, view);
   }
   print_findings(out, inspection, view);
   print_total(out, inspection);

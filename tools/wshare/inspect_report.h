@@ -18,7 +18,9 @@ struct InspectView {
   RowOrder order = RowOrder::kBytes;
 };
 
-nlohmann::ordered_json to_json(const Inspection& inspection);
+// Lists end after `longest` items, those inside of them after kMostNamed; with UINT64_MAX all are
+// whole. Beside one that is cut stands how much is left out: "duplicates", "duplicates_more".
+nlohmann::ordered_json to_json(const Inspection& inspection, uint64_t longest = kMostCompared);
 
 // Prints `inspection` in lines of at most 80 columns.
 void print_inspection(std::ostream& out, const Inspection& inspection, const InspectView& view);

@@ -12,6 +12,12 @@ namespace wshare {
 // Returns a tensor's name behind its scope, as people see it.
 std::string name_of(const TensorUse& use);
 
+// Returns how many rows a list of models, tasks or files has: all of up to 50, whatever --top says.
+inline uint64_t rows_of_models(const InspectView& view) { return std::max<uint64_t>(view.top, 50); }
+
+// Returns "a, b", of more than four names "a, b, c and 7 more".
+std::string some_of(const std::vector<std::string>& names);
+
 // Returns pointers to `items`, the largest first or by name.
 template <typename Item, typename Name>
 std::vector<const Item*> in_order(const std::vector<Item>& items, RowOrder order, Name name) {

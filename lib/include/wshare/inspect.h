@@ -10,9 +10,14 @@
 
 namespace wshare {
 
+// Ten thousand models share with each other in fifty million ways: so far lists of that are whole.
+inline constexpr size_t kMostCompared = 500;
+inline constexpr size_t kMostNamed = 50;  // in InspectedTensor::also_in
+
 struct InspectOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models, as in dedupe
   uint64_t top = 10;          // length of InspectedModel::largest
+  bool all = false;           // true: also lists that grow with models x models are whole
   bool hash = true;           // false: structure only, weights are not read
   bool contents = false;      // fill Inspection::contents and InspectedTask::weights
   unsigned threads = 0;       // 0: all cores
@@ -43,7 +48,10 @@ struct Inspection {
   std::vector<InspectedBlob> blobs;          // of a bundle
   std::vector<InspectedTask> tasks;          // of a bundle
   std::vector<InspectedPack> packs;          // of a bundle
-  // [i][j]: bytes in blobs that models i and j both use; [i][i]: that model i uses.
+  // Models that are compared with each other: numbers in `models`, rising. All of up to
+  // kMostCompared, with InspectOptions::all of any number, else those that share most.
+  std::vector<size_t> compared_models;
+  // [i][j]: bytes in blobs that compared_models[i] and [j] both use; [i][i]: that it uses.
   std::vector<std::vector<uint64_t>> matrix;
 };
 

@@ -32,7 +32,10 @@ struct InspectedTensor {
   uint64_t bytes = 0;
   std::string home;  // as in docs/cli.md; empty for a model of a bundle
   std::string op;    // of the first node that reads it; empty if none does, or unknown
-  std::vector<std::string> also_in;  // other models that use the same bytes
+  // Other models that use the same bytes: up to kMostNamed, of models that are not compared none,
+  // and how many more.
+  std::vector<std::string> also_in;
+  uint64_t also_in_more = 0;
 };
 
 // Lists of TensorCount are sorted by bytes, largest first, then by name.

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace wshare::test {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+struct Limits {
+  uint64_t data_bytes = 0;  // RLIMIT_DATA: the heap, stacks of threads, private writable maps
+  uint64_t descriptors = 1024;
+};
+
+// The exit code of the program, run in a process of its own with `limits`, and two cores at most:
+// threads have stacks, which count. What it prints goes to the file `output`, if there is one.
+inline int run_within(const Limits& limits, std::vector<std::string> arguments,
+                      const std::filesystem::path& output = {}) {
+  arguments.insert(arguments.begin(), WSHARE_PROGRAM);
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    cpu_set_t all, two;
+    CPU_ZERO(&two);
+    if (sched_getaffinity(0, sizeof all, &all) != 0) _exit(126);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&two) < 2; ++cpu) {
+      if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &two);
+    }
+    if (sched_setaffinity(0, sizeof two, &two) != 0) _exit(126);
+    if (!output.empty()) {
+      const int file = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+      if (file < 0 || dup2(file, STDOUT_FILENO) < 0) _exit(126);
+      close(file);
+    }
+    const rlimit data{limits.data_bytes, limits.data_bytes};
+    const rlimit files{limits.descriptors, limits.descriptors};
+    if (setrlimit(RLIMIT_DATA, &data) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0) _exit(126);
+    execv(WSHARE_PROGRAM, pointers.data());
+    _exit(127);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace wshare::test
