@@ -1,6 +1,9 @@
 #include "run/arguments.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
 
 #include "util/text.h"
 #include "wshare/error.h"
@@ -41,6 +44,21 @@ Shapes parse_shapes(const std::vector<std::string>& texts) {
     shapes[name] = parse_shape(shape);
   }
   return shapes;
+}
+
+Values parse_values(const std::vector<std::string>& texts) {
+  Values values;
+  for (const std::string& text : texts) {
+    const auto [name, value] = split_assignment(text, "--value", "input=0.5");
+    char* end = nullptr;
+    const double number = std::strtod(value.c_str(), &end);
+    if (value.empty() || std::isspace(static_cast<unsigned char>(value[0])) != 0 || *end != '\0' ||
+        !std::isfinite(number)) {
+      throw Error(ErrorCode::kInvalid, "--value: " + in_quotes(value) + " is no number");
+    }
+    values[name] = value;
+  }
+  return values;
 }
 
 Tier parse_tier(const std::string& name) {

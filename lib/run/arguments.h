@@ -16,6 +16,10 @@ std::pair<std::string, std::string> split_assignment(const std::string& text, co
 // Returns the shapes that --shape names, as in "input=1x32". Throws Error(kInvalid) for others.
 Shapes parse_shapes(const std::vector<std::string>& texts);
 
+// Returns the values that --value names, as in "sr=16000". Throws Error(kInvalid) for what is no
+// number.
+Values parse_values(const std::vector<std::string>& texts);
+
 // Returns the tier that --tier names; Tier::kAuto for any other name.
 Tier parse_tier(const std::string& name);
 

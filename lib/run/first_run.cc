@@ -19,11 +19,9 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
 
 Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
                   const InputOptions& options) {
-  std::vector<std::string> names = {model.name};
-  if (!model.base.empty()) names.push_back(model.base);
   try {
-    return translate_errors(model.name,
-                            [&] { return make_inputs(names, session, model.path, options); });
+    return translate_errors(
+        model.name, [&] { return make_inputs(model.names(), session, model.path, options); });
   } catch (const Error& error) {
     const std::string subject = in_quotes(model.name) + ": ";
     const std::string message = error.what();
@@ -52,8 +50,8 @@ std::vector<Ort::Value> run_once(const std::string& model, const Runner& runner,
   } catch (const Error& error) {
     if (!inputs.made_up) throw;
     throw Error(error.code(), std::string(error.what()) + " (with made-up inputs)",
-                "the model may need other inputs: give shapes with --shape NAME=1x32, or files "
-                "with --inputs DIR");
+                "the model may need other inputs: give shapes with --shape NAME=1x32, values with "
+                "--value NAME=1, or files with --inputs DIR");
   }
 }
 

@@ -1,9 +1,12 @@
 #include "run/inputs.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <random>
+#include <utility>
 
 #include "format/dtype.h"
 #include "run/ranges.h"
@@ -151,11 +154,7 @@ void fill(Ort::Value& value, size_t count, const Next& next) {
 }
 
 bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count,
-                 std::mt19937_64& random) {
-  // 2^-52 steps: a distribution of the standard library may differ between its versions.
-  const auto next = [&] {
-    return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0);
-  };
+                 const std::function<double()>& next) {
   switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
       fill<float>(value, count, next);
@@ -164,10 +163,10 @@ bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count
       fill<double>(value, count, next);
       return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
-      fill<uint16_t>(value, count, [&] { return Ort::Float16_t(next()).val; });
+      fill<uint16_t>(value, count, [&] { return Ort::Float16_t(static_cast<float>(next())).val; });
       return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
-      fill<uint16_t>(value, count, [&] { return Ort::BFloat16_t(next()).val; });
+      fill<uint16_t>(value, count, [&] { return Ort::BFloat16_t(static_cast<float>(next())).val; });
       return true;
     default:
       return false;
@@ -194,11 +193,40 @@ bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t cou
       fill<uint64_t>(value, count, next);
       return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
-      fill<uint8_t>(value, count, [] { return 1; });
+      fill<uint8_t>(value, count, next);
       return true;
     default:
       return false;
   }
+}
+
+// True if an integer type, or that of truth values, holds `number`.
+bool holds(ONNXTensorElementDataType type, int64_t number) {
+  switch (type) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
+      return std::in_range<int8_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+      return std::in_range<uint8_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+      return std::in_range<int16_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+      return std::in_range<uint16_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      return std::in_range<int32_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+      return std::in_range<uint32_t>(number);
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
+      return number >= 0;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
+      return number == 0 || number == 1;
+    default:
+      return true;
+  }
+}
+
+std::string type_name(ONNXTensorElementDataType type) {
+  const auto dtype = find_dtype(static_cast<int32_t>(type));
+  return dtype ? std::string(dtype->name) : std::to_string(static_cast<int>(type));
 }
 
 // The number of values 0, 1, ... that the type can hold.
@@ -221,23 +249,66 @@ uint64_t values_of(ONNXTensorElementDataType type) {
   }
 }
 
-Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit,
-                   uint64_t seed) {
+Ort::Value new_value(const Wanted& input, const std::vector<int64_t>& shape, size_t& count) {
   Ort::AllocatorWithDefaultOptions allocator;
   Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(), input.type);
-  const size_t count = value.GetTensorTypeAndShapeInfo().GetElementCount();
+  count = value.GetTensorTypeAndShapeInfo().GetElementCount();
+  return value;
+}
+
+// An input all of whose elements are the number that `text` is.
+Ort::Value make_of(const Wanted& input, const std::vector<int64_t>& shape,
+                   const std::string& text) {
+  size_t count = 0;
+  Ort::Value value = new_value(input, shape, count);
+  const double number = std::strtod(text.c_str(), nullptr);  // parse_values() has read it, too
+  if (fill_floats(value, input.type, count, [&] { return number; })) return value;
+  int64_t whole = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
+  const bool is_whole = error == std::errc() && end == text.data() + text.size();
+  if (is_whole && holds(input.type, whole) &&
+      fill_integers(value, input.type, count, [&] { return static_cast<uint64_t>(whole); })) {
+    return value;
+  }
+  throw Error(ErrorCode::kInvalid, "input " + in_quotes(input.name) + ": " + in_quotes(text) +
+                                       " is no value of its type, " + type_name(input.type));
+}
+
+Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit,
+                   uint64_t seed) {
+  size_t count = 0;
+  Ort::Value value = new_value(input, shape, count);
   std::mt19937_64 random(seed);
-  const bool is_mask = input.name.find("mask") != std::string::npos && row_limit == 0;
+  // 2^-52 steps: a distribution of the standard library may differ between its versions. One alone
+  // is a speed, a scale or a threshold: 0 or less may be none.
+  const auto next_float = [&]() -> double {
+    if (count == 1) return 1;
+    return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0);
+  };
+  const bool is_one = (input.name.find("mask") != std::string::npos && row_limit == 0) ||
+                      input.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
   const uint64_t rows = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
   const uint64_t values = std::min(rows, values_of(input.type));
-  const auto next = [&]() -> uint64_t { return is_mask ? 1 : random() % values; };
-  if (!fill_floats(value, input.type, count, random) &&
+  const auto next = [&]() -> uint64_t { return is_one ? 1 : random() % values; };
+  if (!fill_floats(value, input.type, count, next_float) &&
       !fill_integers(value, input.type, count, next)) {
     throw Error(ErrorCode::kUnsupported,
                 "input " + in_quotes(input.name) + ": no values can be made up for its type",
                 "give them with --inputs");
   }
   return value;
+}
+
+// What of `given` is meant for the inputs of a model that has `names`, by input.
+template <typename T>
+ByInput<T> of_model(const ByInput<T>& given, const std::vector<std::string>& names,
+                    const std::vector<Wanted>& inputs) {
+  ByInput<T> result;
+  for (const Wanted& input : inputs) {
+    if (const std::string* const key = find_key(given, names, input.name))
+      result.emplace(input.name, given.at(*key));
+  }
+  return result;
 }
 
 std::filesystem::path input_file(const std::filesystem::path& folder, size_t index) {
@@ -261,11 +332,6 @@ std::filesystem::path find_folder(const std::filesystem::path& folder,
   throw Error(ErrorCode::kIo,
               in_quotes(folder.string()) + ": has no input_0.pb or input_0.npy for this model",
               "it may also lie in a folder of the model's name, or in test_data_set_0");
-}
-
-std::string type_name(ONNXTensorElementDataType type) {
-  const auto dtype = find_dtype(static_cast<int32_t>(type));
-  return dtype ? std::string(dtype->name) : std::to_string(static_cast<int>(type));
 }
 
 Ort::Value read_input(const std::filesystem::path& path, const Wanted& wanted) {
@@ -297,10 +363,16 @@ Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& se
   inputs.made_up = true;
   const auto limits = find_row_limits(MappedFile::open(model_path).bytes(), inputs.names);
   Dims dims{options.free_dim, false, {}};
-  const auto shapes = choose_shapes(wanted, options.shapes, dims);
+  const Shapes given = of_model(options.shapes, names, wanted);
+  const Values values = of_model(options.values, names, wanted);
+  const auto shapes = choose_shapes(wanted, given, dims);
   inputs.free_dims = dims.used_free_dim;
-  check_size(wanted, shapes, options.shapes);
+  check_size(wanted, shapes, given);
   for (size_t i = 0; i < wanted.size(); ++i) {
+    if (const auto value = values.find(wanted[i].name); value != values.end()) {
+      inputs.values.push_back(make_of(wanted[i], shapes[i], value->second));
+      continue;
+    }
     const auto limit = limits.find(wanted[i].name);
     inputs.values.push_back(
         make_up(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));

@@ -45,6 +45,7 @@ RunAnswer do_job(const RunJob& job, const TellFn& tell) {
   set_up(job);
   MeasureOptions options{.sessions = job.sessions,
                          .repeat = job.repeat,
+                         .max_seconds = job.max_seconds,
                          .threads = static_cast<int>(std::max(job.shared_threads, 1U)),
                          .inputs = job.inputs,
                          .device = open_device(job.device),

@@ -40,6 +40,7 @@ struct RunJob {
   std::vector<NamedModel> models;
   unsigned sessions = 1;        // per model
   unsigned repeat = 5;          // timed runs of each, after the first
+  double max_seconds = 60;      // of all timed runs together
   unsigned shared_threads = 0;  // of all shared sessions together, else of each plain one; 0: one
   bool shared_arena = false;
   InputOptions inputs;

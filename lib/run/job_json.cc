@@ -59,10 +59,12 @@ void fields(Is<RunJob> auto& job, const auto& field) {
   field("models", job.models);
   field("sessions", job.sessions);
   field("repeat", job.repeat);
+  field("max_seconds", job.max_seconds);
   field("shared_threads", job.shared_threads);
   field("shared_arena", job.shared_arena);
   field("inputs", job.inputs.folder);
   field("shapes", job.inputs.shapes);
+  field("values", job.inputs.values);
   field("against", job.against);
 }
 
@@ -117,6 +119,7 @@ void fields(Is<Measurement> auto& measurement, const auto& field) {
   field("anonymous_bytes", measurement.memory.anonymous);
   field("device_bytes", measurement.memory.device);
   field("threads", measurement.threads);
+  field("cut_short", measurement.cut_short);
 }
 
 void fields(Is<ParityRow> auto& row, const auto& field) {

@@ -19,16 +19,24 @@ struct Opened {
   Runner runner;
 };
 
-void check_shapes_are_used(const Shapes& shapes, const std::vector<Opened>& opened) {
-  std::set<std::string> names;
+// Throws Error(kInvalid) if some of `given`, each `what`, is meant for no input of `opened`.
+template <typename T>
+void check_used(const ByInput<T>& given, const std::string& what,
+                const std::vector<Opened>& opened) {
+  if (given.empty()) return;
+  std::set<std::string> inputs, used;
   for (const Opened& one : opened) {
-    for (std::string& name : one.runner.session->GetInputNames()) names.insert(std::move(name));
+    for (std::string& input : one.runner.session->GetInputNames()) {
+      if (const std::string* const key = find_key(given, one.model->names(), input))
+        used.insert(*key);
+      inputs.insert(std::move(input));
+    }
   }
-  for (const auto& [name, shape] : shapes) {
-    if (names.contains(name)) continue;
+  for (const auto& [key, value] : given) {
+    if (used.contains(key)) continue;
     throw Error(ErrorCode::kInvalid,
-                "a shape is given for " + in_quotes(name) + ", which is no input of any model",
-                "the inputs are " + list_in_quotes(names));
+                what + " is given for " + in_quotes(key) + ", which is no input of any model",
+                "the inputs are " + list_in_quotes(inputs));
   }
 }
 
@@ -102,14 +110,21 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
   Measurement result;
   const std::vector<Opened> opened = open_all(models, open, options, result);
-  check_shapes_are_used(options.inputs.shapes, opened);
+  check_used(options.inputs.shapes, "a shape", opened);
+  check_used(options.inputs.values, "a value", opened);
   const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options, result);
   result.memory = measure_memory();
   result.threads = count_threads();
   result.memory.device = bytes_on_device(opened, options);
+  const double seconds_each = options.max_seconds / static_cast<double>(opened.size());
   for (size_t i = 0; i < opened.size(); ++i) {
     std::vector<double> times;
+    const Stopwatch all;
     for (unsigned run = 0; run < options.repeat; ++run) {
+      if (run > 0 && all.seconds() > seconds_each) {
+        result.cut_short = true;
+        break;
+      }
       const Stopwatch watch;
       run_once(opened[i].model->name, opened[i].runner, inputs.at(opened[i].model));
       times.push_back(watch.milliseconds());

@@ -14,9 +14,10 @@
 namespace wshare {
 
 struct MeasureOptions {
-  unsigned sessions = 1;  // per model
-  unsigned repeat = 5;    // runs that the median is of
-  int threads = 1;        // of each plain session, the calling one among them
+  unsigned sessions = 1;    // per model
+  unsigned repeat = 5;      // runs that the median is of
+  double max_seconds = 60;  // of all these runs: each session has its share, and at least one
+  int threads = 1;          // of each plain session, the calling one among them
   InputOptions inputs;
   std::optional<Device> device = std::nullopt;  // that the sessions run on
   // Returns the bytes that they share there; none: nothing.
@@ -46,6 +47,7 @@ struct Measurement {
   MemoryFigures memory;                  // of the process, after one run of each session
   size_t session_count = 0;              // tasks over one base share theirs
   size_t threads = 0;                    // of the process, after one run of each session
+  bool cut_short = false;                // fewer than MeasureOptions::repeat: max_seconds were over
 };
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.

@@ -18,6 +18,10 @@ struct NamedModel {
   std::string base = {};
 
   bool is_task() const { return !task_of.empty(); }
+  // What inputs may be given under: its own name, then that of its base.
+  std::vector<std::string> names() const {
+    return base.empty() ? std::vector{name} : std::vector{name, base};
+  }
   const std::string& session_model() const { return is_task() ? task_of : name; }
 };
 

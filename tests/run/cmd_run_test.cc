@@ -14,9 +14,9 @@ namespace {
 TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   const json report = run_json({"--sessions=2"});
   EXPECT_EQ(err_, "");
-  EXPECT_EQ(keys(report), (Names{"anonymous_bytes", "baseline", "device_bytes", "ep", "exceeded",
-                                 "models", "ok", "onnxruntime", "parity", "pss_bytes", "schema",
-                                 "session_count", "sessions", "threads", "tier"}));
+  EXPECT_EQ(keys(report), (Names{"anonymous_bytes", "baseline", "cut_short", "device_bytes", "ep",
+                                 "exceeded", "models", "ok", "onnxruntime", "parity", "pss_bytes",
+                                 "schema", "session_count", "sessions", "threads", "tier"}));
   EXPECT_EQ(report.at("schema"), "wshare.run/1");
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
@@ -57,6 +57,31 @@ TEST_F(RunCommand, PrintsTables) {
   ASSERT_EQ(run({"--model=a"}), 0) << err_;
   EXPECT_NE(out_.find("1 shared session of 1 model\n"), std::string::npos) << out_;
   EXPECT_EQ(out_.find("plain"), std::string::npos) << out_;
+}
+
+TEST_F(RunCommand, TakesShapesAndValuesOfOneModel) {
+  EXPECT_EQ(run({"--shape=b:x=1x" + std::to_string(kRows), "--value=a:x=0.25", "--value=x=1"}), 0)
+      << err_;
+  EXPECT_EQ(run({"--value=c:x=1"}), 4);
+  EXPECT_NE(err_.find("a value is given for 'c:x', which is no input of any model"), err_.npos)
+      << err_;
+  EXPECT_EQ(run({"--value=x=fast"}), 2);
+  EXPECT_NE(err_.find("--value: 'fast' is no number"), err_.npos) << err_;
+  EXPECT_EQ(run({"--value=x=1", "--inputs=" + path("in")}), 2);
+  EXPECT_NE(err_.find("--value: is for made-up inputs"), err_.npos) << err_;
+}
+
+TEST_F(RunCommand, StopsRepeatingWhenTimeIsOver) {
+  const Arguments for_ever = {"run", path("bundle"), "--repeat=1000000", "--max-seconds=0.05"};
+  Arguments with_baseline = for_ever;
+  with_baseline.insert(with_baseline.end(), {"--baseline", "--json"});
+  ASSERT_EQ(command(with_baseline), 0) << err_;
+  const json report = json::parse(out_);
+  EXPECT_EQ(report.at("cut_short"), true);
+  EXPECT_EQ(report.at("baseline").at("cut_short"), true);
+  ASSERT_EQ(command(for_ever), 0) << err_;
+  EXPECT_NE(out_.find("no time for all runs of --repeat"), out_.npos) << out_;
+  EXPECT_EQ(run_json({}).at("cut_short"), false);
 }
 
 TEST_F(RunCommand, RunsTheModelsThatAreNamed) {

@@ -8,6 +8,7 @@
 
 #include "run/graphs.h"
 #include "support/bundle_test.h"
+#include "support/errors.h"
 
 namespace wshare::test {
 namespace {
@@ -53,6 +54,62 @@ TEST_F(MakeInputs, ChoosesFreeDimensions) {
             (Shapes{{"ids", {1, 8}}, {"lengths", {8}}, {"grid", {3, 1, 8, 5}}, {"scalar", {}}}));
   EXPECT_EQ(shapes(model, {{"ids", {2, 32}}}),
             (Shapes{{"ids", {2, 32}}, {"lengths", {32}}, {"grid", {3, 2, 8, 5}}, {"scalar", {}}}));
+}
+
+TEST_F(MakeInputs, TakesWhatIsSaidOfTheModelThenOfItsBaseThenOfAll) {
+  onnx::ModelProto model = empty_model();
+  for (const char* name : {"x", "y", "z", "tf:0"}) add_input(model, name, Type::FLOAT, {"n"});
+  EXPECT_EQ(shapes(model, {{"x", {2}},
+                           {"m:x", {3}},
+                           {"base:x", {4}},
+                           {"y", {5}},
+                           {"base:y", {6}},
+                           {"other:z", {7}},
+                           {"z", {8}},
+                           {"tf:0", {9}}}),
+            (Shapes{{"x", {3}}, {"y", {6}}, {"z", {8}}, {"tf:0", {9}}}));
+}
+
+TEST_F(MakeInputs, GivesAllElementsTheValueThatIsSaid) {
+  onnx::ModelProto model = empty_model();
+  add_input(model, "rate", Type::INT64, {});
+  add_input(model, "speed", Type::FLOAT, {"1"});
+  add_input(model, "half", Type::FLOAT16, {"2"});
+  add_input(model, "flag", Type::BOOL, {});
+  add_input(model, "byte", Type::INT8, {"3"});
+  const Inputs inputs = make(model, {.values = {{"rate", "16000"},
+                                                {"m:speed", "-1.5e0"},
+                                                {"half", "0.5"},
+                                                {"flag", "0"},
+                                                {"byte", "-128"}}});
+  EXPECT_EQ(values_in<int64_t>(inputs.values[0]), std::vector<int64_t>{16000});
+  EXPECT_EQ(values_in<float>(inputs.values[1]), std::vector<float>{-1.5F});
+  EXPECT_EQ(values_in<uint16_t>(inputs.values[2]), (std::vector<uint16_t>{0x3800, 0x3800}));
+  EXPECT_EQ(values_in<uint8_t>(inputs.values[3]), std::vector<uint8_t>{0});
+  EXPECT_EQ(values_in<int8_t>(inputs.values[4]), (std::vector<int8_t>{-128, -128, -128}));
+  for (const auto& [input, text] : Values{{"rate", "1.5"}, {"byte", "128"}, {"flag", "2"}}) {
+    std::string message;
+    EXPECT_EQ(code_of(
+                  [&, &name = input, &value = text] {
+                    make(model, {.values = {{name, value}}});
+                  },
+                  &message),
+              4);
+    EXPECT_NE(message.find("'" + input + "': '" + text + "' is no value of its type"), message.npos)
+        << message;
+  }
+}
+
+// A speed in [-1,1] made a model of speech run for 20 s.
+TEST_F(MakeInputs, MakesOneFloatAloneOne) {
+  onnx::ModelProto model = empty_model();
+  add_input(model, "scalar", Type::FLOAT, {});
+  add_input(model, "speed", Type::FLOAT, {"1"});
+  add_input(model, "pair", Type::FLOAT, {"2"});
+  const Inputs inputs = make(model);
+  EXPECT_EQ(values_in<float>(inputs.values[0]), std::vector<float>{1});
+  EXPECT_EQ(values_in<float>(inputs.values[1]), std::vector<float>{1});
+  EXPECT_NE(values_in<float>(inputs.values[2])[0], 1);
 }
 
 TEST_F(MakeInputs, AddsUpNamedSums) {

@@ -14,8 +14,9 @@ namespace {
 
 TEST_F(RunCommand, MeasuresPlainSessionsBeside) {
   const json report = run_json({"--baseline", "--sessions=2", "--model=b"});
-  EXPECT_EQ(keys(report.at("baseline")), (Names{"anonymous_bytes", "device_bytes", "pss_bytes",
-                                                "session_count", "sessions", "threads"}));
+  EXPECT_EQ(keys(report.at("baseline")),
+            (Names{"anonymous_bytes", "cut_short", "device_bytes", "pss_bytes", "session_count",
+                   "sessions", "threads"}));
   EXPECT_EQ(names(report.at("baseline").at("sessions"), "model"), (Names{"b", "b"}));
   EXPECT_EQ(err_, "");
   // Originals that are given are not restored: damage that only restore reads does no harm.
@@ -108,6 +109,7 @@ TEST(JobFrom, GivesBackWhatWasWritten) {
   job.shared_arena = true;
   job.inputs.folder = "in";
   job.inputs.shapes = {{"x", {1, 2}}, {"y", {}}};
+  job.inputs.values = {{"a:x", "0.5"}};
   job.against = {{"a", "original.onnx"}};
   const auto json = to_json(job);
   const RunJob back = job_from(nlohmann::ordered_json::parse(json.dump()));
@@ -117,6 +119,7 @@ TEST(JobFrom, GivesBackWhatWasWritten) {
   EXPECT_EQ(back.models[1].base, "base");
   EXPECT_TRUE(back.models[1].shares_session);
   EXPECT_EQ(back.inputs.shapes, job.inputs.shapes);
+  EXPECT_EQ(back.inputs.values, job.inputs.values);
   EXPECT_EQ(back.against, job.against);
 }
 

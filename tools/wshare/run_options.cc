@@ -56,10 +56,18 @@ void add_input_options(CLI::App& app, RunJob& job) {
       "made up, always the same");
   add_text<Texts>(
       app, "--shape", [&](const Texts& texts) { job.inputs.shapes = parse_shapes(texts); },
-      "Shape of a made-up input: input=1x32")
+      "Shape of a made-up input: input=1x32, or of one model's: MODEL:input=1x32")
+      ->allow_extra_args(false);
+  add_text<Texts>(
+      app, "--value", [&](const Texts& texts) { job.inputs.values = parse_values(texts); },
+      "Value of all elements of a made-up input: sr=16000, MODEL:speed=1.5")
       ->allow_extra_args(false);
   app.add_option("--repeat", job.repeat, "Timed runs per session, after the first")
       ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--max-seconds", job.max_seconds,
+                 "Time for the timed runs of a side: each session has its share, and one run")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--shared-threads", job.shared_threads,
                  "One pool of so many threads for all sessions; else each has one thread")
@@ -141,6 +149,8 @@ void check_together(const RunArguments& arguments) {
     throw CLI::ValidationError("--ep: " + in_quotes(device.ep) +
                                " is neither cpu nor cuda, so it needs --ep-library");
   }
+  if (!arguments.job.inputs.values.empty() && !arguments.job.inputs.folder.empty())
+    throw CLI::ValidationError("--value: is for made-up inputs, and --inputs gives them all");
   if (arguments.limits.abs_diff && arguments.job.against.empty())
     throw CLI::ValidationError("--max-abs-diff: needs --against, or there is nothing to compare");
 }

@@ -247,6 +247,8 @@ std::string tier_of(const Measurement& measurement) {
 
 void print_report(std::ostream& out, const RunReport& report) {
   print_sessions(out, report);
+  if (report.shared.cut_short || (report.baseline && report.baseline->cut_short))
+    out << "some sessions had no time for all runs of --repeat: see --max-seconds\n";
   out << '\n';
   print_models(out, report);
   print_why(out, report);
