@@ -1,6 +1,8 @@
 #include "extract_lora/stored_base.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "bundle/start.h"
@@ -74,12 +76,12 @@ DraftStart StoredBase::extend(const std::set<int32_t>& weights, const std::set<i
   for (const int32_t weight : weights) {
     if (!site_of_.at(weight)->branch) missing.push_back(*site_of_.at(weight));
   }
+  std::set<std::string_view> inputs;
+  for (const DefaultedInput& input : sites_.inputs) inputs.insert(input.name);
   std::vector<std::string> defaults;
   for (const int32_t vector : vectors) {
     const std::string& name = plain.tensors[static_cast<size_t>(vector)].name;
-    const auto is_input = [&](const DefaultedInput& input) { return input.name == name; };
-    if (std::none_of(sites_.inputs.begin(), sites_.inputs.end(), is_input))
-      defaults.push_back(name);
+    if (!inputs.contains(name)) defaults.push_back(name);
   }
   start.base_file = as_text(model_.file.file().bytes());
   if (missing.empty() && defaults.empty()) return start;

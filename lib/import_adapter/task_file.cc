@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "format/dtype.h"
@@ -64,18 +66,24 @@ void check_value(const NamedTensor& value, const DefaultedInput& input) {
                   dtype_name(input.dtype));
 }
 
-const NamedTensor* value_called(const std::vector<NamedTensor>& values, const std::string& name) {
-  const auto found = std::find_if(values.begin(), values.end(),
-                                  [&](const NamedTensor& value) { return value.name == name; });
-  return found == values.end() ? nullptr : &*found;
+template <typename Thing>
+std::unordered_map<std::string_view, const Thing*> by_name(const std::vector<Thing>& things) {
+  std::unordered_map<std::string_view, const Thing*> result;
+  for (const Thing& thing : things) result.emplace(thing.name, &thing);
+  return result;
 }
 
 // Factors of one branch must come together: with the default of the other a run would fail.
 void check_pairs(const std::vector<NamedTensor>& values, const std::vector<BranchSite>& weights) {
+  const auto value_called = by_name(values);
+  const auto find = [&](const std::string& name) {
+    const auto found = value_called.find(name);
+    return found == value_called.end() ? nullptr : found->second;
+  };
   for (const BranchSite& weight : weights) {
     if (!weight.branch) continue;
-    const NamedTensor* a = value_called(values, weight.inputs().a);
-    const NamedTensor* b = value_called(values, weight.inputs().b);
+    const NamedTensor* a = find(weight.inputs().a);
+    const NamedTensor* b = find(weight.inputs().b);
     if (a == nullptr && b == nullptr) continue;
     if (a == nullptr || b == nullptr) {
       throw Error(ErrorCode::kInvalid,
@@ -112,12 +120,11 @@ TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMat
                                convert(module, module.b, module.scaling, weight.dtype, scratch)});
   }
   std::vector<NamedTensor> values;
+  const auto input_called = by_name(base.inputs);
   for (const NamedTensor& value : adapter.values) {
-    const auto input =
-        std::find_if(base.inputs.begin(), base.inputs.end(),
-                     [&](const DefaultedInput& each) { return each.name == value.name; });
-    if (input == base.inputs.end()) continue;  // of another base
-    check_value(value, *input);
+    const auto input = input_called.find(value.name);
+    if (input == input_called.end()) continue;  // of another base
+    check_value(value, *input->second);
     values.push_back(value);
   }
   check_pairs(values, base.sites);

@@ -3,6 +3,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "format/dtype.h"
@@ -57,6 +58,7 @@ class Scanner {
     });
     require_all_found(found);
     model_.tensors.shrink_to_fit();  // there may be ten thousand models
+    check_overlap();
     const NamedFiles named = find_named_files(proto);
     for (const std::string& location : named.needed) {
       model_.external.push_back(open_external(beside_, location));
@@ -77,6 +79,29 @@ class Scanner {
                                                std::to_string(found) +
                                                " of them in places that this wshare knows");
     }
+  }
+
+  // Tensors may have one place in a file, or parts of one. That thousands lie on each other, so
+  // that a file would be read thousands of times, is no model's need.
+  void check_overlap() const {
+    constexpr uint64_t kMostLayers = 64, kFewBytes = uint64_t{1} << 30;
+    uint64_t held = 0, named = 0;
+    for (const ExternalFile& file : model_.external) held += file.file.bytes().size();
+    for (const TensorRef& tensor : model_.tensors)
+      named += tensor.external_file >= 0 ? tensor.bytes.size() : 0;
+    const auto is_much = [&] { return named > kFewBytes && named / kMostLayers > held; };
+    if (!is_much()) return;
+    std::set<std::pair<const std::byte*, size_t>> places;
+    named = 0;
+    for (const TensorRef& tensor : model_.tensors) {
+      const bool is_new = tensor.external_file >= 0 &&
+                          places.emplace(tensor.bytes.data(), tensor.bytes.size()).second;
+      named += is_new ? tensor.bytes.size() : 0;
+    }
+    if (!is_much()) return;
+    throw Error(ErrorCode::kInvalid, "its tensors name " + std::to_string(named) +
+                                         " bytes of external data, which has " +
+                                         std::to_string(held) + ": they lie on each other");
   }
 
   TensorRef read(const TensorSite& site) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <set>
 
 #include "format/layout.h"
 #include "util/text.h"
@@ -25,9 +26,28 @@ void number_contents(const Manifest& manifest, const Contents& contents,
   }
 }
 
+// Tensors of one place are compared once, and fronts of others are few: a manifest could have the
+// same bytes compared a million times.
+void check_overlap(const Manifest& manifest) {
+  constexpr uint64_t kMostLayers = 64, kFewBytes = uint64_t{1} << 30;
+  uint64_t held = 0, named = 0;
+  for (const BlobRecord& blob : manifest.blobs) held += std::min(blob.size, UINT64_MAX - held);
+  std::set<ExtentKey> places;
+  for (const ModelRecord& model : manifest.models) {
+    for (const TensorRecord& tensor : model.tensors) {
+      if (places.insert(key_of(tensor.extent)).second)
+        named += std::min(tensor.extent.size, UINT64_MAX - named);
+    }
+  }
+  if (named <= kFewBytes || named / kMostLayers <= held) return;
+  fail_damaged(kManifestName, "its tensors name " + std::to_string(named) + " bytes of blobs of " +
+                                  std::to_string(held));
+}
+
 // Compares all tensors of models and plans blobs for them.
 void place_tensors(const Manifest& manifest, const StoredFiles& files, unsigned threads,
                    const ProgressFn& progress, Relocation& relocation) {
+  check_overlap(manifest);
   std::vector<Bytes> tensors;
   std::vector<PlanModel> models;
   uint64_t total = 0;

@@ -212,5 +212,28 @@ TEST_F(ScanModel, RefusesGraphsNestedTooDeeplyWithoutOverflowingTheStack) {
   EXPECT_EQ(scan(), 4);  // as format/onnx_wire.h says
 }
 
+TEST_F(ScanModel, RefusesThousandsOfTensorsThatLieOnEachOther) {
+  constexpr int64_t kMiB = 1 << 20;
+  write_file(temp_ / "in/w.data", std::string(2 * kMiB, '\0'));
+  const auto tensors = [&](int64_t step) {
+    onnx::ModelProto model = test::empty_model();
+    for (int64_t i = 0; i < 2000; ++i) {
+      *model.mutable_graph()->add_initializer() =
+          external("w" + std::to_string(i), kMiB,
+                   {{"location", "w.data"}, {"offset", std::to_string(i * step)}});
+    }
+    add("a.onnx", model);
+  };
+  tensors(0);
+  EXPECT_EQ(scan(), 0);
+  tensors(64);
+  std::string message;
+  EXPECT_EQ(scan(&message), 4);
+  EXPECT_NE(message.find("name 2097152000 bytes of external data, which has 2097152: they lie on "
+                         "each other"),
+            std::string::npos)
+      << message;
+}
+
 }  // namespace
 }  // namespace wshare
