@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh                    everything
 #   tools/setup.sh --no-onnxruntime   Debian packages only (no `wshare run`, no `wshare pack`)
+#   tools/setup.sh --fuzz             also clang, for tools/fuzz.sh
 #   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
@@ -165,6 +166,7 @@ with_onnxruntime=1 with_cuda=0
 for arg in "$@"; do
   case $arg in
     --no-onnxruntime) with_onnxruntime=0 ;;
+    --fuzz) packages+=(clang-14:clang++-14 libclang-rt-14-dev) ;;
     --cuda) with_cuda=1 ;;
     -h | --help) usage; exit 0 ;;
     *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;

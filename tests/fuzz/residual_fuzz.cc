@@ -1,0 +1,83 @@
+// A residual: (mode bit 6) one that is made here, read as it is and with one bit changed; (bit 7)
+// symbols; else any bytes.
+
+#include "format/codec/residual.h"
+#include "format/codec/symbol_coder.h"
+#include "fuzz/fuzz.h"
+
+using namespace wshare;
+using namespace wshare::fuzz;
+
+namespace {
+
+constexpr int32_t kTypes[] = {kFloat32, kFloat16, kFloat64, kBfloat16};
+
+// So many bytes, from a few of the input.
+Exact bytes_from(Input& input, uint64_t size) {
+  const std::string given = input.text(input.byte());
+  std::string text(size, '\0');
+  for (size_t i = 0; !given.empty() && i < size; ++i) text[i] = given[i % given.size()];
+  return Exact(text);
+}
+
+void try_symbols(Input& input) {
+  const std::string given = input.text(input.byte());
+  std::vector<uint8_t> classes(given.begin(), given.end());
+  for (uint8_t& each : classes) each %= kSymbolClasses;
+  std::vector<uint8_t> symbols(classes.size());
+  const size_t limit = 1 + input.byte() % kSymbols;
+  const Exact code(input.rest());
+  accepts([&] { decode_symbols(code.bytes(), classes, limit, symbols); });
+}
+
+void try_round_trip(Input& input, const Prediction& prediction, uint64_t size) {
+  const Exact actual = bytes_from(input, size);
+  std::string code, decoded;
+  if (!accepts([&] { encode_residual(prediction, actual.bytes(), append_to(code)); })) return;
+  const Exact stored(code);
+  decode_residual(prediction, stored.bytes(), append_to(decoded));
+  expect(decoded == actual.text(), "a tensor comes back from its residual");
+  if (code.empty()) return;
+  code[input.word() % code.size()] ^= static_cast<char>(1 << input.byte() % 8);
+  const Exact damaged(code);
+  accepts([&] { decode_residual(prediction, damaged.bytes(), [](std::span<const std::byte>) {}); });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input input(data, size);
+  const uint8_t mode = input.byte();
+  if ((mode & 128) != 0) {
+    try_symbols(input);
+    return 0;
+  }
+  const auto next_type = [&] { return kTypes[input.byte() % 4]; };
+  const int32_t dtype = next_type(), base_type = next_type(), factor_type = next_type();
+  const uint64_t rows = input.byte() % 40, cols = input.byte() % 70, rank = input.byte() % 9;
+  const auto bytes_of = [](int32_t type, uint64_t count) {
+    return count * float_format(type)->size;
+  };
+  const Exact base = bytes_from(input, bytes_of(base_type, rows * cols));
+  const Exact left = bytes_from(input, bytes_of(factor_type, rows * rank));
+  const Exact right = bytes_from(input, bytes_of(factor_type, rank * cols));
+  Prediction prediction;
+  prediction.dtype = dtype;
+  prediction.rows = rows;
+  prediction.cols = cols;
+  if ((mode & 1) != 0)
+    prediction.base = MatrixView{base.bytes(), base_type, rows, cols, (mode & 2) != 0};
+  if ((mode & 4) != 0) prediction.multiplier = (input.byte() - 128) / 16.0;
+  if ((mode & 8) != 0) {
+    prediction.left = MatrixView{left.bytes(), factor_type, rows, rank, (mode & 16) != 0};
+    prediction.right = MatrixView{right.bytes(), factor_type, rank, cols, (mode & 32) != 0};
+  }
+  if ((mode & 64) != 0) {
+    try_round_trip(input, prediction, bytes_of(dtype, rows * cols));
+    return 0;
+  }
+  const Exact residual(input.rest());
+  accepts(
+      [&] { decode_residual(prediction, residual.bytes(), [](std::span<const std::byte>) {}); });
+  return 0;
+}
