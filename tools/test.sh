@@ -3,6 +3,7 @@
 #
 #   tools/test.sh                        optimised, with assertions, in build/test
 #   tools/test.sh --sanitize             AddressSanitizer and UBSan, in build/sanitize
+#   tools/test.sh --tsan                 ThreadSanitizer, in build/tsan: only the tests of what threads share
 #   tools/test.sh --no-onnxruntime       built without ONNX Runtime, in build/no-ort
 #   tools/test.sh --onnxruntime-root DIR with your own ONNX Runtime instead of the fetched one
 #   tools/test.sh [...] -- ARGS          ARGS go to ctest, for example: -- -R MakePlan
@@ -15,10 +16,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 usage_error() { printf 'test: error: %s\n' "$1" >&2; usage >&2; exit 2; }
 
-sanitize=0 onnxruntime=1 onnxruntime_root=
+sanitize=0 tsan=0 onnxruntime=1 onnxruntime_root=
 while (($#)); do
   case $1 in
     --sanitize) sanitize=1 ;;
+    --tsan) tsan=1 ;;
     --no-onnxruntime) onnxruntime=0 ;;
     --onnxruntime-root)
       (($# > 1)) || usage_error "$1 needs a folder"
@@ -34,6 +36,9 @@ done
 if [[ $onnxruntime == 0 && -n $onnxruntime_root ]]; then
   usage_error "--no-onnxruntime and --onnxruntime-root exclude each other"
 fi
+if ((tsan)) && ((sanitize || !onnxruntime)); then
+  usage_error "--tsan goes with neither --sanitize nor --no-onnxruntime"
+fi
 
 setup=()
 if [[ $onnxruntime == 0 || -n $onnxruntime_root ]]; then setup=(--no-onnxruntime); fi
@@ -46,6 +51,11 @@ configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 if ((sanitize)); then
   flags="-Og -g1 -fno-omit-frame-pointer" build=build/sanitize
   configure+=("-DWSHARE_SANITIZE=address,undefined")
+fi
+targets=() tests=()
+if ((tsan)); then
+  flags="-O0 -g1" build=build/tsan targets=(--target race_test) tests=(-R '^Race\.')
+  configure+=(-DWSHARE_SANITIZE=thread)
 fi
 if ((onnxruntime)); then
   configure+=("-DONNXRUNTIME_ROOT=$onnxruntime_root") # empty: forget the one of an earlier run
@@ -63,7 +73,7 @@ fi
 
 rm -f "$build/ctest.xml" # never leave the counts of an earlier run
 cmake -S . -B "$build" "${configure[@]}"
-cmake --build "$build"
+cmake --build "$build" "${targets[@]}"
 
 if ((sanitize)); then
   # What the caller set comes last and so wins.
@@ -71,5 +81,12 @@ if ((sanitize)); then
   export LSAN_OPTIONS="suppressions=$PWD/tools/cmake/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
   export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 fi
-ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" \
-  --output-junit "$PWD/$build/ctest.xml" "$@"
+run=()
+if ((tsan)); then
+  # Of a mutex that ONNX Runtime locks, ThreadSanitizer sees what libstdc++ does with it in between.
+  export TSAN_OPTIONS="suppressions=$PWD/tools/cmake/tsan.supp:halt_on_error=1:second_deadlock_stack=1:report_mutex_bugs=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+  # With addresses at random the runtime of g++ 12 does not start on some kernels.
+  if setarch -R true 2>/dev/null; then run=(setarch -R); fi
+fi
+"${run[@]}" ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" \
+  --output-junit "$PWD/$build/ctest.xml" "${tests[@]}" "$@"
