@@ -39,12 +39,13 @@ Manifest make_manifest() {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Manifest manifest = make_manifest();
+  static const BlobNumbers blobs = number_blobs(manifest);
   const ModelRecord& model = manifest.models[0];
   Input input(data, size);
   const uint8_t mode = input.byte() % 6;
   const Exact file(input.rest());
   accepts([&] {
-    if (mode == 0) find_wrong_references(manifest, model, {}, file.bytes());
+    if (mode == 0) find_wrong_references(blobs, model, {}, file.bytes());
     if (mode == 1) move_packed_buffers(file.text(), [](uint64_t at, uint64_t) { return at; });
     if (mode == 2) find_kind(file.bytes());
     if (mode == 3) {
