@@ -164,16 +164,12 @@ TEST_F(InspectPage, TakesNumbersOutOfNames) {
   add("a.onnx", tensors);
   ASSERT_EQ(run({"in"}, html()), 0) << err_;
   const json found = data_of(page()).at("tensors");
-  EXPECT_EQ(names_of(found), names);
+  std::vector<std::string> shown = names;
+  shown[4] = "x\\x015";  // as visible() shows it
+  EXPECT_EQ(names_of(found), shown);
   EXPECT_EQ(found.at("patterns"), json({"block.\x01.layer.\x01", "\x01"}));
-  EXPECT_EQ(found.at("names"), json({{0, 0, 12},
-                                     {0, 3, 4},
-                                     "007",
-                                     "a1234567890",
-                                     "x\x01"
-                                     "5",
-                                     "plain",
-                                     {1, 9}}));
+  EXPECT_EQ(found.at("names"),
+            json({{0, 0, 12}, {0, 3, 4}, "007", "a1234567890", shown[4], "plain", {1, 9}}));
 }
 
 // 50 models of 2,000 tensors, of which no two are equal, with names of their own.
