@@ -59,7 +59,7 @@ scale() {
     scale_family $models flat
     scale_family $models hub --hub
   done
-  build/bin/wshare dedupe -q "$data/scale-one/task10000.onnx" -o "$out/one"
+  build/bin/wshare dedupe -q "$data/scale-one/task10000.onnx" -o "$out/one" >/dev/null
   printf '\nof a bundle of one\n  %-24s %s\n' 'Bundle::open, a session' "$(build/bin/wshare-bench open "$out/one" task10000)"
   for tensors in 200000 1000000; do
     in=$data/scale-initializers-$tensors

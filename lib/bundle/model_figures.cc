@@ -21,6 +21,11 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
   figures.bytes_in = bytes_in.total;
   const size_t before = draft.start ? draft.start->manifest.models.size() : 0;
   const std::vector<std::optional<size_t>> same = find_same_models(draft);
+  size_t stay = 0;
+  for (size_t m = first; m < draft.planned.size(); ++m) {
+    for (const PlanTensor& planned : draft.planned[m].tensors) stay += planned.reason ? 1 : 0;
+  }
+  figures.left_inline.reserve(stay);
   std::set<uint32_t> of_all;
   for (auto m = static_cast<uint32_t>(first); m < draft.models.size(); ++m) {
     DedupedModel& entry = figures.models.emplace_back();

@@ -163,7 +163,9 @@ WireTensors find_wire_tensors(std::span<const std::byte> file) {
   Walker walker(file);
   walker.walk(Kind::kModel, 0, file.size(), kNoParent, 1);
   WireTensors found = walker.take();
-  found.parents.shrink_to_fit();  // there may be ten thousand models
+  constexpr size_t kFew = 10000;  // then there may be as many models; of many a copy takes long
+  if (found.parents.size() > kFew) return found;
+  found.parents.shrink_to_fit();
   found.tensors.shrink_to_fit();
   return found;
 }

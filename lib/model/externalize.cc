@@ -10,6 +10,7 @@
 
 #include "format/packed_buffers.h"
 #include "model/keep_if.h"
+#include "util/as_text.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -97,6 +98,16 @@ void move_external(onnx::TensorProto& tensor,
   for (onnx::StringStringEntryProto& entry : packed) tensor.add_external_data()->Swap(&entry);
 }
 
+// True if nothing of the model lies in another file, before or after.
+bool stays_as_it_is(const ScannedModel& model,
+                    const std::function<std::optional<ExternalReference>(size_t)>& place_of) {
+  if (!model.external.empty() || model.file.file().bytes().size() > kMostMessageBytes) return false;
+  for (size_t t = 0; t < model.tensors.size(); ++t) {
+    if (place_of(t)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 ExternalReference read_external(const onnx::TensorProto& tensor) {
@@ -140,6 +151,8 @@ void set_external(onnx::TensorProto& tensor, const ExternalReference& place) {
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalReference>(size_t)>& place_of,
                         const std::function<void(onnx::ModelProto&)>& edit) {
+  if (!edit && stays_as_it_is(model, place_of))
+    return std::string(as_text(model.file.file().bytes()));
   Skeleton skeleton = model.file.skeleton();
   onnx::ModelProto& proto = skeleton.model();
   std::vector<TensorSite> constants;

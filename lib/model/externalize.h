@@ -28,7 +28,8 @@ struct ExternalReference {
 // which have none, and up to IR 3, where they must be inputs, the nodes stay and their values refer
 // to the place. Tensors without a place keep their bytes inline; external ones among them are read
 // into the model. Everything else stays as it is, but for what `edit` does to the graph, while its
-// Constant nodes still stand where they were.
+// Constant nodes still stand where they were. Where nothing is external, before or after, and
+// nothing is edited, that is the file, byte for byte.
 std::string externalize(const ScannedModel& model,
                         const std::function<std::optional<ExternalReference>(size_t)>& place_of,
                         const std::function<void(onnx::ModelProto&)>& edit = {});

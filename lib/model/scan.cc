@@ -46,6 +46,7 @@ class Scanner {
     onnx::ModelProto& proto = skeleton.model();
     model_.ir_version = proto.ir_version();
     uses_ = find_uses(proto);
+    model_.tensors.reserve(model_.file.wire().tensors.size());  // one of a million is copied often
     size_t found = 0;
     visit_tensors(proto, [&](const TensorSite& site) {
       found += cut_marks(*site.tensor).size();
@@ -68,6 +69,14 @@ class Scanner {
   }
 
  private:
+  ValueUse use_of(const TensorSite& site) {
+    if (site.home == Home::kInitializer && next_initializer_ < uses_.initializers.size()) {
+      const auto& [name, use] = *uses_.initializers[next_initializer_++];
+      if (name == site.name) return use;
+    }
+    return uses_.of(site.name);
+  }
+
   // The bytes of a tensor that was cut out and not visited would be lost.
   void require_all_found(size_t found) const {
     const std::vector<WireTensor>& tensors = model_.file.wire().tensors;
@@ -113,7 +122,7 @@ class Scanner {
     tensor.dtype = proto.data_type();
     tensor.shape.assign(proto.dims().begin(), proto.dims().end());
     const bool in_graph = site.home == Home::kInitializer || site.home == Home::kConstant;
-    const ValueUse use = uses_.of(site.name);
+    const ValueUse use = use_of(site);
     tensor.folded = in_graph && use.folded;
     const std::optional<Dtype> dtype = find_dtype(proto.data_type());
     if (!dtype) {
@@ -229,6 +238,7 @@ class Scanner {
   const std::filesystem::path& beside_;                // the file that external files lie beside
   std::unordered_map<std::string, size_t> number_of_;  // of external files
   GraphUses uses_;
+  size_t next_initializer_ = 0;
 };
 
 }  // namespace

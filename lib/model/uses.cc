@@ -102,7 +102,9 @@ class UseWalk : public GraphVisitor {
       set_constant(value, false);
     }
     for (const onnx::TensorProto& tensor : place.graph->initializer()) {
-      ValueUse& value = uses.values[tensor.name()];
+      const GraphUses::Values::iterator at = uses.values.try_emplace(tensor.name()).first;
+      uses.initializers.push_back(&*at);
+      ValueUse& value = at->second;
       if (std::exchange(value.graph, graphs_) == graphs_) {
         throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()),
                     "ONNX Runtime takes the last one, onnx.checker none: export the model again");

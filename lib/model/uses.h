@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace onnx {
 class ModelProto;
@@ -32,7 +33,11 @@ class GraphUses {
     return found == values.end() ? ValueUse() : found->second;
   }
 
-  std::unordered_map<std::string_view, ValueUse> values;
+  using Values = std::unordered_map<std::string_view, ValueUse>;
+  Values values;
+  // Where those of initializers are, in the order of visit_tensors(): a million names are found
+  // faster so.
+  std::vector<const Values::value_type*> initializers;
 };
 
 // Returns the uses in `model`. Throws Error(kInvalid) if a graph names two initializers the same.

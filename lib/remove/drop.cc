@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "bundle/drop_unneeded.h"
 #include "format/manifest/extents.h"
@@ -14,11 +15,6 @@ namespace wshare {
 namespace {
 
 using Names = std::set<std::string>;
-
-bool has_model(const Manifest& manifest, const std::string& name) {
-  return std::any_of(manifest.models.begin(), manifest.models.end(),
-                     [&](const ModelRecord& model) { return model.name == name; });
-}
 
 std::vector<std::string> all_names(const Manifest& manifest) {
   Names seen;
@@ -33,11 +29,13 @@ std::vector<std::string> all_names(const Manifest& manifest) {
 
 // `names` with what goes with them: tasks of models, and models of tasks.
 Names complete(const Manifest& manifest, const std::vector<std::string>& names) {
+  const std::vector<std::string> all = all_names(manifest);
+  const Names known(all.begin(), all.end());
   Names gone(names.begin(), names.end());
   for (const std::string& name : names) {
-    if (has_model(manifest, name) || find_task(manifest, name) != nullptr) continue;
+    if (known.count(name) != 0) continue;
     throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model or task in the bundle",
-                hint_of_names(name, all_names(manifest)));
+                hint_of_names(name, all));
   }
   Names needed;  // models that tasks which stay run on
   for (const TaskRecord& task : manifest.tasks) {
@@ -99,9 +97,11 @@ Remainder drop_models(const Manifest& manifest, const std::vector<std::string>& 
   for (const TaskRecord& task : manifest.tasks) {
     if (is_gone(task) && seen.insert(task.name).second) result.removed.push_back(task.name);
   }
+  std::map<std::string_view, const ModelRecord*> models_left;
+  for (const ModelRecord& model : left.models) models_left[model.name] = &model;
   // A pack of another file than the model has now is of no use to anybody.
   std::erase_if(left.packs, [&](const PackRecord& pack) {
-    return is_gone(pack.model) || pack.made_of != find_model(left, pack.model.name).hash;
+    return is_gone(pack.model) || pack.made_of != models_left.at(pack.model.name)->hash;
   });
   drop_unneeded(manifest, left);
   result.unused_bytes = unused_bytes(left);
