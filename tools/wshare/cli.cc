@@ -102,6 +102,7 @@ int run_action(const Action& action, Context& context) {
 // "help COMMAND" is "COMMAND --help".
 std::vector<std::string> without_help_command(std::vector<std::string> arguments) {
   if (arguments.empty() || arguments[0] != "help") return arguments;
+  if (arguments.size() == 2 && (arguments[1] == "--help" || arguments[1] == "-h")) return arguments;
   arguments.erase(arguments.begin());
   arguments.emplace_back("--help");
   return arguments;
