@@ -56,11 +56,13 @@ void add_manifest(Seeds& seeds, const std::vector<ModelInput>& models) {
 
 void add_records(Seeds& seeds) {
   std::string plain;  // version, runs, external files, literals
-  for (const uint64_t number : {1, 2, 10, 0, 5, 1, 1}) append_varint(plain, number);
+  for (const uint64_t number : std::vector<uint64_t>{1, 2, 10, 0, 5, 1, 1})
+    append_varint(plain, number);
   const std::string location = "weights.bin";
-  for (const uint64_t number : {location.size()}) append_varint(plain, number);
+  append_varint(plain, location.size());
   plain += location;
-  for (const uint64_t number : {4096, 2, 0, 0, 0, 2, 4000, 96}) append_varint(plain, number);
+  for (const uint64_t number : std::vector<uint64_t>{4096, 2, 0, 0, 0, 2, 4000, 96})
+    append_varint(plain, number);
   seeds.add("restore_record", '\1' + plain + "literal bytes");
   RestoreRecord record;
   record.literal = std::string(200, 'm') + "other";
