@@ -1,14 +1,11 @@
 #include "run/inputs.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
-#include <functional>
 #include <limits>
-#include <random>
 #include <utility>
 
 #include "format/dtype.h"
+#include "run/input_values.h"
 #include "run/ranges.h"
 #include "run/tensor_file.h"
 #include "util/mapped_file.h"
@@ -20,15 +17,8 @@ namespace {
 
 using Symbols = std::map<std::string, int64_t>;
 
-struct Wanted {
-  std::string name;
-  ONNXTensorElementDataType type;
-  std::vector<int64_t> shape;        // free dimensions are -1
-  std::vector<std::string> symbols;  // "" where a dimension has no name
-};
-
-std::vector<Wanted> read_wanted(const Ort::Session& session) {
-  std::vector<Wanted> all;
+std::vector<WantedInput> read_wanted(const Ort::Session& session) {
+  std::vector<WantedInput> all;
   const std::vector<std::string> names = session.GetInputNames();
   for (size_t i = 0; i < names.size(); ++i) {
     const Ort::TypeInfo type = session.GetInputTypeInfo(i);
@@ -36,7 +26,7 @@ std::vector<Wanted> read_wanted(const Ort::Session& session) {
       throw Error(ErrorCode::kUnsupported, "input " + in_quotes(names[i]) + ": is no tensor");
     }
     const auto tensor = type.GetTensorTypeAndShapeInfo();
-    Wanted wanted{names[i], tensor.GetElementType(), tensor.GetShape(), {}};
+    WantedInput wanted{names[i], tensor.GetElementType(), tensor.GetShape(), {}};
     for (const char* symbol : tensor.GetSymbolicDimensions()) wanted.symbols.emplace_back(symbol);
     all.push_back(std::move(wanted));
   }
@@ -51,7 +41,7 @@ std::string text_of_shape(const std::vector<int64_t>& shape) {
 }
 
 // Throws Error(kInvalid) if the model cannot take `shape` as `wanted`.
-void check_fits(const Wanted& wanted, const std::vector<int64_t>& shape) {
+void check_fits(const WantedInput& wanted, const std::vector<int64_t>& shape) {
   bool fits = shape.size() == wanted.shape.size();
   for (size_t i = 0; fits && i < shape.size(); ++i)
     fits = wanted.shape[i] < 0 || wanted.shape[i] == shape[i];
@@ -96,9 +86,9 @@ struct Dims {
   }
 };
 
-std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& inputs,
+std::vector<std::vector<int64_t>> choose_shapes(const std::vector<WantedInput>& inputs,
                                                 const Shapes& given, Dims& dims) {
-  for (const Wanted& input : inputs) {
+  for (const WantedInput& input : inputs) {
     const auto shape = given.find(input.name);
     if (shape == given.end()) continue;
     check_fits(input, shape->second);
@@ -107,7 +97,7 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
     }
   }
   // Sums last, since their parts may be named by a later input.
-  for (const Wanted& input : inputs) {
+  for (const WantedInput& input : inputs) {
     if (given.contains(input.name)) continue;
     for (size_t i = 0; i < input.shape.size(); ++i) {
       const bool is_sum = input.symbols[i].find(" + ") != std::string::npos;
@@ -115,7 +105,7 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
     }
   }
   std::vector<std::vector<int64_t>> shapes;
-  for (const Wanted& input : inputs) {
+  for (const WantedInput& input : inputs) {
     const auto shape = given.find(input.name);
     shapes.push_back(shape != given.end() ? shape->second : input.shape);
     for (size_t i = 0; i < shapes.back().size(); ++i) {
@@ -126,8 +116,8 @@ std::vector<std::vector<int64_t>> choose_shapes(const std::vector<Wanted>& input
 }
 
 // A model may want inputs of any size. One that the user gives a shape is as large as that is.
-void check_size(const std::vector<Wanted>& inputs, const std::vector<std::vector<int64_t>>& shapes,
-                const Shapes& given) {
+void check_size(const std::vector<WantedInput>& inputs,
+                const std::vector<std::vector<int64_t>>& shapes, const Shapes& given) {
   constexpr uint64_t kMostBytes = uint64_t{1} << 30;  // of all
   uint64_t total = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -147,164 +137,12 @@ void check_size(const std::vector<Wanted>& inputs, const std::vector<std::vector
   }
 }
 
-template <typename T, typename Next>
-void fill(Ort::Value& value, size_t count, const Next& next) {
-  T* data = static_cast<T*>(value.GetTensorMutableRawData());
-  for (size_t i = 0; i < count; ++i) data[i] = static_cast<T>(next());
-}
-
-bool fill_floats(Ort::Value& value, ONNXTensorElementDataType type, size_t count,
-                 const std::function<double()>& next) {
-  switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
-      fill<float>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE:
-      fill<double>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
-      fill<uint16_t>(value, count, [&] { return Ort::Float16_t(static_cast<float>(next())).val; });
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
-      fill<uint16_t>(value, count, [&] { return Ort::BFloat16_t(static_cast<float>(next())).val; });
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t count,
-                   const std::function<uint64_t()>& next) {
-  switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
-      fill<uint8_t>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
-      fill<uint16_t>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
-      fill<uint32_t>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
-      fill<uint64_t>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
-      fill<uint8_t>(value, count, next);
-      return true;
-    default:
-      return false;
-  }
-}
-
-// True if an integer type, or that of truth values, holds `number`.
-bool holds(ONNXTensorElementDataType type, int64_t number) {
-  switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
-      return std::in_range<int8_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
-      return std::in_range<uint8_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
-      return std::in_range<int16_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
-      return std::in_range<uint16_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
-      return std::in_range<int32_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
-      return std::in_range<uint32_t>(number);
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
-      return number >= 0;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
-      return number == 0 || number == 1;
-    default:
-      return true;
-  }
-}
-
-std::string type_name(ONNXTensorElementDataType type) {
-  const auto dtype = find_dtype(static_cast<int32_t>(type));
-  return dtype ? std::string(dtype->name) : std::to_string(static_cast<int>(type));
-}
-
-// The number of values 0, 1, ... that the type can hold.
-uint64_t values_of(ONNXTensorElementDataType type) {
-  switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
-      return uint64_t{1} << 7;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
-      return uint64_t{1} << 8;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
-      return uint64_t{1} << 15;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
-      return uint64_t{1} << 16;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
-      return uint64_t{1} << 31;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
-      return uint64_t{1} << 32;
-    default:
-      return uint64_t{1} << 63;
-  }
-}
-
-Ort::Value new_value(const Wanted& input, const std::vector<int64_t>& shape, size_t& count) {
-  Ort::AllocatorWithDefaultOptions allocator;
-  Ort::Value value = Ort::Value::CreateTensor(allocator, shape.data(), shape.size(), input.type);
-  count = value.GetTensorTypeAndShapeInfo().GetElementCount();
-  return value;
-}
-
-// An input all of whose elements are the number that `text` is.
-Ort::Value make_of(const Wanted& input, const std::vector<int64_t>& shape,
-                   const std::string& text) {
-  size_t count = 0;
-  Ort::Value value = new_value(input, shape, count);
-  const double number = std::strtod(text.c_str(), nullptr);  // parse_values() has read it, too
-  if (fill_floats(value, input.type, count, [&] { return number; })) return value;
-  int64_t whole = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
-  const bool is_whole = error == std::errc() && end == text.data() + text.size();
-  if (is_whole && holds(input.type, whole) &&
-      fill_integers(value, input.type, count, [&] { return static_cast<uint64_t>(whole); })) {
-    return value;
-  }
-  throw Error(ErrorCode::kInvalid, "input " + in_quotes(input.name) + ": " + in_quotes(text) +
-                                       " is no value of its type, " + type_name(input.type));
-}
-
-Ort::Value make_up(const Wanted& input, const std::vector<int64_t>& shape, int64_t row_limit,
-                   uint64_t seed) {
-  size_t count = 0;
-  Ort::Value value = new_value(input, shape, count);
-  std::mt19937_64 random(seed);
-  // 2^-52 steps: a distribution of the standard library may differ between its versions. One alone
-  // is a speed, a scale or a threshold: 0 or less may be none.
-  const auto next_float = [&]() -> double {
-    if (count == 1) return 1;
-    return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1.0);
-  };
-  const bool is_one = (input.name.find("mask") != std::string::npos && row_limit == 0) ||
-                      input.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
-  const uint64_t rows = row_limit > 0 ? static_cast<uint64_t>(row_limit) : 2;
-  const uint64_t values = std::min(rows, values_of(input.type));
-  const auto next = [&]() -> uint64_t { return is_one ? 1 : random() % values; };
-  if (!fill_floats(value, input.type, count, next_float) &&
-      !fill_integers(value, input.type, count, next)) {
-    throw Error(ErrorCode::kUnsupported,
-                "input " + in_quotes(input.name) + ": no values can be made up for its type",
-                "give them with --inputs");
-  }
-  return value;
-}
-
 // What of `given` is meant for the inputs of a model that has `names`, by input.
 template <typename T>
 ByInput<T> of_model(const ByInput<T>& given, const std::vector<std::string>& names,
-                    const std::vector<Wanted>& inputs) {
+                    const std::vector<WantedInput>& inputs) {
   ByInput<T> result;
-  for (const Wanted& input : inputs) {
+  for (const WantedInput& input : inputs) {
     if (const std::string* const key = find_key(given, names, input.name))
       result.emplace(input.name, given.at(*key));
   }
@@ -334,7 +172,7 @@ std::filesystem::path find_folder(const std::filesystem::path& folder,
               "it may also lie in a folder of the model's name, or in test_data_set_0");
 }
 
-Ort::Value read_input(const std::filesystem::path& path, const Wanted& wanted) {
+Ort::Value read_input(const std::filesystem::path& path, const WantedInput& wanted) {
   Ort::Value value = read_tensor_file(path);
   const auto given = value.GetTensorTypeAndShapeInfo();
   if (given.GetElementType() != wanted.type) {
@@ -350,9 +188,9 @@ Ort::Value read_input(const std::filesystem::path& path, const Wanted& wanted) {
 
 Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& session,
                    const std::filesystem::path& model_path, const InputOptions& options) {
-  const std::vector<Wanted> wanted = read_wanted(session);
+  const std::vector<WantedInput> wanted = read_wanted(session);
   Inputs inputs;
-  for (const Wanted& input : wanted) inputs.names.push_back(input.name);
+  for (const WantedInput& input : wanted) inputs.names.push_back(input.name);
   if (!options.folder.empty()) {
     if (wanted.empty()) return inputs;
     const std::filesystem::path folder = find_folder(options.folder, names);
@@ -370,12 +208,12 @@ Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& se
   check_size(wanted, shapes, given);
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (const auto value = values.find(wanted[i].name); value != values.end()) {
-      inputs.values.push_back(make_of(wanted[i], shapes[i], value->second));
+      inputs.values.push_back(value_of_number(wanted[i], shapes[i], value->second));
       continue;
     }
     const auto limit = limits.find(wanted[i].name);
     inputs.values.push_back(
-        make_up(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));
+        made_up_value(wanted[i], shapes[i], limit == limits.end() ? 0 : limit->second, i + 1));
   }
   return inputs;
 }
