@@ -13,8 +13,7 @@ namespace wshare {
 void sync_folder(int folder, const std::filesystem::path& shown_as);
 void sync_folder(const std::filesystem::path& folder);
 
-// The same after a commit, which is not undone after a commit, which is not undone where the system
-// cannot make it durable.
+// The same after a commit, which is not undone where the system cannot make it durable.
 void sync_folder_after_commit(const std::filesystem::path& folder);
 
 // Does so for all folders below `folder`, and last for itself.
