@@ -45,6 +45,7 @@ bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t cou
   switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
       fill<uint8_t>(value, count, next);
       return true;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
@@ -58,9 +59,6 @@ bool fill_integers(Ort::Value& value, ONNXTensorElementDataType type, size_t cou
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
       fill<uint64_t>(value, count, next);
-      return true;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
-      fill<uint8_t>(value, count, next);
       return true;
     default:
       return false;
