@@ -8,6 +8,7 @@
 #include "format/manifest/text.h"
 #include "run/graphs.h"
 #include "run/parity.h"
+#include "run/run_matmul.h"
 #include "support/cli_test.h"
 #include "wshare/pack.h"
 #include "wshare/runtime.h"
@@ -51,11 +52,7 @@ class PackTest : public CliTest {
 
   // The outputs of a model with an input x [1, rows] and an output y.
   static std::vector<Ort::Value> run_once(Ort::Session& session, int64_t rows = kRows) {
-    const Ort::Value x = value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {1, rows},
-                                  floats(static_cast<size_t>(rows), 7));
-    const char* input = "x";
-    const char* output = "y";
-    return session.Run(Ort::RunOptions{nullptr}, &input, &x, 1, &output, 1);
+    return run_matmul(session, rows);
   }
 
   bool equals_plain(const std::string& name, Ort::Session& session, int64_t rows = kRows) const {

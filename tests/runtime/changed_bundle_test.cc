@@ -4,7 +4,7 @@
 #include <fstream>
 #include <optional>
 
-#include "run/graphs.h"
+#include "run/run_matmul.h"
 #include "support/bundle_test.h"
 #include "wshare/append.h"
 #include "wshare/remove.h"
@@ -16,13 +16,7 @@ namespace {
 constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
 
 // The bytes of y.
-std::string run(Ort::Session& session) {
-  const Ort::Value x = value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {1, kRows}, floats(kRows, 7));
-  const char* input = "x";
-  const char* output = "y";
-  const auto outputs = session.Run(Ort::RunOptions{nullptr}, &input, &x, 1, &output, 1);
-  return bytes_in(outputs.at(0));
-}
+std::string run(Ort::Session& session) { return bytes_in(run_matmul(session, kRows).at(0)); }
 
 class ChangedBundle : public BundleTest {
  protected:
