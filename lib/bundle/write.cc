@@ -18,6 +18,7 @@
 #include "format/manifest/text.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
+#include "util/sync_batch.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -46,6 +47,7 @@ class Writer {
          const ProgressFn& progress = {})
       : draft_(draft), folder_(std::move(folder)), threads_(threads), progress_(progress) {
     for (const PlanBlob& blob : draft.plan.blobs) to_write_ += blob.size;
+    if (folder_) batch_.emplace(*folder_);
   }
 
   BundleFiles run() {
@@ -81,6 +83,7 @@ class Writer {
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
     const std::string text = to_checked_json(manifest_, threads_);
     if (!draft_.start) write_file(kManifestName, text);
+    if (batch_) batch_->finish();
     const uint64_t bytes = bundle_bytes(manifest_, text.size());
     return {std::move(manifest_), bytes};
   }
@@ -127,7 +130,7 @@ class Writer {
     if (!folder_ || side.stored) return;
     OutputFile file(*folder_ / side.name, side.bytes.size());
     file.write(side.bytes);
-    file.close();
+    batch_->add(std::move(file));
   }
 
   // The originals: models as they came, then those of tasks that need another record.
@@ -169,7 +172,7 @@ class Writer {
     if (!folder_) return;
     OutputFile file(*folder_ / name);
     file.write(bytes);
-    file.close();
+    batch_->add(std::move(file));
   }
 
   void write_blob(const PlanBlob& blob) const {
@@ -181,7 +184,7 @@ class Writer {
       file.write(bytes);
       if (progress_) progress_("writing", written_ += bytes.size(), to_write_);
     }
-    file.close();
+    batch_->add(std::move(file));
   }
 
   void write_model(size_t m) {
@@ -226,7 +229,7 @@ class Writer {
       if (file) file->write(piece);
     }
     record.hash = hasher.digest();
-    if (file) file->close();
+    if (file) batch_->add(std::move(*file));
   }
 
   // Blobs of tensors in which gaps of `source` lie.
@@ -261,7 +264,7 @@ class Writer {
       if (file) file->write(gap.bytes);
       record.size = offset + gap.bytes.size();
     }
-    if (file) file->close();
+    if (file) batch_->add(std::move(*file));
     for (size_t m = 0; m < source_of_model_.size(); ++m) {
       if (source_of_model_[m]) models_[m].source = sources_[*source_of_model_[m]].record;
     }
@@ -281,6 +284,7 @@ class Writer {
 
   const Draft& draft_;
   std::optional<fs::path> folder_;
+  mutable std::optional<SyncBatch> batch_;  // of the files in it
   unsigned threads_;
   ProgressFn progress_;
   uint64_t to_write_ = 0;  // in blobs of tensors: nearly all there is

@@ -21,6 +21,7 @@
 #include "remove/repack.h"
 #include "util/output_folder.h"
 #include "util/parallel.h"
+#include "util/sync_batch.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -49,7 +50,9 @@ class Compactor {
         files_(folder, manifest),
         output_(std::move(output)),
         options_(options),
-        threads_(thread_count(options.threads)) {}
+        threads_(thread_count(options.threads)) {
+    if (output_) batch_.emplace(*output_);
+  }
 
   uint64_t run() {
     for (size_t b = 0; b < old_.blobs.size(); ++b)
@@ -78,6 +81,7 @@ class Compactor {
     files_.check_unchanged();
     const std::string text = to_checked_json(new_, threads_);
     write_file(kManifestName, std::as_bytes(std::span(text)));
+    if (batch_) batch_->finish();
     return bundle_bytes(new_, text.size());
   }
 
@@ -202,7 +206,7 @@ class Compactor {
     if (!output_) return;
     OutputFile file(*output_ / name, bytes.size());
     file.write(bytes);
-    file.close();
+    batch_->add(std::move(file));
   }
 
   void write_blob(const PlanBlob& blob) const {
@@ -214,7 +218,7 @@ class Compactor {
       file.write(bytes);
       if (options_.progress) options_.progress("writing", written_ += bytes.size(), to_write_);
     }
-    file.close();
+    batch_->add(std::move(file));
   }
 
   void write_pack_blob() const {
@@ -225,7 +229,7 @@ class Compactor {
       file.write_zeros(offset - file.offset());
       file.write(files_.bytes(range));
     }
-    file.close();
+    batch_->add(std::move(file));
   }
 
   void write_pack(size_t p) {
@@ -280,13 +284,14 @@ class Compactor {
       if (file) file->write(gap.bytes);
       record.size = offset + gap.bytes.size();
     }
-    if (file) file->close();
+    if (file) batch_->add(std::move(*file));
   }
 
   const Manifest& old_;
   Manifest new_;
   const StoredFiles files_;
   std::optional<fs::path> output_;
+  mutable std::optional<SyncBatch> batch_;  // of the files in it
   const RemoveOptions& options_;
   unsigned threads_;
   uint64_t to_write_ = 0;  // in blobs of tensors

@@ -74,6 +74,7 @@ FileSet::FileSet(const fs::path& folder, bool overwrite)
   if (root_.number() < 0) fail_output(folder_, "cannot open", errno);
   const Unstoppable making;
   hidden_ = make_hidden_folder(place, kName, 0777, hidden_path_);
+  batch_.emplace(hidden_.number(), ".", folder_);
   clean_up_.emplace([this] { return remove_folder(hidden_path_); });
 }
 
@@ -97,6 +98,7 @@ OutputFile FileSet::open_again(size_t number, const fs::path& shown_as) {
 }
 
 void FileSet::publish(const std::vector<fs::path>& paths) {
+  batch_->finish();
   const Unstoppable publishing;
   try {
     for (size_t i = 0; i < paths.size(); ++i) place(i, paths[i]);
@@ -214,6 +216,7 @@ void FileSet::sync_placed() {
   std::set<fs::path> folders;
   for (const Placed& placed : placed_) folders.insert(placed.path.parent_path());
   for (const fs::path& made : made_) folders.insert(made.parent_path());
+  if (sync_all(root_.number(), folders.size(), 0, folder_)) return;
   for (const fs::path& each : folders) sync_folder(open_below(each, false).number(), shown(each));
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "restore/made_folders.h"
@@ -12,6 +13,7 @@
 #include "util/interrupt.h"
 #include "util/output_file.h"
 #include "util/output_folder.h"
+#include "util/sync_batch.h"
 
 namespace wshare {
 
@@ -42,6 +44,9 @@ class FileSet {
   OutputFile create(size_t number, uint64_t size, const std::filesystem::path& shown_as);
   OutputFile open_again(size_t number, const std::filesystem::path& shown_as);
 
+  // Takes it back, written wholly; publish() makes it durable. Throws Error(kIo).
+  void close(OutputFile file) { batch_->add(std::move(file)); }
+
   // Puts file i at paths[i], relative to the folder; returns once all of it is durable. Throws
   // Error(kIo); then all is as it was, or the message names what stands.
   void publish(const std::vector<std::filesystem::path>& paths);
@@ -71,6 +76,7 @@ class FileSet {
   Descriptor root_;
   std::filesystem::path hidden_path_;
   Descriptor hidden_;
+  std::optional<SyncBatch> batch_;  // of the files in it
   std::vector<Placed> placed_;
   std::vector<std::filesystem::path> made_;  // below the folder, each after its parent
   std::optional<CleanUp> clean_up_;          // last, so that it goes first

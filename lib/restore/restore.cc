@@ -206,7 +206,7 @@ class Restorer {
     file.write(literal);
     const uint64_t written = file.offset();
     if (written != model.source->size) refuse_size(model, std::to_string(written));
-    file.close();
+    files.close(std::move(file));
   }
 
   void write_external(const Original& model, const ExternalRecord& record, FileSet& files,
@@ -223,7 +223,7 @@ class Restorer {
       external.cover(piece.offset, piece.offset + size);
       check_overlap(model, record, written += size);
     }
-    file.close();
+    files.close(std::move(file));
   }
 
   // Writes `piece` to its place and returns its size.

@@ -112,6 +112,11 @@ int sync_folder(int descriptor) {
                   [&](const FileCall&) { return ::fsync(descriptor); });
 }
 
+int sync_all(int descriptor) {
+  return make_int({.kind = Kind::kSyncAll, .descriptor = descriptor},
+                  [&](const FileCall&) { return ::syncfs(descriptor); });
+}
+
 int close(int descriptor) {
   FileCall call{.kind = Kind::kClose, .descriptor = descriptor};
   FileCallProbe* const probe = probe_now.load(std::memory_order_acquire);

@@ -20,6 +20,7 @@ struct FileCall {
     kTruncate,
     kStartSync,  // sync_file_range
     kSync,       // fdatasync, or fsync of a folder
+    kSyncAll,    // syncfs
     kClose,
     kRename,
     kLink,
@@ -71,6 +72,9 @@ int truncate(int descriptor, uint64_t size);
 int sync_range(int descriptor, uint64_t offset, uint64_t size, unsigned flags);
 int sync_data(int descriptor);
 int sync_folder(int descriptor);
+
+// Syncs all of the file system that `descriptor` is on.
+int sync_all(int descriptor);
 
 // The descriptor is closed whatever this returns.
 int close(int descriptor);

@@ -1,10 +1,14 @@
 #include "util/memory.h"
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 
+#include "util/as_text.h"
+#include "util/descriptor.h"
+#include "util/file_calls.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -42,6 +46,27 @@ MemoryFigures measure_memory() {
   std::stringstream text;
   text << file.rdbuf();
   return parse_rollup(text.str());
+}
+
+uint64_t parse_unwritten(const std::string& text) {
+  std::istringstream lines(text);
+  std::string line;
+  uint64_t bytes = 0;
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    std::string key;
+    uint64_t kib = 0;
+    if (words >> key >> kib && (key == "Dirty:" || key == "Writeback:")) bytes += kib * 1024;
+  }
+  return bytes;
+}
+
+uint64_t unwritten_bytes() {
+  const Descriptor file(file_calls::open_at(AT_FDCWD, "/proc/meminfo", O_RDONLY | O_CLOEXEC));
+  std::array<std::byte, 4096> bytes{};
+  const int64_t size = file.number() < 0 ? -1 : file_calls::read_at(file.number(), bytes, 0);
+  if (size <= 0) return 0;
+  return parse_unwritten(std::string(as_text({bytes.data(), static_cast<size_t>(size)})));
 }
 
 }  // namespace wshare

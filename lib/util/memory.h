@@ -21,6 +21,12 @@ MemoryFigures measure_memory();
 // Returns the threads of this process. Source: proc(5), /proc/pid/task.
 size_t count_threads();
 
+// Returns how many bytes of files wait for any disk; 0 where the system does not say.
+uint64_t unwritten_bytes();
+
+// Returns the same from the text of /proc/meminfo. Source: proc(5).
+uint64_t parse_unwritten(const std::string& text);
+
 // Returns the figures of measure_memory() from the text of smaps_rollup.
 MemoryFigures parse_rollup(const std::string& text);
 

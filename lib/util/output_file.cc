@@ -100,15 +100,29 @@ void OutputFile::write_zeros(uint64_t count) {
   }
 }
 
-void OutputFile::finish() {
+void OutputFile::end() {
   if (reserved_ > offset_ && file_calls::truncate(descriptor_.number(), offset_) != 0)
     fail_output(path_, "cannot set the size", errno);
+  reserved_ = 0;
+}
+
+void OutputFile::start_finish() {
+  end();
+  if (offset_ > started_) move(started_, offset_, SYNC_FILE_RANGE_WRITE);
+}
+
+void OutputFile::finish() {
+  end();
   if (kind_ == Kind::kDurable && file_calls::sync_data(descriptor_.number()) != 0)
     fail_output(path_, "cannot write to disk", errno);
 }
 
 void OutputFile::close() {
   finish();
+  close_synced();
+}
+
+void OutputFile::close_synced() {
   if (file_calls::close(descriptor_.release()) != 0) fail_output(path_, "cannot write", errno);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
 
 #include "import_adapter/fixture.h"
 
@@ -95,6 +96,15 @@ std::vector<WritingCommand> writing_commands() {
   return commands;
 }
 
+bool is_look_at_disk(const FileCall& call) {
+  return call.kind == FileCall::Kind::kOpen && std::string_view(call.path) == "/proc/meminfo";
+}
+
+bool is_sync(const FileCall& call) {
+  return call.kind == FileCall::Kind::kSync || call.kind == FileCall::Kind::kSyncAll ||
+         call.kind == FileCall::Kind::kStartSync;
+}
+
 Workplace::Workplace(const WritingCommand& command) : last_folder_(fs::current_path()) {
   const char* const temporary = std::getenv("TMPDIR");
   last_temporary_ = temporary == nullptr ? "" : temporary;
@@ -103,6 +113,8 @@ Workplace::Workplace(const WritingCommand& command) : last_folder_(fs::current_p
   setenv("TMPDIR", (temp_ / "tmp").c_str(), 1);
   setenv("ORT_DISABLE_TELEMETRY", "1", 1);  // it would leave files there
   write_inputs();
+  for (uint32_t i = 0; i < command.more_inputs; ++i)
+    write_file("many/" + std::to_string(i) + ".onnx", bytes_of({raw("w", noise(2000, i))}));
   for (const Arguments& each : command.before) {
     const Answer answer = run(each);
     EXPECT_EQ(answer.code, 0) << answer.said;

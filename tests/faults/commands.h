@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/files.h"
+#include "util/file_calls.h"
 
 namespace wshare::test {
 
@@ -27,6 +28,7 @@ struct WritingCommand {
   // had ended.
   Arguments again, tidy_up;
   Seen seen;
+  size_t more_inputs = 0;  // models in the folder "many"
 };
 
 inline std::ostream& operator<<(std::ostream& out, const WritingCommand& command) {
@@ -63,6 +65,13 @@ struct Answer {
   int code;
   std::string said;
 };
+
+// True for a look at how much waits for the disk. In tests nothing ever does, or commands would
+// sync now so, now so.
+bool is_look_at_disk(const FileCall& call);
+
+// True for what makes bytes or names durable, or begins to.
+bool is_sync(const FileCall& call);
 
 // A model whose weights the CPU's kernels pack; in builds with ONNX Runtime.
 std::string model_to_pack();

@@ -52,7 +52,8 @@ class Injector : public FileCallProbe {
     if (is_it && error_ == Fault::kShortWrite && call.size == 0) call.size = 1;
     if (is_it && error_ > 0) return error_;
     // What these make durable is another test's matter; here they would only take time.
-    return call.kind == Kind::kSync || call.kind == Kind::kStartSync ? kPretend : kMake;
+    if (is_look_at_disk(call)) return ENOENT;
+    return is_sync(call) ? kPretend : kMake;
   }
   void after(const FileCall&, int64_t) override {}
 
