@@ -5,9 +5,6 @@
 #include <google/protobuf/unknown_field_set.h>
 #include <onnx/onnx_pb.h>
 
-#include <algorithm>
-#include <iterator>
-
 #include "format/foreign_file.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -23,13 +20,6 @@
 namespace wshare {
 namespace {
 
-// Bytes [begin, end) of the file are left out, `insert` stands there instead.
-struct Edit {
-  uint64_t begin;
-  uint64_t end;
-  std::string insert;
-};
-
 const std::string kLimit = ", protobuf takes no more than " + std::to_string(kMostMessageBytes);
 
 uint64_t payload_bytes(const WireTensor& tensor) {
@@ -38,54 +28,65 @@ uint64_t payload_bytes(const WireTensor& tensor) {
   return bytes;
 }
 
-std::vector<Edit> skeleton_edits(const WireTensors& wire) {
-  std::vector<Edit> payloads, lengths;
-  std::vector<std::string> marks(wire.parents.size());
-  std::vector<int64_t> shrink(wire.parents.size(), 0);  // bytes that each message loses inside
-  for (size_t i = 0; i < wire.tensors.size(); ++i) {
-    const WireTensor& tensor = wire.tensors[i];
-    if (tensor.payloads.empty()) continue;
-    std::string& mark = marks[tensor.parent];
-    append_varint(mark, uint64_t{tensor_field::kCutMark} << 3);
-    append_varint(mark, i);
-    shrink[tensor.parent] -= static_cast<int64_t>(mark.size());
-    for (const WireField& payload : tensor.payloads) {
-      shrink[tensor.parent] += static_cast<int64_t>(payload.end() - payload.begin);
-      payloads.push_back({payload.begin, payload.end(), {}});
-    }
-  }
-  for (size_t i = wire.parents.size(); i-- > 0;) {
-    const WireParent& parent = wire.parents[i];
-    if (shrink[i] == 0 && marks[i].empty()) continue;
-    Edit edit{parent.length_at, parent.begin, {}};
-    append_varint(edit.insert, static_cast<uint64_t>(
-                                   static_cast<int64_t>(parent.end - parent.begin) - shrink[i]));
-    if (parent.up != kNoParent) {
-      shrink[parent.up] += shrink[i] + static_cast<int64_t>(parent.begin - parent.length_at) -
-                           static_cast<int64_t>(edit.insert.size());
-    }
-    edit.insert += marks[i];
-    lengths.push_back(std::move(edit));
-  }
-  std::vector<Edit> edits(payloads.size() + lengths.size());
-  const auto by_begin = [](const Edit& a, const Edit& b) { return a.begin < b.begin; };
-  // Both are in the order of the file, lengths backwards.
-  std::merge(std::make_move_iterator(payloads.begin()), std::make_move_iterator(payloads.end()),
-             std::make_move_iterator(lengths.rbegin()), std::make_move_iterator(lengths.rend()),
-             edits.begin(), by_begin);
-  return edits;
+constexpr uint64_t kMarkKey = uint64_t{tensor_field::kCutMark} << 3;
+
+int64_t varint_size(uint64_t value) {
+  int64_t bytes = 1;
+  for (; value >= 0x80; value >>= 7) ++bytes;
+  return bytes;
 }
 
-std::string skeleton_bytes(std::span<const std::byte> file, const WireTensors& wire) {
+// What becomes of a message on the road to tensors, or of a tensor.
+struct Cut {
+  static constexpr uint32_t kNothing = ~uint32_t{0};
+  uint32_t tensor = kNothing;  // whose payloads go
+  int64_t lost = 0;            // bytes that it has less
+
+  bool is_needed() const { return tensor != kNothing || lost != 0; }
+};
+
+uint64_t size_after(const WireParent& parent, const Cut& cut) {
+  return static_cast<uint64_t>(static_cast<int64_t>(parent.end - parent.begin) - cut.lost);
+}
+
+std::vector<Cut> find_cuts(const WireTensors& wire) {
+  std::vector<Cut> cuts(wire.parents.size());
+  for (uint32_t i = 0; i < wire.tensors.size(); ++i) {
+    const WireTensor& tensor = wire.tensors[i];
+    if (tensor.payloads.empty()) continue;
+    const auto payloads = static_cast<int64_t>(payload_bytes(tensor));
+    cuts[tensor.parent] = {i, payloads - varint_size(kMarkKey) - varint_size(i)};
+  }
+  for (size_t i = cuts.size(); i-- > 0;) {
+    const WireParent& parent = wire.parents[i];
+    if (!cuts[i].is_needed() || parent.up == kNoParent) continue;
+    cuts[parent.up].lost += cuts[i].lost + static_cast<int64_t>(parent.begin - parent.length_at) -
+                            varint_size(size_after(parent, cuts[i]));
+  }
+  return cuts;
+}
+
+std::string skeleton_bytes(std::span<const std::byte> file, const WireTensors& wire,
+                           uint64_t expected) {
   std::string out;
+  out.reserve(static_cast<size_t>(expected));
   uint64_t at = 0;
   const auto copy_until = [&](uint64_t end) {
     out.append(reinterpret_cast<const char*>(file.data()) + at, static_cast<size_t>(end - at));
   };
-  for (const Edit& edit : skeleton_edits(wire)) {
-    copy_until(edit.begin);
-    out += edit.insert;
-    at = edit.end;
+  const std::vector<Cut> cuts = find_cuts(wire);
+  for (size_t i = 0; i < cuts.size(); ++i) {
+    if (!cuts[i].is_needed()) continue;
+    copy_until(wire.parents[i].length_at);
+    append_varint(out, size_after(wire.parents[i], cuts[i]));
+    at = wire.parents[i].begin;
+    if (cuts[i].tensor == Cut::kNothing) continue;
+    append_varint(out, kMarkKey);
+    append_varint(out, cuts[i].tensor);
+    for (const WireField& payload : wire.tensors[cuts[i].tensor].payloads) {
+      copy_until(payload.begin);
+      at = payload.end();
+    }
   }
   copy_until(file.size());
   return out;
@@ -131,7 +132,9 @@ Skeleton ModelFile::skeleton() const {
                                              std::to_string(size) +
                                              " bytes beside the data of its tensors" + kLimit);
   }
-  const std::string bytes = skeleton_bytes(file_.bytes(), wire_);
+  constexpr uint64_t kMarkBytes = 8;  // at most; lengths become no longer
+  const std::string bytes =
+      skeleton_bytes(file_.bytes(), wire_, size + wire_.tensors.size() * kMarkBytes);
   Skeleton skeleton;
   onnx::ModelProto& model = skeleton.model();
   if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {

@@ -49,7 +49,8 @@ class Scanner {
     model_.tensors.reserve(model_.file.wire().tensors.size());  // one of a million is copied often
     size_t found = 0;
     visit_tensors(proto, [&](const TensorSite& site) {
-      found += cut_marks(*site.tensor).size();
+      marks_ = cut_marks(*site.tensor);
+      found += marks_.size();
       try {
         model_.tensors.push_back(read(site));
       } catch (const Error& error) {
@@ -71,8 +72,8 @@ class Scanner {
  private:
   ValueUse use_of(const TensorSite& site) {
     if (site.home == Home::kInitializer && next_initializer_ < uses_.initializers.size()) {
-      const auto& [name, use] = *uses_.initializers[next_initializer_++];
-      if (name == site.name) return use;
+      const uint32_t number = uses_.initializers[next_initializer_++];
+      if (uses_.names[number] == site.name) return uses_.values[number];
     }
     return uses_.of(site.name);
   }
@@ -166,7 +167,7 @@ class Scanner {
       read_external(*site.tensor, *needed, tensor);
       return;
     }
-    find_inline(*site.tensor, dtype, tensor);
+    find_inline(dtype, tensor);
     if (tensor.bytes.size() == *needed) return;
     const bool loaded = site.home == Home::kInitializer || site.home == Home::kConstant;
     if (loaded && consumed) {
@@ -176,9 +177,9 @@ class Scanner {
     tensor.inline_reason = InlineReason::kSizeContradictsShape;
   }
 
-  void find_inline(const onnx::TensorProto& proto, const Dtype& dtype, TensorRef& tensor) {
+  void find_inline(const Dtype& dtype, TensorRef& tensor) {
     std::vector<WireField> payloads;
-    for (const uint32_t mark : cut_marks(proto)) {
+    for (const uint32_t mark : marks_) {
       const std::vector<WireField>& found = model_.file.wire().tensors[mark].payloads;
       payloads.insert(payloads.end(), found.begin(), found.end());
     }
@@ -239,6 +240,7 @@ class Scanner {
   std::unordered_map<std::string, size_t> number_of_;  // of external files
   GraphUses uses_;
   size_t next_initializer_ = 0;
+  std::vector<uint32_t> marks_;  // of the tensor that is read
 };
 
 }  // namespace

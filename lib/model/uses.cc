@@ -93,23 +93,26 @@ class UseWalk : public GraphVisitor {
   void enter(const Place& place) {
     outside_.push_back(changes_.size());
     if (++graphs_ == 1) {  // the largest; a table that grows by little is laid out anew each time
-      uses.values.reserve(static_cast<size_t>(place.graph->initializer_size()) +
-                          static_cast<size_t>(place.graph->node_size()));
+      const size_t names = static_cast<size_t>(place.graph->initializer_size()) +
+                           static_cast<size_t>(place.graph->node_size());
+      uses.names.reserve(names);
+      uses.values.reserve(names);
+      uses.initializers.reserve(static_cast<size_t>(place.graph->initializer_size()));
     }
     for (const onnx::ValueInfoProto& input : place.graph->input()) {
-      ValueUse& value = uses.values[input.name()];
-      value.graph_input = true;
-      set_constant(value, false);
+      const uint32_t number = number_of(input.name());
+      uses.values[number].graph_input = true;
+      set_constant(number, false);
     }
     for (const onnx::TensorProto& tensor : place.graph->initializer()) {
-      const GraphUses::Values::iterator at = uses.values.try_emplace(tensor.name()).first;
-      uses.initializers.push_back(&*at);
-      ValueUse& value = at->second;
+      const uint32_t number = number_of(tensor.name());
+      uses.initializers.push_back(number);
+      ValueUse& value = uses.values[number];
       if (std::exchange(value.graph, graphs_) == graphs_) {
         throw Error(ErrorCode::kInvalid, "two initializers are called " + in_quotes(tensor.name()),
                     "ONNX Runtime takes the last one, onnx.checker none: export the model again");
       }
-      if (!value.graph_input) set_constant(value, true);
+      if (!value.graph_input) set_constant(number, true);
     }
     for (const onnx::ValueInfoProto& output : place.graph->output()) note_output(output.name());
   }
@@ -132,15 +135,15 @@ class UseWalk : public GraphVisitor {
     note_origins(node);
     for (int i = 0; i < node.input_size(); ++i) {
       if (node.input(i).empty()) continue;
-      ValueUse& value = uses.values[node.input(i)];
+      ValueUse& value = use_of(node.input(i));
       value.consumed = true;
       if (i < 32 && (shapes >> i & 1) != 0) value.shape_read = true;
       all_constant = all_constant && value.is_constant;
     }
     // ONNX Runtime leaves DequantizeLinear of a constant alone: quantised weights stay quantised.
     if (!all_constant || has_graphs(node) || node.op_type() == "DequantizeLinear") return;
-    for (const std::string& input : node.input()) uses.values[input].folded = true;
-    for (const std::string& output : node.output()) set_constant(uses.values[output], true);
+    for (const std::string& input : node.input()) use_of(input).folded = true;
+    for (const std::string& output : node.output()) set_constant(number_of(output), true);
   }
 
   // Counts as read by shape inference, too, what reaches such an operand by a function's input or
@@ -153,8 +156,8 @@ class UseWalk : public GraphVisitor {
       }
     }
     Values reached;
-    for (const auto& [name, value] : uses.values) {
-      if (value.shape_read) reached.push_back(name);
+    for (uint32_t i = 0; i < uses.values.size(); ++i) {
+      if (uses.values[i].shape_read) reached.push_back(uses.names[i]);
     }
     if (reached.empty() && functions_.empty()) return;
     for (const onnx::NodeProto* node : droppable_) {
@@ -166,7 +169,7 @@ class UseWalk : public GraphVisitor {
       reached.pop_back();
       if (origins == came_from_.end()) continue;
       for (const std::string_view origin : origins->second) {
-        if (!std::exchange(uses.values[origin].shape_read, true)) reached.push_back(origin);
+        if (!std::exchange(use_of(origin).shape_read, true)) reached.push_back(origin);
       }
     }
   }
@@ -178,8 +181,17 @@ class UseWalk : public GraphVisitor {
     std::vector<Values> given;  // for each input, by the nodes that call it
   };
 
+  uint32_t number_of(std::string_view name) {
+    const uint32_t number = uses.names.add(name);
+    if (number == uses.values.size()) uses.values.emplace_back();
+    return number;
+  }
+
+  // Holds until another name is added.
+  ValueUse& use_of(std::string_view name) { return uses.values[number_of(name)]; }
+
   void note_output(const std::string& name) {
-    ValueUse& value = uses.values[name];
+    ValueUse& value = use_of(name);
     value.graph_output = true;
     value.consumed = true;
   }
@@ -196,15 +208,17 @@ class UseWalk : public GraphVisitor {
       given[i].push_back(node.input(static_cast<int>(i)));
   }
 
-  void set_constant(ValueUse& value, bool is_constant) {
-    if (value.is_constant == is_constant) return;
-    value.is_constant = is_constant;
-    changes_.push_back(&value);
+  void set_constant(uint32_t number, bool is_constant) {
+    if (uses.values[number].is_constant == is_constant) return;
+    uses.values[number].is_constant = is_constant;
+    changes_.push_back(number);
   }
 
   void undo_until(size_t count) {
-    for (; changes_.size() > count; changes_.pop_back())
-      changes_.back()->is_constant = !changes_.back()->is_constant;
+    for (; changes_.size() > count; changes_.pop_back()) {
+      ValueUse& value = uses.values[changes_.back()];
+      value.is_constant = !value.is_constant;
+    }
   }
 
   std::map<std::pair<std::string_view, std::string_view>, Function> functions_;
@@ -212,7 +226,7 @@ class UseWalk : public GraphVisitor {
   std::vector<const onnx::NodeProto*> droppable_;
   // What is known at load time in the graph that the walk is in, and in those around it, is not
   // copied for each graph: these values changed, which is undone at its end.
-  std::vector<ValueUse*> changes_;
+  std::vector<uint32_t> changes_;
   std::vector<size_t> outside_;  // of each graph around the place: changes made before it
   uint32_t graphs_ = 0;
 };

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "util/name_table.h"
 
 namespace onnx {
 class ModelProto;
@@ -29,15 +31,14 @@ struct ValueUse {
 class GraphUses {
  public:
   ValueUse of(std::string_view name) const {
-    const auto found = values.find(name);
-    return found == values.end() ? ValueUse() : found->second;
+    const std::optional<uint32_t> number = names.find(name);
+    return number ? values[*number] : ValueUse();
   }
 
-  using Values = std::unordered_map<std::string_view, ValueUse>;
-  Values values;
-  // Where those of initializers are, in the order of visit_tensors(): a million names are found
-  // faster so.
-  std::vector<const Values::value_type*> initializers;
+  NameTable names;
+  std::vector<ValueUse> values;  // by the number of the name
+  // Numbers of initializers, in the order of visit_tensors(): a million names are found faster so.
+  std::vector<uint32_t> initializers;
 };
 
 // Returns the uses in `model`. Throws Error(kInvalid) if a graph names two initializers the same.

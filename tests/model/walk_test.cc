@@ -179,8 +179,9 @@ using Folded = std::set<std::string_view>;
 
 Folded folded_in(const onnx::ModelProto& model) {
   Folded names;
-  for (const auto& [name, use] : find_uses(model).values) {
-    if (use.folded) names.insert(name);
+  const GraphUses uses = find_uses(model);
+  for (uint32_t i = 0; i < uses.names.size(); ++i) {
+    if (uses.values[i].folded) names.insert(uses.names[i]);
   }
   return names;
 }
