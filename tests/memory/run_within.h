@@ -21,10 +21,20 @@ struct Limits {
   uint64_t descriptors = 1024;
 };
 
+// In a child.
+inline void redirect(int descriptor, const std::filesystem::path& path) {
+  if (path.empty()) return;
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (file < 0 || dup2(file, descriptor) < 0) _exit(126);
+  close(file);
+}
+
 // The exit code of the program, run in a process of its own with `limits`, and two cores at most:
-// threads have stacks, which count. What it prints goes to the file `output`, if there is one.
+// threads have stacks, which count. What it prints goes to the files `output` and `errors`, if they
+// have names.
 inline int run_within(const Limits& limits, std::vector<std::string> arguments,
-                      const std::filesystem::path& output = {}) {
+                      const std::filesystem::path& output = {},
+                      const std::filesystem::path& errors = {}) {
   arguments.insert(arguments.begin(), WSHARE_PROGRAM);
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
@@ -38,11 +48,8 @@ inline int run_within(const Limits& limits, std::vector<std::string> arguments,
       if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &two);
     }
     if (sched_setaffinity(0, sizeof two, &two) != 0) _exit(126);
-    if (!output.empty()) {
-      const int file = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-      if (file < 0 || dup2(file, STDOUT_FILENO) < 0) _exit(126);
-      close(file);
-    }
+    redirect(STDOUT_FILENO, output);
+    redirect(STDERR_FILENO, errors);
     const rlimit data{limits.data_bytes, limits.data_bytes};
     const rlimit files{limits.descriptors, limits.descriptors};
     if (setrlimit(RLIMIT_DATA, &data) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0) _exit(126);
