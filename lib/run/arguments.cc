@@ -61,6 +61,16 @@ Values parse_values(const std::vector<std::string>& texts) {
   return values;
 }
 
+ProviderOptions parse_ep_options(const std::vector<std::string>& texts) {
+  ProviderOptions options;
+  for (const std::string& text : texts) {
+    const auto [key, value] = split_assignment(text, "--ep-option", "KEY=VALUE");
+    if (!options.emplace(key, value).second)
+      throw Error(ErrorCode::kInvalid, "--ep-option: " + in_quotes(key) + " is given twice");
+  }
+  return options;
+}
+
 Tier parse_tier(const std::string& name) {
   for (const Tier tier : {Tier::kPacked, Tier::kShared, Tier::kCompact}) {
     if (name == text_of(tier)) return tier;

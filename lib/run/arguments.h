@@ -20,6 +20,10 @@ Shapes parse_shapes(const std::vector<std::string>& texts);
 // number.
 Values parse_values(const std::vector<std::string>& texts);
 
+// Returns the options of a provider that --ep-option names, as in "device_type=GPU". Throws
+// Error(kInvalid) for others, and for one that is given twice.
+ProviderOptions parse_ep_options(const std::vector<std::string>& texts);
+
 // Returns the tier that --tier names; Tier::kAuto for any other name.
 Tier parse_tier(const std::string& name);
 

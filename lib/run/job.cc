@@ -12,7 +12,7 @@ namespace {
 
 std::optional<Device> open_device(const DeviceChoice& choice) {
   if (choice.ep == "cpu") return std::nullopt;
-  return Device::open(choice.ep, choice.library, choice.number);
+  return Device::open(choice.ep, choice.library, choice.number, choice.options);
 }
 
 void set_up(const RunJob& job) {

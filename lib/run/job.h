@@ -25,6 +25,7 @@ struct DeviceChoice {
   std::filesystem::path library;  // of the provider; empty: for cuda, beside ONNX Runtime's
   unsigned number = 0;            // of the provider's devices
   DeviceCopies copies = DeviceCopies::kRefuse;
+  ProviderOptions options = {};
 };
 
 // The files to compare with, by model.

@@ -55,6 +55,7 @@ void fields(Is<RunJob> auto& job, const auto& field) {
   field("ep", job.device.ep);
   field("ep_library", job.device.library);
   field("ep_device", job.device.number);
+  field("ep_options", job.device.options);
   field("device_copies", job.device.copies);
   field("models", job.models);
   field("sessions", job.sessions);
@@ -96,6 +97,7 @@ void fields(Is<DeviceReport> auto& device, const auto& field) {
   field("host_bytes", device.host_bytes);
   field("may_pack", device.may_pack);
   field("by_free_memory", device.by_free_memory);
+  field("proof", device.proof);
 }
 
 void fields(Is<ModelReport> auto& model, const auto& field) {
@@ -152,6 +154,10 @@ constexpr auto values_of(Tier) {
 }
 constexpr auto values_of(DeviceCopies) {
   return std::array{DeviceCopies::kRefuse, DeviceCopies::kKeep};
+}
+constexpr auto values_of(DeviceProof) {
+  return std::array{DeviceProof::kNone, DeviceProof::kCounted, DeviceProof::kFreeMemory,
+                    DeviceProof::kAbsence};
 }
 constexpr auto values_of(LeftReason) {
   return std::array{LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName,

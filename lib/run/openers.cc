@@ -66,10 +66,7 @@ Opener plain_opener(const std::optional<Device>& device, int threads,
     require_thread_room(in_quotes(model.path.string()), threads);
     return translate_errors(model.path.string(), [&] {
       Ort::SessionOptions options = default_ort_options(threads);
-      if (device) {
-        options.AppendExecutionProvider_V2(environment(), {device->ep_device()},
-                                           Ort::KeyValuePairs{});
-      }
+      if (device) device->append_to(options);
       options.SetGraphOptimizationLevel(level);
       const auto clock = std::make_shared<StageClock>();
       const auto made = std::make_shared<PlainSession>(log_to(clock));

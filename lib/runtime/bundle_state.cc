@@ -67,9 +67,9 @@ void BundleState::check_current(const ModelRecord& model) {
 
 std::shared_ptr<DeviceWeights> BundleState::weights_on(const Device& device) {
   const std::lock_guard lock(mutex);
-  std::shared_ptr<DeviceWeights>& weights = devices[device.ep_device()];
-  if (weights == nullptr) weights = std::make_shared<DeviceWeights>(device);
-  return weights;
+  const auto known = devices.find(device.ep_device());
+  if (known != devices.end()) return known->second;
+  return devices.emplace(device.ep_device(), std::make_shared<DeviceWeights>(device)).first->second;
 }
 
 std::string BundleState::plain(std::string message) const {

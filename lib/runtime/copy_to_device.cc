@@ -10,6 +10,7 @@
 
 #include "format/layout.h"
 #include "runtime/device_block.h"
+#include "runtime/ort_errors.h"
 #include "wshare/environment.h"
 
 // ONNX Runtime's CUDA provider copies without a stream, so each copy is done when it returns, and a
@@ -52,6 +53,12 @@ Ort::Value wrap_bytes(const OrtMemoryInfo* memory, const std::byte* bytes, size_
                                   ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
 }
 
+void copy_values(const std::vector<Ort::Value>& from, std::vector<Ort::Value>& to) {
+  if (from.empty()) return;
+  const Ort::Status status = environment().CopyTensors(from, to, nullptr);
+  if (!status.IsOK()) throw Ort::Exception(status.GetErrorMessage(), status.GetErrorCode());
+}
+
 // Neither ONNX Runtime nor every provider compares the sizes of both sides; here they are one.
 void copy(const Device& device, const OrtMemoryInfo* from_memory, std::span<const Upload> uploads) {
   const auto to_memory = device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
@@ -61,9 +68,7 @@ void copy(const Device& device, const OrtMemoryInfo* from_memory, std::span<cons
     from.push_back(wrap_bytes(from_memory, upload.from, upload.size));
     to.push_back(wrap_bytes(to_memory, upload.to, upload.size));
   }
-  if (from.empty()) return;
-  const Ort::Status status = environment().CopyTensors(from, to, nullptr);
-  if (!status.IsOK()) throw Ort::Exception(status.GetErrorMessage(), status.GetErrorCode());
+  copy_values(from, to);
 }
 
 // Memory of the host that a device reads by itself.
@@ -134,6 +139,23 @@ void copy_to_device(const Device& device, std::span<const Upload> uploads,
     if (staging.is_there()) return copy_staged(staging, device, make_batches(uploads, sizes.half));
   }
   copy(device, Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault), uploads);
+}
+
+std::string why_not_kept(const Device& device, std::byte* buffer, size_t size) try {
+  std::array<std::byte, 64> written{}, read{};
+  size = std::min(size, written.size());
+  for (size_t i = 0; i < size; ++i) written[i] = static_cast<std::byte>(0xA5 ^ (7 * i));
+  const auto host = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+  const Upload sample{written.data(), buffer, size};
+  copy(device, host, {&sample, 1});
+  std::vector<Ort::Value> from, to;
+  from.push_back(
+      wrap_bytes(device.ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT), buffer, size));
+  to.push_back(wrap_bytes(host, read.data(), size));
+  copy_values(from, to);
+  return written == read ? "" : "it took bytes, and gave back others";
+} catch (const Ort::Exception& exception) {
+  return one_line(exception.what());
 }
 
 }  // namespace wshare

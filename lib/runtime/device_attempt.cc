@@ -9,7 +9,10 @@
 
 #include "format/dtype.h"
 #include "format/onnx_wire.h"
+#include "runtime/absent_weights.h"
+#include "runtime/device_boot.h"
 #include "runtime/device_weights.h"
+#include "runtime/empty_inputs.h"
 #include "runtime/environment.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -52,10 +55,21 @@ void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::Se
   }
 }
 
-[[noreturn]] void refuse_uncounted(const DeviceRequest& request) {
-  refuse_on_device(request, "the allocator of " + in_quotes(request.options.device->provider()) +
-                                " counts no bytes, and no driver tells how many are free, so it "
-                                "cannot be proven that weights are shared");
+// In place of what kernels there must not be given.
+void offer_zeros(const DeviceRequest& request, Ort::SessionOptions& ort, DeviceAttempt& made) {
+  std::vector<NamedTensor> tensors = empty_inputs(request.model);
+  const std::vector<std::byte> zeros = fill_empty(tensors);
+  std::vector<std::span<const std::byte>> pieces;
+  for (const NamedTensor& tensor : tensors) pieces.push_back(tensor.bytes);
+  PlacedBytes placed = request.weights->upload(pieces);
+  std::move(placed.buffers.begin(), placed.buffers.end(),
+            std::back_inserter(made.keep_alive->owners));
+  const auto memory =
+      request.options.device->ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    made.keep_alive->values.push_back(wrap(tensors[i], memory, placed.addresses[i]));
+    ort.AddInitializer(tensors[i].name.c_str(), made.keep_alive->values.back());
+  }
 }
 
 // What free memory loses while a session is made, taken for the session's own. It is true only
@@ -64,7 +78,7 @@ void offer_on_host(const DeviceRequest& request, const DevicePlan& plan, Ort::Se
 class FreeMemory {
  public:
   explicit FreeMemory(const DeviceRequest& request) : device_(request.options.device->ep_device()) {
-    if (!request.weights->is_uncounted()) return;
+    if (request.weights->meter() != DeviceMeter::kFreeMemory) return;
     static std::mutex mutex;
     alone_ = std::unique_lock(mutex);
     before_ = free_memory(device_);
@@ -95,6 +109,51 @@ uint64_t unshared_bytes(const DeviceRequest& request, const DeviceAttempt& made)
   return bytes;
 }
 
+Ort::SessionOptions options_for(const DeviceRequest& request, DeviceAttempt& made) {
+  Ort::SessionOptions ort = join_environment(request.record.name, request.options);
+  request.options.device->append_to(ort);
+  made.log->attach(ort);
+  // Past the arena, which would give out more than is asked for and so blur the proof.
+  if (!ort.HasConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers))
+    ort.AddConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers, "1");
+  // A pattern of memory is one block, with offsets into it.
+  if (!has_addresses(request.options.device->ep_device())) ort.DisableMemPattern();
+  if (!made.report.may_pack) ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+  made.report.provider = request.options.device->provider();
+  return ort;
+}
+
+void create(const DeviceRequest& request, bool absent, Ort::SessionOptions& ort,
+            DeviceAttempt& made) {
+  BundleState& bundle = *request.bundle;
+  if (!absent) {
+    made.used_container = create_session(bundle.folder->path_of(request.record.file), ort,
+                                         request.options.tier, bundle.packed, made.session);
+    return;
+  }
+  ort.AddConfigEntry(kOrtSessionOptionsModelExternalInitializersFileFolderPath,
+                     bundle.folder->path_of("").c_str());
+  const std::string model = without_weights(request.model, made.offered);
+  made.session = Ort::Session(environment(), model.data(), model.size(), ort);
+}
+
+// Says how many bytes `made` holds, or in which other way the next one is to be measured.
+void measure(const DeviceRequest& request, const FreeMemory& meter, DeviceAttempt& made) {
+  const Device& device = *request.options.device;
+  if (const std::optional<DeviceUse> use = device.use_of(made.session)) {
+    made.report.proof = DeviceProof::kCounted;
+    made.report.own_bytes = use->in_use;
+  } else if (meter.measures()) {
+    made.report.proof = DeviceProof::kFreeMemory;
+    made.report.by_free_memory = true;
+    made.report.own_bytes = meter.lost();
+  } else if (!request.keeps_copies()) {
+    request.weights->set_meter(free_memory(device.ep_device()) ? DeviceMeter::kFreeMemory
+                                                               : DeviceMeter::kAbsence);
+    made.needs_measuring = true;
+  }
+}
+
 }  // namespace
 
 TakenFrom taken_from(const DevicePlan& plan, const TensorRecord& tensor) {
@@ -111,39 +170,29 @@ std::vector<const TensorRecord*> tensors_at(const Handover& handover, const Devi
   return tensors;
 }
 
-DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan,
-                                bool may_pack) {
-  const Device& device = *request.options.device;
-  BundleState& bundle = *request.bundle;
+DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan, bool may_pack,
+                                bool absent) {
+  const auto turn = take_turn(*request.options.device);
   DeviceAttempt made;
   made.log = std::make_shared<SessionLog>(request.options.log);
   made.keep_alive->owners = {request.bundle, made.log};
-  Ort::SessionOptions ort = join_environment(request.record.name, request.options);
-  ort.AppendExecutionProvider_V2(environment(), {device.ep_device()}, Ort::KeyValuePairs{});
-  made.log->attach(ort);
-  // Past the arena, which would give out more than is asked for and so blur the proof.
-  if (!ort.HasConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers))
-    ort.AddConfigEntry(kOrtSessionOptionsUseDeviceAllocatorForInitializers, "1");
-  if (!may_pack) ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+  made.report.may_pack = may_pack && !absent;
+  Ort::SessionOptions ort = options_for(request, made);
   offer_on_device(request, plan, ort, made);
   offer_on_host(request, plan, ort, made);
+  if (request.weights->fails_on_empty()) offer_zeros(request, ort, made);
   const FreeMemory meter(request);
-  made.used_container = create_session(bundle.folder->path_of(request.record.file), ort,
-                                       request.options.tier, bundle.packed, made.session);
+  create(request, absent, ort, made);
   made.log->close();
   check_providers(request.record.name, request.options, made.session);
-  made.report.provider = device.provider();
-  made.report.may_pack = may_pack;
-  const std::optional<DeviceUse> use = device.use_of(made.session);
-  made.report.by_free_memory = !use && meter.measures();
-  made.report.own_bytes = use ? use->in_use : made.report.by_free_memory ? meter.lost() : 0;
-  if (!use && !meter.measures() && !request.keeps_copies()) {
-    if (!free_memory(device.ep_device())) refuse_uncounted(request);
-    request.weights->set_uncounted();
-    made.needs_measuring = true;
-  }
   made.report.unshared_bytes = unshared_bytes(request, made);
-  bundle.files.drop_pages();
+  if (absent) {
+    made.report.proof = DeviceProof::kAbsence;
+    made.report.own_bytes = made.report.unshared_bytes;
+  } else {
+    measure(request, meter, made);
+  }
+  request.bundle->files.drop_pages();
   return made;
 }
 

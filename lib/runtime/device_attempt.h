@@ -43,7 +43,7 @@ struct DeviceAttempt {
   Ort::Session session{nullptr};
   std::set<std::string_view> offered;  // tensors
   bool used_container = false;
-  bool needs_measuring = false;  // by free memory: to be made once more
+  bool needs_measuring = false;  // in another way: to be made once more
   DeviceReport report;
 
   uint64_t offered_bytes = 0;  // on the device
@@ -55,17 +55,19 @@ struct DeviceAttempt {
   // True if what is in excess is no copy of a shared weight: nothing smaller is shared. Free memory
   // moves in blocks, and by what kernels and libraries take beside weights.
   bool is_proven() const {
-    return excess() < (report.by_free_memory ? 2 * kDriverBlock + offered_bytes / 20 : kLargeBytes);
+    const bool is_coarse = report.proof == DeviceProof::kFreeMemory;
+    return excess() < (is_coarse ? 2 * kDriverBlock + offered_bytes / 20 : kLargeBytes);
   }
 };
 
 // Makes a session that is offered what `plan` says; with `may_pack` unset, its kernels pack
+// nothing; with `absent`, there is nothing where it could read what it is offered, and it packs
 // nothing.
 //
-// Throws Ort::Exception; Error(kRuntime) if there is no room on the device, Error(kUnsupported) if
-// neither provider nor driver count bytes and copies are not kept.
-DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan,
-                                bool may_pack);
+// Throws Ort::Exception, also where it reads what is absent; Error(kRuntime) if there is no room on
+// the device.
+DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan, bool may_pack,
+                                bool absent = false);
 
 // Throws Error(kUnsupported) for the model, with the hint and how to keep copies all the same.
 [[noreturn]] void refuse_on_device(const DeviceRequest& request, const std::string& what,

@@ -3,12 +3,14 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "runtime/device_attempt.h"
 #include "runtime/map_room.h"
+#include "runtime/ort_errors.h"
 #include "runtime/outline.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -25,10 +27,17 @@
 // copies of a weight (packing), nor of a second copy for the device of a weight that nodes on the
 // CPU use, too. But the session has an allocator of its own, and what it gave out right after
 // creation must be no more than the tensors that are not shared.
+//
+// Where nothing counts bytes, neither provider nor driver, absence is the proof: the session is
+// made of a model whose shared weights lie where no file has them, and of kernels that may not
+// pack. What it does not see is the second copy of a weight that is taken from the map, so such a
+// weight may have one reader only.
 
 namespace wshare {
 namespace {
 
+constexpr char kSplit[] =
+    "'wshare dedupe --split-device-uses nodes' (or operators) gives it a name for each use";
 constexpr int kMaxRounds = 4;  // first guess, correction, and two to spare
 
 class Opening {
@@ -70,8 +79,26 @@ class Opening {
                 "leave it out");
   }
 
+  bool goes_by_absence() const {
+    return request_.weights->meter() == DeviceMeter::kAbsence && !request_.keeps_copies();
+  }
+
   // Makes sessions until one takes all that it is offered.
   DeviceAttempt make() {
+    if (goes_by_absence()) {
+      if (auto made = attempt_absent()) return std::move(*made);
+    }
+    {
+      DeviceAttempt made = make_by_log();
+      if (!goes_by_absence()) return made;
+    }  // its memory goes before it is made anew
+    std::string why;
+    if (auto made = attempt_absent(&why)) return std::move(*made);
+    refuse_on_device(request_, "ONNX Runtime does not take all weights from " +
+                                   in_quotes(device_.provider()) + ": " + why);
+  }
+
+  DeviceAttempt make_by_log() {
     for (int round = 1;; ++round) {
       DeviceAttempt made = attempt();
       if (round == kMaxRounds || !correct_plan(made)) return made;
@@ -81,9 +108,40 @@ class Opening {
   DeviceAttempt attempt() {
     {
       DeviceAttempt made = attempt_on_device(request_, plan_, may_pack_);
-      if (!made.needs_measuring) return made;
+      if (!made.needs_measuring || goes_by_absence()) return made;
     }  // its memory goes before it is made anew
     return attempt_on_device(request_, plan_, may_pack_);
+  }
+
+  // Returns nothing, and why, if it reads what it was offered, or the log says that it left some.
+  std::optional<DeviceAttempt> attempt_absent(std::string* why = nullptr) {
+    refuse_hidden_copies();
+    try {
+      std::optional<DeviceAttempt> made(attempt_on_device(request_, plan_, false, true));
+      if (!correct_plan(*made)) return made;
+      if (why != nullptr) *why = "its log says so";
+    } catch (const Ort::Exception& exception) {
+      if (why != nullptr) *why = one_line(exception.what());
+    }
+    return std::nullopt;
+  }
+
+  // A weight that is used on the device, too, has a copy there that nothing counts.
+  void refuse_hidden_copies() const {
+    std::map<std::string_view, size_t> readers;
+    for (const OutlineNode& node : read_nodes(request_.model)) {
+      for (const std::string_view input : node.inputs) ++readers[input];
+    }
+    std::string names;
+    for (const TensorRecord* tensor : tensors_at(request_.handover, plan_, TakenFrom::kHost)) {
+      if (readers[tensor->name] > 1) names += (names.empty() ? "" : ", ") + in_quotes(tensor->name);
+    }
+    if (names.empty()) return;
+    refuse_on_device(request_,
+                     "used on the CPU and by other nodes, of which " +
+                         in_quotes(device_.provider()) +
+                         " does not tell whether they have copies: " + names,
+                     kSplit);
   }
 
   // Returns whether `made` was offered anything in the wrong place.
@@ -164,8 +222,6 @@ class Opening {
     const std::string bytes = format_bytes(made.report.own_bytes) +
                               " on the device are the session's own, its unshared tensors need " +
                               format_bytes(made.report.unshared_bytes);
-    constexpr char kSplit[] =
-        "'wshare dedupe --split-device-uses nodes' (or operators) gives it a name for each use";
     const std::string on_host =
         suspects(made, tensors_at(request_.handover, plan_, TakenFrom::kHost));
     if (!on_host.empty())

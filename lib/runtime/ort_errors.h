@@ -12,15 +12,19 @@
 
 namespace wshare {
 
+// Returns a message of ONNX Runtime on one line, safe to show.
+inline std::string one_line(std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  return visible(message);
+}
+
 // Returns body(); an Ort::Exception becomes Error(kRuntime) with `subject` in front, on one line.
 template <typename Body>
 auto translate_errors(std::string_view subject, const Body& body) {
   try {
     return body();
   } catch (const Ort::Exception& exception) {
-    std::string message = exception.what();
-    std::replace(message.begin(), message.end(), '\n', ' ');
-    throw Error(ErrorCode::kRuntime, in_quotes(subject) + ": " + visible(message));
+    throw Error(ErrorCode::kRuntime, in_quotes(subject) + ": " + one_line(exception.what()));
   }
 }
 

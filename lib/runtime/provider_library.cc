@@ -119,20 +119,17 @@ std::filesystem::path find_library(const std::string& provider, std::filesystem:
   return std::filesystem::canonical(library);
 }
 
-// True if the user's program has registered `library` itself. Source: ONNX Runtime, metadata of
-// OrtEpDevice.
-bool is_registered(const std::filesystem::path& library) {
-  for (const Ort::ConstEpDevice& device : environment().GetEpDevices()) {
-    const char* path = device.EpMetadata().GetValue("library_path");
-    std::error_code none;
-    if (path != nullptr && std::filesystem::equivalent(path, library, none)) return true;
-  }
-  return false;
+// Some providers take the name that they are registered under for their own (ggml), so that is the
+// name that the user knows; a second library cannot have it, too.
+std::string registration_name(const std::string& provider, const std::filesystem::path& library) {
+  static std::set<std::string> taken;
+  return taken.insert(provider).second ? provider : library.string();
 }
 
 void register_library(const std::string& provider, const std::filesystem::path& library) {
   try {
-    environment().RegisterExecutionProviderLibrary(library.c_str(), library.string());
+    environment().RegisterExecutionProviderLibrary(registration_name(provider, library).c_str(),
+                                                   library.string());
   } catch (const Ort::Exception& exception) {
     std::string message = exception.what();
     std::replace(message.begin(), message.end(), '\n', ' ');
@@ -155,12 +152,23 @@ bool is_provider(std::string_view name, std::string_view wanted) {
   return a == b || a == b + "executionprovider";
 }
 
+// Source: ONNX Runtime, metadata of OrtEpDevice.
+bool has_devices(const std::filesystem::path& library) {
+  for (const Ort::ConstEpDevice& device : environment().GetEpDevices()) {
+    const char* path = device.EpMetadata().GetValue("library_path");
+    std::error_code none;
+    if (path != nullptr && std::filesystem::equivalent(path, library, none)) return true;
+  }
+  return false;
+}
+
 void register_provider(const std::string& provider, const std::filesystem::path& library) {
   static std::mutex mutex;
   static std::set<std::filesystem::path> registered;
   const std::filesystem::path file = find_library(provider, library);
   const std::lock_guard lock(mutex);
-  if (registered.contains(file) || is_registered(file)) return;
+  if (registered.contains(file)) return;
+  if (has_devices(file)) return;  // the user's program has registered it itself
   register_library(provider, file);
   registered.insert(file);
 }

@@ -10,6 +10,9 @@ namespace wshare {
 // "ExecutionProvider" at the end.
 bool is_provider(std::string_view name, std::string_view wanted);
 
+// True if a plugin that is registered with environment() and lies at `library` offers any device.
+bool has_devices(const std::filesystem::path& library);
+
 // Registers the plugin `library` of `provider` with environment(), unless it was before. Empty: for
 // CUDA, the library beside that of ONNX Runtime.
 //

@@ -21,6 +21,12 @@ Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const s
                                   tensor.shape.size(), type);
 }
 
+Ort::Value wrap(const NamedTensor& tensor, const OrtMemoryInfo* memory, const std::byte* bytes) {
+  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), tensor.bytes.size(),
+                                  tensor.shape.data(), tensor.shape.size(),
+                                  static_cast<ONNXTensorElementDataType>(tensor.dtype));
+}
+
 // Where nothing is packed, there is nothing for a container to share. Some kernels cannot export
 // what they pack and fail with a container; with Tier::kAuto such a
 // model opens without one.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "format/manifest/manifest.h"
+#include "format/named_tensor.h"
 #include "runtime/handover.h"
 #include "wshare/runtime.h"
 
@@ -26,6 +27,9 @@ void attach_log(const SessionOptions& options, Ort::SessionOptions& ort, KeepAli
 // Returns a value of the type and shape of `tensor` over `bytes` of `memory`, which must outlive
 // it and have the size of its extent.
 Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);
+
+// The same for a tensor that is no record, of the bytes that its type and shape need.
+Ort::Value wrap(const NamedTensor& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);
 
 // Makes a session of the model at `path`, over `packed` if the options let it pack and ONNX Runtime
 // allows it; returns whether they did.

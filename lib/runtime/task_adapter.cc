@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "format/adapter_file.h"
+#include "runtime/empty_inputs.h"
+#include "runtime/session_parts.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -63,13 +65,6 @@ void check_left_out(const std::string& task, const std::string& name, const Sess
   }
 }
 
-// ONNX Runtime never writes to an input; its API has no const form.
-Ort::Value wrap(const NamedTensor& parameter, const OrtMemoryInfo* memory, const std::byte* bytes) {
-  return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), parameter.bytes.size(),
-                                  parameter.shape.data(), parameter.shape.size(),
-                                  static_cast<ONNXTensorElementDataType>(parameter.dtype));
-}
-
 void make_values(TaskAdapter& adapter, const DeviceWeights* device) {
   std::vector<std::span<const std::byte>> pieces;
   for (const NamedTensor& parameter : adapter.parameters) {
@@ -82,11 +77,16 @@ void make_values(TaskAdapter& adapter, const DeviceWeights* device) {
       adapter.values.push_back(wrap(parameter, memory, parameter.bytes.data()));
     return;
   }
+  std::vector<NamedTensor> tensors = adapter.parameters;
+  std::vector<std::byte> zeros;
+  if (device->fails_on_empty()) zeros = fill_empty(tensors);
+  pieces.clear();
+  for (const NamedTensor& tensor : tensors) pieces.push_back(tensor.bytes);
   PlacedBytes placed = device->upload(pieces);
   adapter.buffers = std::move(placed.buffers);
   const auto memory = device->device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
   for (size_t i = 0; i < pieces.size(); ++i)
-    adapter.values.push_back(wrap(adapter.parameters[i], memory, placed.addresses[i]));
+    adapter.values.push_back(wrap(tensors[i], memory, placed.addresses[i]));
   adapter.file.drop_pages();
 }
 

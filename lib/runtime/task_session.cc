@@ -6,6 +6,8 @@
 
 #include "format/manifest/manifest.h"
 #include "runtime/bundle_state.h"
+#include "runtime/device_boot.h"
+#include "runtime/empty_inputs.h"
 #include "runtime/input_defaults.h"
 #include "runtime/ort_errors.h"
 #include "runtime/task_adapter.h"
@@ -22,6 +24,11 @@ struct TaskSession::State {
   const TaskAdapter* find_adapter(const std::string& task);
   // Returns the inputs that any task gives, as far as is known.
   std::set<std::string> find_parameters() const;
+  // Keeps copies and other runs from the device, where it needs that.
+  std::unique_lock<std::recursive_mutex> take_turn() const {
+    if (device == nullptr) return {};
+    return wshare::take_turn(device->device());
+  }
   // Reads the defaults of `names` that are not known yet.
   void read_missing_defaults(const std::set<std::string>& names);
 
@@ -135,8 +142,12 @@ void TaskSession::State::read_missing_defaults(const std::set<std::string>& name
   if (missing.empty()) return;
   const ModelRecord record = bundle->manifest.read(base).model;
   const MappedFile model = bundle->files.model(record);
-  defaults.merge(read_defaults(
-      model.bytes(), record, [&](const Extent& at) { return bundle->files.bytes(at); }, missing));
+  std::map<std::string, Ort::Value> read = read_defaults(
+      model.bytes(), record, [&](const Extent& at) { return bundle->files.bytes(at); }, missing);
+  if (device != nullptr && device->fails_on_empty()) {
+    for (auto& [name, value] : read) value = fill_empty(std::move(value));
+  }
+  defaults.merge(read);
 }
 
 std::vector<std::string> TaskSession::tasks() const {
@@ -170,6 +181,7 @@ std::vector<Ort::Value> TaskSession::run(const std::string& task, const char* co
                                          " is given by the task and by the caller");
   }
   return translate_errors(task.empty() ? state_->base : task, [&] {
+    const auto turn = state_->take_turn();
     if (adapter != nullptr && state_->device != nullptr) {
       return run_with(*adapter, session(), {input_names, input_count}, {inputs, input_count},
                       {output_names, output_count});
@@ -200,6 +212,7 @@ void TaskSession::bind(Ort::UnownedIoBinding binding, const std::string& task) {
       }
       values[name] = &known->second;
     }
+    const auto turn = state_->take_turn();  // it copies
     for (const auto& [name, value] : values) binding.BindInput(name.c_str(), *value);
   });
 }

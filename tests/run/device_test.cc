@@ -13,6 +13,7 @@
 namespace wshare::test {
 namespace {
 
+constexpr char kPrepack[] = "--ep-option=prepack=1";  // of the test device
 constexpr int64_t kWeight = kRows * kColumns * 4, kBias = kColumns * 4;
 
 class RunOnDevice : public RunCommand {
@@ -35,7 +36,8 @@ TEST_F(RunOnDevice, CountsWhatSharedAndPlainSessionsHold) {
   EXPECT_EQ(report.at("models")[1].at("shared_bytes"), kWeight);
   EXPECT_EQ(report.at("models")[1].at("device"),
             json::parse(R"({"provider": "TestDeviceExecutionProvider", "own_bytes": 2048,
-                            "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true, "by_free_memory": false})"));
+                            "unshared_bytes": 2048, "host_bytes": 0, "may_pack": true, "by_free_memory": false,
+                            "proof": "counted"})"));
 }
 
 TEST_F(RunOnDevice, EndsWithOneWhereALimitIsPassed) {
@@ -59,7 +61,6 @@ TEST_F(RunOnDevice, PrintsTheBytesOfTheDevice) {
 }
 
 TEST_F(RunOnDevice, RefusesCopiesOrKeepsThem) {
-  setenv("WSHARE_TEST_DEVICE_PREPACK", "1", 1);
   // MatMul packs. With an Add right behind it, optimisers would make a Gemm of both, which does
   // not.
   fs::remove_all(temp_ / "in");
@@ -71,20 +72,22 @@ TEST_F(RunOnDevice, RefusesCopiesOrKeepsThem) {
   graph.mutable_node()->SwapElements(1, 2);
   add("a.onnx", model);
   make();
-  expect_refused("shared", with({"--tier=shared"}), 5,
+  expect_refused("shared", with({kPrepack, "--tier=shared"}), 5,
                  "pack shared weights, 128.0 KiB per session");
   EXPECT_NE(err_.find("--device-copies keep"), std::string::npos) << err_;
-  json report = run_json(with({"--tier=auto", "--sessions=2"}));
+  json report = run_json(with({kPrepack, "--tier=auto", "--sessions=2"}));
   EXPECT_EQ(report.at("device_bytes"), kWeight + 2 * kBias);
   EXPECT_EQ(report.at("models")[0].at("device").at("may_pack"), false);
-  report = run_json(with({"--device-copies=keep", "--sessions=2"}));
+  report = run_json(with({kPrepack, "--device-copies=keep", "--sessions=2"}));
   EXPECT_EQ(report.at("device_bytes"), kWeight + 2 * (kWeight + kBias));
-  unsetenv("WSHARE_TEST_DEVICE_PREPACK");
 }
 
 TEST_F(RunOnDevice, RefusesMistakesOnTheCommandLine) {
   expect_refused("library without provider", {"--ep-library=x.so"}, 2, "--ep-library");
   expect_refused("provider without library", {"--ep=tpu"}, 2, "--ep");
+  expect_refused("option without provider", {"--ep-option=a=b"}, 2, "--ep-option: needs --ep");
+  expect_refused("no option", with({"--ep-option=a"}), 2, "'a' is not of the form KEY=VALUE");
+  expect_refused("twice", with({"--ep-option=a=b", "--ep-option=a=c"}), 2, "'a' is given twice");
   expect_refused("copies", with({"--device-copies=some"}), 2, "--device-copies");
   expect_refused("no such library", {"--ep=tpu", "--ep-library=lost.so"}, 3,
                  "'lost.so': no such library");
@@ -92,6 +95,19 @@ TEST_F(RunOnDevice, RefusesMistakesOnTheCommandLine) {
                  {"--ep=tpu", std::string("--ep-library=") + WSHARE_TEST_DEVICE}, 4,
                  "'tpu': the library offers no device");
   expect_refused("no such device", with({"--ep-device=1"}), 4, "device 1 is asked for");
+}
+
+TEST_F(RunOnDevice, SaysThatNoDeviceIsOffered) {
+  setenv("WSHARE_TEST_DEVICE_ABSENT", "1", 1);
+  expect_refused("absent", with({}), 5,
+                 "'TestDevice': the library is loaded, but offers no device on this machine");
+  EXPECT_NE(err_.find("hint: ONNX Runtime shows it CPU of vendor 0x"), std::string::npos) << err_;
+  const std::string library = std::string("--ep-library=") + WSHARE_TEST_DEVICE;
+  expect_refused("WebGPU", {"--ep=webgpu", library}, 5, "'webgpu': the library is loaded");
+  EXPECT_NE(err_.find("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1"), std::string::npos) << err_;
+  expect_refused("OpenVINO", {"--ep=OpenVINO", library}, 5, "offers no device");
+  EXPECT_NE(err_.find("it wants hardware of Intel (vendor 0x8086)"), std::string::npos) << err_;
+  unsetenv("WSHARE_TEST_DEVICE_ABSENT");
 }
 
 TEST_F(RunOnDevice, NamesAllThatCudaLacks) {

@@ -76,7 +76,7 @@ TEST(AnswerFrom, GivesBackWhatWasWritten) {
   }
   ModelReport on_device;
   on_device.model = "b";
-  on_device.device = DeviceReport{"provider", 1, 2, 3, true, true};
+  on_device.device = DeviceReport{"provider", 1, 2, 3, true, true, DeviceProof::kFreeMemory};
   answer.measurement.models = {report, on_device};
   answer.measurement.memory = {10, 11, 12};
   answer.measurement.session_count = 2;
@@ -91,6 +91,7 @@ TEST(AnswerFrom, GivesBackWhatWasWritten) {
   EXPECT_EQ(back.measurement.models[0].left.size(), 5u);
   EXPECT_EQ(back.measurement.models[0].tier, Tier::kPacked);
   EXPECT_TRUE(back.measurement.models[1].device->may_pack);
+  EXPECT_EQ(back.measurement.models[1].device->proof, DeviceProof::kFreeMemory);
   EXPECT_EQ(back.parity[1].max_abs_diff, infinite);
   EXPECT_EQ(back.parity[1].noise_abs_diff, 0.25);
   EXPECT_EQ(back.parity[0].noise_abs_diff, std::nullopt);
@@ -101,7 +102,7 @@ TEST(JobFrom, GivesBackWhatWasWritten) {
   RunJob job;
   job.bundle = "b";
   job.tier = Tier::kCompact;
-  job.device = {"ep", "library.so", 3, DeviceCopies::kKeep};
+  job.device = {"ep", "library.so", 3, DeviceCopies::kKeep, {{"key", "value"}}};
   job.models = {{"a", "a.onnx"}, {"t", "t.onnx", "a", true, "base"}};
   job.sessions = 7;
   job.repeat = 8;
@@ -116,6 +117,7 @@ TEST(JobFrom, GivesBackWhatWasWritten) {
   EXPECT_EQ(to_json(back).dump(), json.dump());
   EXPECT_EQ(back.tier, Tier::kCompact);
   EXPECT_EQ(back.device.copies, DeviceCopies::kKeep);
+  EXPECT_EQ(back.device.options, job.device.options);
   EXPECT_EQ(back.models[1].base, "base");
   EXPECT_TRUE(back.models[1].shares_session);
   EXPECT_EQ(back.inputs.shapes, job.inputs.shapes);

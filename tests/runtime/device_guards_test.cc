@@ -1,6 +1,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "runtime/on_device.h"
+#include "runtime/placed_models.h"
 #include "runtime/session_log.h"
 
 namespace wshare::test {
@@ -90,18 +91,6 @@ TEST_F(DeviceGuards, WhatOneTierDoesIsNotKeptForAnother) {
   refusal(bundle, "a", on_device(Tier::kShared));
 }
 
-// The product with "second" is left to the CPU.
-onnx::ModelProto model_with_host_node(bool also_on_device) {
-  onnx::ModelProto model = task_model(11);
-  onnx::GraphProto& graph = *model.mutable_graph();
-  graph.mutable_node(3)->set_name("host_product");
-  if (!also_on_device) return model;
-  graph.mutable_node(3)->set_output(0, "d0");
-  add_node(graph, "MatMul", {"d0", "second"}, {"d"});
-  for (int i = 6; i > 4; --i) graph.mutable_node()->SwapElements(i, i - 1);
-  return model;
-}
-
 TEST_F(DeviceGuards, WhatTheCpuUsesStaysInTheMap) {
   Bundle bundle = bundle_of(model_with_host_node(false));
   std::vector<Session> sessions;
@@ -160,12 +149,7 @@ TEST_F(DeviceGuards, TakesWhatCpuAndDeviceUseByTwoNames) {
 class FoldedOnDevice : public DeviceGuards {
  protected:
   Bundle bundle(bool hidden) {
-    onnx::ModelProto model = task_model(11);
-    onnx::GraphProto& graph = *model.mutable_graph();
-    graph.mutable_node(3)->set_input(1, "turned");
-    add_node(graph, "Transpose", {"second"}, {"turned"});
-    for (int i = 6; i > 3; --i) graph.mutable_node()->SwapElements(i, i - 1);
-    bundle_of(model);
+    bundle_of(model_with_folded_weight());
     if (hidden) {
       Manifest manifest = load_manifest(temp_ / "one");
       for (TensorRecord& tensor : manifest.models.at(0).tensors) tensor.folded = false;

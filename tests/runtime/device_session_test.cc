@@ -55,6 +55,7 @@ TEST_F(OnDevice, ReportsWhatIsShared) {
   EXPECT_EQ(model.device->unshared_bytes, kOwn);
   EXPECT_EQ(model.device->host_bytes, 0u);
   EXPECT_TRUE(model.device->may_pack);
+  EXPECT_EQ(model.device->proof, DeviceProof::kCounted);
   ASSERT_EQ(report.devices.size(), 1u);
   EXPECT_EQ(report.devices[0].provider, kTestDevice);
   EXPECT_EQ(report.devices[0].shared_bytes, kShared);

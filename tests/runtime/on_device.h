@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "run/parity.h"
+#include "runtime/read_back.h"
 #include "runtime/task_models.h"
 #include "support/bundle_test.h"
 #include "test_device/test_device.h"
@@ -44,20 +45,7 @@ struct Room {
 
 // The bytes at `address`, copied back to the host.
 inline std::string read_back(const std::byte* address, size_t size) {
-  std::string bytes(size, '\0');
-  const int64_t shape = static_cast<int64_t>(size);
-  const auto value = [&](const OrtMemoryInfo* memory, void* data) {
-    return Ort::Value::CreateTensor(memory, data, size, &shape, 1,
-                                    ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
-  };
-  std::vector<Ort::Value> from, to;
-  from.push_back(value(test_device().ep_device().GetMemoryInfo(OrtDeviceMemoryType_DEFAULT),
-                       const_cast<std::byte*>(address)));
-  to.push_back(
-      value(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault), bytes.data()));
-  Ort::Status status = environment().CopyTensors(from, to, nullptr);
-  EXPECT_TRUE(status.IsOK());
-  return bytes;
+  return read_back(test_device(), address, size);
 }
 
 // Sessions of it fail to be made when a node lands on the CPU.

@@ -7,6 +7,7 @@
 #include "runtime/device_use.h"
 #include "runtime/on_device.h"
 #include "runtime/provider_library.h"
+#include "support/own_process.h"
 
 namespace wshare::test {
 namespace {
@@ -41,6 +42,14 @@ TEST(Provider, IsNamedInShortAndInAnyCase) {
   EXPECT_FALSE(is_provider("CUDAExecutionProvider", "cud"));
   EXPECT_FALSE(is_provider("CUDAExecutionProvider", ""));
   EXPECT_EQ(Device::open("testdevice", WSHARE_TEST_DEVICE).provider(), kTestDevice);
+}
+
+// Some providers take that name for their own.
+TEST(Provider, IsRegisteredUnderItsOwnName) {
+  EXPECT_IN_OWN_PROCESS({
+    test_device();
+    EXPECT_NO_THROW(environment().UnregisterExecutionProviderLibrary(kTestDevice));
+  });
 }
 
 TEST(Provider, IsRegisteredOnce) {

@@ -130,6 +130,8 @@ static void refusals_have_codes(char** arguments) {
   CHECK(take_code(wshare_options_set_ort(options, NULL), "'ort'") == WSHARE_INVALID);
   CHECK(take_code(wshare_options_set_device(options, "None", NULL, 0), "None") == WSHARE_INVALID);
   CHECK(take_code(wshare_options_set_device(options, "None", "/no.so", 0), "no.so") == WSHARE_IO);
+  CHECK(take_code(wshare_options_set_device_option(options, "a", "b"), "no device") ==
+        WSHARE_INVALID);
   session = open_session(bundle, arguments[1]);
   CHECK(take_code(wshare_session_run(session, "nobody", NULL, NULL, 0, &name, 1, &output),
                   "nobody") == WSHARE_INVALID);
@@ -243,6 +245,8 @@ static void a_device_holds_the_weights_once(char** arguments) {
   wshare_memory memory = {.struct_size = sizeof memory};
   OK(wshare_options_new(&options));
   OK(wshare_options_set_device(options, arguments[2], arguments[3], 0));
+  CHECK(take_code(wshare_options_set_device_option(options, NULL, "1"), "'key'") == WSHARE_INVALID);
+  OK(wshare_options_set_device_option(options, "prepack", "0"));
   OK(wshare_options_set_device_copies(options, 1));
   OK(wshare_bundle_open(arguments[0], &bundle));
   OK(wshare_session_open(bundle, arguments[1], options, &sessions[0]));

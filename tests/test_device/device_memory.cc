@@ -45,8 +45,9 @@ DeviceMemory::DeviceMemory() {
   kernel_ = map(PROT_READ | PROT_WRITE);
   ::close(file);
   unused_[0] = kCapacity;
-  const char* prepack = std::getenv("WSHARE_TEST_DEVICE_PREPACK");
-  prepacking = prepack != nullptr && *prepack == '1';
+  const auto is_set = [](const char* name) { return std::getenv(name) != nullptr; };
+  absent = is_set("WSHARE_TEST_DEVICE_ABSENT");
+  handles = is_set("WSHARE_TEST_DEVICE_HANDLES");
 }
 
 void* DeviceMemory::allocate(size_t size) {
@@ -127,6 +128,10 @@ std::byte* DeviceMemory::view(const void* device_address, size_t size) {
   if (behind != used_.begin()) {
     const auto& [start, block] = *std::prev(behind);
     const size_t skipped = offset - start;
+    if (handles && skipped > 0) {
+      ++access_errors_;
+      fail("an address was made of a handle");
+    }
     if (skipped <= block.size && size <= block.size - skipped) return kernel_ + offset;
   }
   ++access_errors_;
@@ -156,6 +161,8 @@ void reset_test_device_peak() { wshare::test::DeviceMemory::instance().reset_pea
 void set_test_device_prepacking(bool on) { wshare::test::DeviceMemory::instance().prepacking = on; }
 
 void set_test_device_statistics(bool on) { wshare::test::DeviceMemory::instance().statistics = on; }
+
+void set_test_device_handles(bool on) { wshare::test::DeviceMemory::instance().handles = on; }
 
 void set_test_device_room(uint64_t device, uint64_t pinned) {
   wshare::test::DeviceMemory::instance().room = device;

@@ -40,7 +40,7 @@ class DeviceMemory {
   std::byte* view(const void* device_address, size_t size);
 
   std::atomic<uint64_t> uploaded{0}, from_pinned{0}, downloaded{0}, prepacked{0};
-  std::atomic<bool> prepacking{false}, statistics{true};
+  std::atomic<bool> prepacking{false}, statistics{true}, handles{false}, absent{false};
   std::atomic<uint64_t> room{UINT64_MAX}, pinned_room{UINT64_MAX};
 
   DeviceCounts counts() const;

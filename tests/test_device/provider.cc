@@ -18,7 +18,8 @@
 namespace wshare::test {
 namespace {
 
-constexpr uint32_t kVendor = 0x10DE;  // so that values of "Cuda" memory are taken for ours, too
+// So that values of "Cuda" memory are taken for ours, too; or one that nobody has.
+uint32_t vendor() { return DeviceMemory::instance().handles ? 0x5757 : 0x10DE; }
 
 // Of the host; the sizes of its blocks stand in front of them, since Free() is not told.
 class PinnedAllocator : public OrtAllocator {
@@ -112,7 +113,7 @@ class Transfer : public OrtDataTransferImpl {
   static bool is_ours(const OrtMemoryDevice* device) {
     const OrtEpApi& api = Ort::GetEpApi();
     return api.MemoryDevice_GetDeviceType(device) == OrtMemoryInfoDeviceType_GPU &&
-           api.MemoryDevice_GetVendorId(device) == kVendor &&
+           api.MemoryDevice_GetVendorId(device) == vendor() &&
            api.MemoryDevice_GetDeviceId(device) == 0;
   }
 };
@@ -150,7 +151,7 @@ class Factory : public OrtEpFactory {
     ort_version_supported = ORT_API_VERSION;
     GetName = [](const OrtEpFactory*) noexcept { return kTestDevice; };
     GetVendor = [](const OrtEpFactory*) noexcept { return "wshare"; };
-    GetVendorId = [](const OrtEpFactory*) noexcept { return kVendor; };
+    GetVendorId = [](const OrtEpFactory*) noexcept { return vendor(); };
     GetVersion = [](const OrtEpFactory*) noexcept { return "1.0.0"; };
     IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
     GetSupportedDevices = [](OrtEpFactory* self, const OrtHardwareDevice* const* hardware,
@@ -158,7 +159,7 @@ class Factory : public OrtEpFactory {
                              size_t* count) noexcept {
       *count = 0;
       return guarded([&] {
-        if (hardware_count == 0 || capacity == 0) return;
+        if (hardware_count == 0 || capacity == 0 || DeviceMemory::instance().absent) return;
         devices[0] = static_cast<Factory*>(self)->make_device(hardware[0]);
         *count = 1;
       });
@@ -169,9 +170,15 @@ class Factory : public OrtEpFactory {
  private:
   void set_makers() {
     CreateEp = [](OrtEpFactory* self, const OrtHardwareDevice* const*,
-                  const OrtKeyValuePairs* const*, size_t, const OrtSessionOptions*,
+                  const OrtKeyValuePairs* const*, size_t, const OrtSessionOptions* options,
                   const OrtLogger*, OrtEp** provider) noexcept {
-      return guarded([&] { *provider = new Provider(static_cast<Factory*>(self)->kernels()); });
+      return guarded([&] {
+        const Ort::ConstSessionOptions given(options);
+        const std::string prepack =
+            given.GetConfigEntryOrDefault("ep.testdeviceexecutionprovider.prepack", "");
+        if (!prepack.empty()) DeviceMemory::instance().prepacking = prepack == "1";
+        *provider = new Provider(static_cast<Factory*>(self)->kernels());
+      });
     };
     ReleaseEp = [](OrtEpFactory*, OrtEp* provider) noexcept {
       delete static_cast<Provider*>(provider);
@@ -220,11 +227,11 @@ class Factory : public OrtEpFactory {
   }
 
   const Ort::MemoryInfo memory_{
-      "TestDevice",      OrtMemoryInfoDeviceType_GPU, kVendor, 0, OrtDeviceMemoryType_DEFAULT, 0,
+      "TestDevice",      OrtMemoryInfoDeviceType_GPU, vendor(), 0, OrtDeviceMemoryType_DEFAULT, 0,
       OrtDeviceAllocator};
   const Ort::MemoryInfo pinned_{"TestDevicePinned",
                                 OrtMemoryInfoDeviceType_GPU,
-                                kVendor,
+                                vendor(),
                                 0,
                                 OrtDeviceMemoryType_HOST_ACCESSIBLE,
                                 0,

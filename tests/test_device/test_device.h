@@ -42,12 +42,18 @@ WSHARE_TEST_DEVICE_EXPORT void get_test_device_counts(wshare::test::DeviceCounts
 WSHARE_TEST_DEVICE_EXPORT void reset_test_device_peak();
 
 // Whether MatMul makes a packed copy of constant weights, as some kernels of GPUs do; off at first.
-// Sessions made from then on follow it. In the environment: WSHARE_TEST_DEVICE_PREPACK=1.
+// Sessions made from then on follow it. As an option of the provider: prepack=1.
 WSHARE_TEST_DEVICE_EXPORT void set_test_device_prepacking(bool on);
 
 // Whether its allocators tell what they have given out, as they do at first. The counts above go
 // on.
 WSHARE_TEST_DEVICE_EXPORT void set_test_device_statistics(bool on);
+
+// Whether its addresses are handles: nothing can be added to them, as on devices that are reached
+// through a graphics API, and its memory is of a vendor that wshare does not know. To be set before
+// it is registered. In the environment: WSHARE_TEST_DEVICE_HANDLES=1; with
+// WSHARE_TEST_DEVICE_ABSENT=1 it offers no device.
+WSHARE_TEST_DEVICE_EXPORT void set_test_device_handles(bool on);
 
 // How many bytes the device has, and how many of the host it pins; all that there are at first.
 // Where there is no room, its allocators throw, as those of CUDA do.

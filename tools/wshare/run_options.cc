@@ -34,6 +34,10 @@ void add_device_options(CLI::App& app, DeviceChoice& device) {
   add_text(
       app, "--ep-library", [&](const std::string& text) { device.library = text; },
       "Plugin library of the provider; for cuda, else the one beside ONNX Runtime's");
+  add_text<Texts>(
+      app, "--ep-option", [&](const Texts& texts) { device.options = parse_ep_options(texts); },
+      "Option of the provider, by the name that it documents: KEY=VALUE; may be repeated")
+      ->allow_extra_args(false);
   app.add_option("--ep-device", device.number, "Which of the provider's devices, from 0 on")
       ->capture_default_str();
   add_text(
@@ -145,6 +149,8 @@ void check_together(const RunArguments& arguments) {
   const bool on_cpu = device.ep == "cpu";
   if (on_cpu && !device.library.empty())
     throw CLI::ValidationError("--ep-library: needs --ep with the name of a provider in it");
+  if (on_cpu && !device.options.empty())
+    throw CLI::ValidationError("--ep-option: needs --ep with the name of a provider");
   if (!on_cpu && device.ep != "cuda" && device.library.empty()) {
     throw CLI::ValidationError("--ep: " + in_quotes(device.ep) +
                                " is neither cpu nor cuda, so it needs --ep-library");

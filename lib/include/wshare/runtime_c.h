@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Functions are added with a new number here, so that bindings can ask for them. */
-#define WSHARE_C_API_VERSION 2
+#define WSHARE_C_API_VERSION 3
 
 /* ONNX Runtime's own, from onnxruntime_c_api.h, which need not be included. */
 struct OrtApiBase;
@@ -177,6 +177,12 @@ wshare_error* wshare_options_set_ort(wshare_options* options, const struct OrtSe
  * if `library` does not exist, WSHARE_INVALID if there is no such provider or index. */
 wshare_error* wshare_options_set_device(wshare_options* options, const char* provider,
                                         const char* library, size_t index);
+
+/* Gives the provider of the device the option `key`, by the name that it documents, with each
+ * session; to be called after wshare_options_set_device(). Of options that they do not know most
+ * providers say nothing. WSHARE_INVALID if there is no device. */
+wshare_error* wshare_options_set_device_option(wshare_options* options, const char* key,
+                                               const char* value);
 
 /* What becomes of copies of shared weights that a session would make on the device: 0, the default:
  * avoided where possible, else the open fails and says what makes them; 1: made and counted. */

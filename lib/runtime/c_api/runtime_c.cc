@@ -200,6 +200,23 @@ wshare_error* wshare_options_set_device(wshare_options* options, const char* pro
   });
 }
 
+wshare_error* wshare_options_set_device_option(wshare_options* options, const char* key,
+                                               const char* value) {
+  return guard([&] {
+    require(options, "options");
+    require(key, "key");
+    require(value, "value");
+    std::optional<Device>& device = options->options.device;
+    if (!device) {
+      throw Error(ErrorCode::kInvalid, "the options have no device",
+                  "call wshare_options_set_device() before");
+    }
+    ProviderOptions all = device->options();
+    all[key] = value;
+    device = Device(device->ep_device(), std::move(all));
+  });
+}
+
 wshare_error* wshare_options_set_device_copies(wshare_options* options, int keep) {
   return guard([&] {
     require(options, "options");
