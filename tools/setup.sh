@@ -5,6 +5,7 @@
 #   tools/setup.sh --no-onnxruntime   Debian packages only (no `wshare run`, no `wshare pack`)
 #   tools/setup.sh --fuzz             also clang, for tools/fuzz.sh
 #   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
+#   tools/setup.sh --webgpu           also WebGPU's provider, and a GPU in software for it: what ctest -L webgpu runs on
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
 # cannot be installed. Needs root or sudo only if a Debian package is missing.
@@ -36,6 +37,17 @@ cuda_wheel=onnxruntime_gpu-$ort_version-cp311-cp311-manylinux_2_28_x86_64.whl
 cuda_sha256=de3caf93887ba4ad51c7d3cab04c7b464f9dd93c51047be5bfb413fd4a191e6a
 cuda_libraries=(libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so "libonnxruntime.so.$ort_version")
 
+# WebGPU's provider, as Microsoft built it for Python, and SwiftShader, a driver for Vulkan that runs on the CPU, as
+# this npm package carries it: Debian has it only inside chromium-common, of which old versions go.
+webgpu_version=0.4.0
+webgpu_package=onnxruntime-ep-webgpu
+webgpu_wheel=onnxruntime_ep_webgpu-$webgpu_version-py3-none-manylinux_2_28_x86_64.whl
+webgpu_sha256=5d8c961eda91a88961cad1fb7621f389f006b18497d6ea9ecf96f729f066cbfb
+swiftshader_package=@sparticuz/chromium
+swiftshader_version=153.0.0
+swiftshader_sha512=jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==
+webgpu_dir=.deps/webgpu-$webgpu_version
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
 
@@ -46,6 +58,8 @@ have_onnxruntime() { [[ -e $ort_dir/lib/libonnxruntime.so && -e $ort_dir/include
 
 # Made last, when all of them are in their places.
 have_cuda() { [[ -e $ort_dir/with-cuda ]]; }
+
+have_webgpu() { [[ -e $webgpu_dir/libonnxruntime_providers_webgpu.so && -e $webgpu_dir/libvk_swiftshader.so ]]; }
 
 # Prints those of the given packages that are missing, one per line.
 missing_packages() {
@@ -77,25 +91,42 @@ install_packages() {
       "to see more: apt-get install --no-install-recommends $*"
 }
 
-# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
-fetch_onnxruntime_into() {
-  local work=$1 archive=$1/$ort_package-$ort_package_version.tgz wanted got
+# Fetches the npm package $2 into the file $3 of the folder $1, and checks it against npm's integrity value $4. More
+# arguments are hints for who cannot fetch it.
+fetch_npm() {
+  local work=$1 package=$2 archive=$1/$3 wanted got
   # A cache of its own, thrown away after: npm would keep a second copy of the archive.
-  (cd "$work" && npm pack --ignore-scripts --loglevel=error --cache "$PWD/npm-cache" \
-    "$ort_package@$ort_package_version" </dev/null >/dev/null) ||
-    die "npm could not fetch $ort_package@$ort_package_version" "the lines above are npm's own" \
-      "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
-      "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
-  [[ -f $archive ]] || die "npm pack left no file $(basename "$archive")"
-
-  wanted=$(base64 -d <<<"$ort_sha512" | od -An -v -tx1 | tr -d ' \n')
+  (cd "$work" && npm pack --ignore-scripts --loglevel=error --cache "$PWD/npm-cache" "$package" </dev/null >/dev/null) ||
+    die "npm could not fetch $package" "the lines above are npm's own" "${@:5}"
+  [[ -f $archive ]] || die "npm pack left no file $3"
+  wanted=$(base64 -d <<<"$4" | od -An -v -tx1 | tr -d ' \n')
   got=$(sha512sum "$archive")
   got=${got%% *}
-  [[ $got == "$wanted" ]] ||
-    die "$(basename "$archive"): SHA-512 is $got, pinned is $wanted; not used"
+  [[ $got == "$wanted" ]] || die "$3: SHA-512 is $got, pinned is $wanted; not used"
+}
 
+# Fetches the wheel $2 of the Python package $1 into the folder $3, with pip's options from the sixth argument on,
+# checks it against the SHA-256 $4 and unpacks it into $3/wheel. The fifth argument is a hint for who cannot fetch it.
+fetch_wheel() {
+  local package=$1 wheel=$2 work=$3 got
+  (cd "$work" && pip3 download --quiet --no-deps --no-cache-dir --disable-pip-version-check --only-binary=:all: \
+    "${@:6}" "$package" </dev/null >&2) ||
+    die "pip could not fetch $package" "the lines above are pip's own" "$5"
+  [[ -f $work/$wheel ]] || die "pip download left no file $wheel"
+  got=$(sha256sum "$work/$wheel")
+  got=${got%% *}
+  [[ $got == "$4" ]] || die "$wheel: SHA-256 is $got, pinned is $4; not used"
+  python3 -m zipfile -e "$work/$wheel" "$work/wheel"
+}
+
+# Fetches, verifies and unpacks into $1 (a new folder of ours); leaves $1/ready.
+fetch_onnxruntime_into() {
+  local work=$1 archive=$ort_package-$ort_package_version.tgz
+  fetch_npm "$work" "$ort_package@$ort_package_version" "$archive" "$ort_sha512" \
+    "your own ONNX Runtime serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
+    "or go on without it (no run, no pack): tools/setup.sh --no-onnxruntime"
   mkdir -p "$work/ready/lib" "$work/ready/include"
-  tar -xzf "$archive" -C "$work" --no-same-owner \
+  tar -xzf "$work/$archive" -C "$work" --no-same-owner \
     "$ort_library" "$ort_headers" package/LICENSE package/ThirdPartyNotices.txt
   # libonnxruntime.so.1 is the SONAME (what the loader looks for), libonnxruntime.so what the linker does.
   mv "$work/$ort_library" "$work/ready/lib/libonnxruntime.so.$ort_version"
@@ -108,18 +139,10 @@ fetch_onnxruntime_into() {
 
 # Puts ONNX Runtime with CUDA in the place of the one without, by way of $1 (a new folder of ours).
 fetch_cuda_into() {
-  local work=$1 library got
-  (cd "$work" && pip3 download --quiet --no-deps --no-cache-dir --disable-pip-version-check --only-binary=:all: \
-    --implementation cp --python-version 3.11 --abi cp311 --platform manylinux_2_28_x86_64 \
-    "$cuda_package==$ort_version" </dev/null >&2) ||
-    die "pip could not fetch $cuda_package==$ort_version" "the lines above are pip's own" \
-      "your own ONNX Runtime with CUDA serves as well: configure with -DONNXRUNTIME_ROOT=DIR"
-  [[ -f $work/$cuda_wheel ]] || die "pip download left no file $cuda_wheel"
-  got=$(sha256sum "$work/$cuda_wheel")
-  got=${got%% *}
-  [[ $got == "$cuda_sha256" ]] || die "$cuda_wheel: SHA-256 is $got, pinned is $cuda_sha256; not used"
-
-  python3 -m zipfile -e "$work/$cuda_wheel" "$work/wheel"
+  local work=$1 library
+  fetch_wheel "$cuda_package==$ort_version" "$cuda_wheel" "$work" "$cuda_sha256" \
+    "your own ONNX Runtime with CUDA serves as well: configure with -DONNXRUNTIME_ROOT=DIR" \
+    --implementation cp --python-version 3.11 --abi cp311 --platform manylinux_2_28_x86_64
   for library in "${cuda_libraries[@]}"; do
     chmod u+rwX,go+rX,go-w "$work/wheel/onnxruntime/capi/$library"
     mv -T "$work/wheel/onnxruntime/capi/$library" "$ort_dir/lib/$library"
@@ -133,6 +156,32 @@ setup_cuda() {
   say "fetching ONNX Runtime $ort_version with CUDA (Python package $cuda_package, 200 MB)"
   fetch_cuda_into "$work" 9>&-
   say "ONNX Runtime in $ort_dir is the one with CUDA now; it needs CUDA 13 and cuDNN 9, for example in LD_LIBRARY_PATH"
+}
+
+# Fetches provider and software GPU into $1/ready, by way of $1 (a new folder of ours).
+fetch_webgpu_into() {
+  local work=$1 archive=sparticuz-chromium-$swiftshader_version.tgz hint="all but ctest -L webgpu goes without"
+  mkdir -p "$work/ready"
+  fetch_wheel "$webgpu_package==$webgpu_version" "$webgpu_wheel" "$work" "$webgpu_sha256" "$hint" \
+    --python-version 3.11 --platform manylinux_2_28_x86_64
+  mv "$work/wheel/onnxruntime_ep_webgpu/libonnxruntime_providers_webgpu.so" \
+    "$work/wheel/onnxruntime_ep_webgpu-$webgpu_version.dist-info/licenses/"* "$work/ready/"
+  fetch_npm "$work" "$swiftshader_package@$swiftshader_version" "$archive" "$swiftshader_sha512" "$hint"
+  # npm's own interpreter knows brotli.
+  tar -xzOf "$work/$archive" package/bin/swiftshader.tar.br |
+    node -e 'process.stdin.pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout)' |
+    tar -x -C "$work/ready" --no-same-owner libvk_swiftshader.so vk_swiftshader_icd.json
+  chmod -R u+rwX,go+rX,go-w "$work/ready"
+}
+
+setup_webgpu() {
+  if have_webgpu; then return; fi
+  rm -rf "$webgpu_dir" # what an interrupted run left
+  make_work_folder
+  say "fetching WebGPU's provider and a software GPU (Python package $webgpu_package, npm package $swiftshader_package, 77 MB)"
+  fetch_webgpu_into "$work" 9>&-
+  mv -T "$work/ready" "$webgpu_dir"
+  say "WebGPU's provider $webgpu_version and a software GPU are in $webgpu_dir"
 }
 
 # One at a time; a second setup.sh waits here and then finds the work done.
@@ -162,12 +211,16 @@ setup_onnxruntime() {
   say "ONNX Runtime $ort_version is in $ort_dir"
 }
 
-with_onnxruntime=1 with_cuda=0
+with_onnxruntime=1 with_cuda=0 with_webgpu=0
 for arg in "$@"; do
   case $arg in
     --no-onnxruntime) with_onnxruntime=0 ;;
     --fuzz) packages+=(clang-14:clang++-14 libclang-rt-14-dev) ;;
     --cuda) with_cuda=1 ;;
+    --webgpu)
+      with_webgpu=1
+      packages+=(libvulkan1 libvulkan-dev)
+      ;;
     -h | --help) usage; exit 0 ;;
     *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;
   esac
@@ -178,15 +231,16 @@ if ((with_cuda && !with_onnxruntime)); then
 fi
 
 fetch=0
-if ((with_onnxruntime)) && { ! have_onnxruntime || { ((with_cuda)) && ! have_cuda; }; }; then
-  fetch=1
+if ((with_onnxruntime)) && { ! have_onnxruntime || { ((with_cuda)) && ! have_cuda; }; }; then fetch=1; fi
+if ((with_webgpu)) && ! have_webgpu; then fetch=1; fi
+if ((fetch)); then
   [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
     die "ONNX Runtime: the npm package has no library for $(uname -s) on $(uname -m), only for Linux on x86_64" \
       "your own ONNX Runtime: tools/setup.sh --no-onnxruntime, then configure with -DONNXRUNTIME_ROOT=DIR" \
       "without ONNX Runtime (no run, no pack): tools/setup.sh --no-onnxruntime"
   packages+=(ca-certificates)
-  if ! have_onnxruntime; then packages+=(npm:npm); fi
-  if ((with_cuda)); then packages+=(python3-pip:pip3); fi
+  if ((with_webgpu)) || { ((with_onnxruntime)) && ! have_onnxruntime; }; then packages+=(npm:npm); fi
+  if ((with_cuda || with_webgpu)); then packages+=(python3-pip:pip3); fi
 fi
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -199,7 +253,8 @@ fi
 
 if ((fetch)); then
   lock_deps
-  setup_onnxruntime
+  if ((with_onnxruntime)); then setup_onnxruntime; fi
   if ((with_cuda)); then setup_cuda; fi
+  if ((with_webgpu)); then setup_webgpu; fi
 fi
 if ((${#missing[@]} == 0 && !fetch)); then say "nothing is missing"; fi

@@ -4,6 +4,7 @@
 #   tools/test.sh                        optimised, with assertions, in build/test
 #   tools/test.sh --sanitize             AddressSanitizer and UBSan, in build/sanitize
 #   tools/test.sh --tsan                 ThreadSanitizer, in build/tsan: only the tests of what threads share
+#   tools/test.sh --webgpu               also the tests on WebGPU's provider over a software GPU (ctest -L webgpu)
 #   tools/test.sh --no-onnxruntime       built without ONNX Runtime, in build/no-ort
 #   tools/test.sh --onnxruntime-root DIR with your own ONNX Runtime instead of the fetched one
 #   tools/test.sh [...] -- ARGS          ARGS go to ctest, for example: -- -R MakePlan
@@ -16,11 +17,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 usage_error() { printf 'test: error: %s\n' "$1" >&2; usage >&2; exit 2; }
 
-sanitize=0 tsan=0 onnxruntime=1 onnxruntime_root=
+sanitize=0 tsan=0 webgpu=0 onnxruntime=1 onnxruntime_root=
 while (($#)); do
   case $1 in
     --sanitize) sanitize=1 ;;
     --tsan) tsan=1 ;;
+    --webgpu) webgpu=1 ;;
     --no-onnxruntime) onnxruntime=0 ;;
     --onnxruntime-root)
       (($# > 1)) || usage_error "$1 needs a folder"
@@ -39,9 +41,13 @@ fi
 if ((tsan)) && ((sanitize || !onnxruntime)); then
   usage_error "--tsan goes with neither --sanitize nor --no-onnxruntime"
 fi
+if ((webgpu)) && ((sanitize || tsan || !onnxruntime)); then
+  usage_error "--webgpu goes with none of --sanitize, --tsan, --no-onnxruntime"
+fi
 
 setup=()
-if [[ $onnxruntime == 0 || -n $onnxruntime_root ]]; then setup=(--no-onnxruntime); fi
+if ((webgpu)); then setup+=(--webgpu); fi
+if [[ $onnxruntime == 0 || -n $onnxruntime_root ]]; then setup+=(--no-onnxruntime); fi
 tools/setup.sh "${setup[@]}"
 
 # Assertions stay on: CMake's own flags for this build type would add -DNDEBUG. Little debug information,
