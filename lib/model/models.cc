@@ -8,6 +8,7 @@
 #include "util/suggest.h"
 #include "util/system_errors.h"
 #include "util/text.h"
+#include "util/visible.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -117,7 +118,7 @@ void require_unique(const std::vector<ModelInput>& models) {
       throw Error(
           ErrorCode::kInvalid,
           in_quotes(model.name) + ": cannot be the name of a model, it must do as a file name",
-          "give it a name: NAME=" + model.path.string());
+          "give it a name: NAME=" + visible(model.path.string()));
     }
     const auto [same, is_new_file] = files.try_emplace(places.place_of(model.path), model.path);
     if (!is_new_file) {
@@ -132,7 +133,7 @@ void require_unique(const std::vector<ModelInput>& models) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(model.name) + ": is the name of both " +
                       in_quotes(other->second.string()) + " and " + in_quotes(model.path.string()),
-                  "name one of them: NAME=" + model.path.string());
+                  "name one of them: NAME=" + visible(model.path.string()));
     }
   }
 }

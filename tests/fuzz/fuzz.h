@@ -60,15 +60,17 @@ inline void expect(bool holds, const char* promise) {
   std::abort();
 }
 
-// Calls body(); returns whether it accepted the input. Refusals are Errors, with messages of a
-// line.
+// Calls body(); returns whether it accepted the input. Refusals are Errors, whose texts a terminal
+// shows as they are, on one line.
 template <typename Body>
 bool accepts(const Body& body) {
   try {
     body();
     return true;
   } catch (const Error& error) {
-    expect(std::string_view(error.what()).find('\n') == std::string_view::npos, "one line");
+    for (const std::string_view text :
+         {std::string_view(error.what()), std::string_view(error.hint())})
+      expect(visible(text, std::string::npos) == text, "texts of errors are visible");
     return false;
   }
 }

@@ -1,6 +1,7 @@
 #include "wshare/models.h"
 
 #include "support/bundle_test.h"
+#include "util/visible.h"
 
 namespace wshare {
 namespace {
@@ -34,6 +35,19 @@ TEST_F(ResolveInputs, NamesModelsLikeTheirFiles) {
 TEST_F(ResolveInputs, NamesModelsLikeTheirFoldersWhereStemsCollide) {
   for (const char* name : {"x/model.onnx", "y/model.onnx", "other.onnx"}) add(name);
   EXPECT_EQ(names({path("x"), path("y"), path("other.onnx")}), (Names{"x", "y", "other"}));
+}
+
+TEST_F(ResolveInputs, ShowsNamesOfFilesOnlyAsText) {
+  const std::string first = path("\x1b[31m/x/m.onnx"), second = path("\x1b[32m/x/m.onnx");
+  for (const char* name : {"\x1b[31m/x/m.onnx", "\x1b[32m/x/m.onnx"}) add(name);
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{first, second}, {"\x1b=" + first}}) {
+    std::string message, hint;
+    EXPECT_EQ(code_of([&] { names(arguments); }, &message, &hint), 4);
+    EXPECT_EQ(message, visible(message));
+    EXPECT_EQ(hint, visible(hint));
+    EXPECT_NE(hint.find("NAME="), std::string::npos) << hint;
+  }
 }
 
 TEST_F(ResolveInputs, TakesAFileWhoseNameHasAnEqualsSign) {
