@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "format/dtype.h"
@@ -9,6 +10,7 @@
 #include "run/ranges.h"
 #include "run/tensor_file.h"
 #include "util/mapped_file.h"
+#include "util/name_list.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -149,6 +151,26 @@ ByInput<T> of_model(const ByInput<T>& given, const std::vector<std::string>& nam
   return result;
 }
 
+// Throws Error(kInvalid) if some of `given`, each `what`, is meant for no input of `models`.
+template <typename T>
+void check_used(const ByInput<T>& given, const std::string& what,
+                const std::vector<KnownInputs>& models) {
+  if (given.empty()) return;
+  std::set<std::string> inputs, used;
+  for (const KnownInputs& model : models) {
+    for (const std::string& input : model.inputs) {
+      if (const std::string* const key = find_key(given, model.names, input)) used.insert(*key);
+      inputs.insert(input);
+    }
+  }
+  for (const auto& [key, value] : given) {
+    if (used.contains(key)) continue;
+    throw Error(ErrorCode::kInvalid,
+                what + " is given for " + in_quotes(key) + ", which is no input of any model",
+                "the inputs are " + list_in_quotes(inputs));
+  }
+}
+
 std::filesystem::path input_file(const std::filesystem::path& folder, size_t index) {
   const std::string stem = "input_" + std::to_string(index);
   const std::filesystem::path numpy = folder / (stem + ".npy");
@@ -185,6 +207,11 @@ Ort::Value read_input(const std::filesystem::path& path, const WantedInput& want
 }
 
 }  // namespace
+
+void check_used(const InputOptions& options, const std::vector<KnownInputs>& models) {
+  check_used(options.shapes, "a shape", models);
+  check_used(options.values, "a value", models);
+}
 
 Inputs make_inputs(const std::vector<std::string>& names, const Ort::Session& session,
                    const std::filesystem::path& model_path, const InputOptions& options) {

@@ -35,6 +35,15 @@ const std::string* find_key(const ByInput<T>& given, const std::vector<std::stri
   return found == given.end() ? nullptr : &found->first;
 }
 
+// What a model is called, and its inputs.
+struct KnownInputs {
+  std::vector<std::string> names, inputs;
+};
+
+// Throws Error(kInvalid) if `options` have a shape or a value for what is no input of any of
+// `models`.
+void check_used(const InputOptions& options, const std::vector<KnownInputs>& models);
+
 // The inputs of one model, in its order.
 struct Inputs {
   std::vector<std::string> names;

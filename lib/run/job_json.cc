@@ -49,6 +49,12 @@ void fields(Is<NamedModel> auto& model, const auto& field) {
   field("base", model.base);
 }
 
+void fields(Is<InputOptions> auto& inputs, const auto& field) {
+  field("inputs", inputs.folder);
+  field("shapes", inputs.shapes);
+  field("values", inputs.values);
+}
+
 void fields(Is<RunJob> auto& job, const auto& field) {
   field("bundle", job.bundle);
   field("tier", job.tier);
@@ -63,9 +69,7 @@ void fields(Is<RunJob> auto& job, const auto& field) {
   field("max_seconds", job.max_seconds);
   field("shared_threads", job.shared_threads);
   field("shared_arena", job.shared_arena);
-  field("inputs", job.inputs.folder);
-  field("shapes", job.inputs.shapes);
-  field("values", job.inputs.values);
+  fields(job.inputs, field);
   field("against", job.against);
 }
 
@@ -260,11 +264,13 @@ Json to_json(const RunJob& job) {
   json.update(make(job));
   return json;
 }
+Json to_json(const InputOptions& inputs) { return make(inputs); }
 Json to_json(const RunAnswer& answer) { return make(answer); }
 Json to_json(const Measurement& measurement) { return make(measurement); }
 Json to_json(const std::vector<ParityRow>& rows) { return make(rows); }
 
 RunJob job_from(const Json& json) { return from<RunJob>(json); }
+InputOptions inputs_from(const Json& json) { return from<InputOptions>(json); }
 RunAnswer answer_from(const Json& json) { return from<RunAnswer>(json); }
 
 }  // namespace wshare

@@ -6,7 +6,6 @@
 
 #include "run/first_run.h"
 #include "runtime/ort_errors.h"
-#include "util/name_list.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -18,27 +17,6 @@ struct Opened {
   const NamedModel* model;
   Runner runner;
 };
-
-// Throws Error(kInvalid) if some of `given`, each `what`, is meant for no input of `opened`.
-template <typename T>
-void check_used(const ByInput<T>& given, const std::string& what,
-                const std::vector<Opened>& opened) {
-  if (given.empty()) return;
-  std::set<std::string> inputs, used;
-  for (const Opened& one : opened) {
-    for (std::string& input : one.runner.session->GetInputNames()) {
-      if (const std::string* const key = find_key(given, one.model->names(), input))
-        used.insert(*key);
-      inputs.insert(std::move(input));
-    }
-  }
-  for (const auto& [key, value] : given) {
-    if (used.contains(key)) continue;
-    throw Error(ErrorCode::kInvalid,
-                what + " is given for " + in_quotes(key) + ", which is no input of any model",
-                "the inputs are " + list_in_quotes(inputs));
-  }
-}
 
 void tell(const MeasureOptions& options, const std::string& what, size_t i, size_t count) {
   if (!options.progress) return;
@@ -110,8 +88,10 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
   Measurement result;
   const std::vector<Opened> opened = open_all(models, open, options, result);
-  check_used(options.inputs.shapes, "a shape", opened);
-  check_used(options.inputs.values, "a value", opened);
+  std::vector<KnownInputs> known;
+  for (const Opened& one : opened)
+    known.push_back({one.model->names(), one.runner.session->GetInputNames()});
+  check_used(options.inputs, known);
   const std::map<const NamedModel*, Inputs> inputs = run_all_first(opened, options, result);
   result.memory = measure_memory();
   result.threads = count_threads();

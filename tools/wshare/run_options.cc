@@ -1,31 +1,16 @@
 #include "run_options.h"
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <optional>
 
+#include "checked_option.h"
+#include "input_options.h"
 #include "run/arguments.h"
 #include "runtime_option.h"
 #include "util/text.h"
-#include "wshare/error.h"
 
 namespace wshare {
 namespace {
-
-// An option whose text or texts `read` takes; its errors are mistakes on the command line.
-template <typename Text = std::string, typename Read>
-CLI::Option* add_text(CLI::App& app, const char* name, const Read& read, const char* summary) {
-  const auto read_checked = [read](const Text& text) {
-    try {
-      read(text);
-    } catch (const Error& error) {
-      throw CLI::ValidationError(error.what());
-    }
-  };
-  return app.add_option_function<Text>(name, read_checked, summary);
-}
-
-using Texts = std::vector<std::string>;
 
 void add_device_options(CLI::App& app, DeviceChoice& device) {
   app.add_option("--ep", device.ep,
@@ -50,22 +35,11 @@ void add_device_options(CLI::App& app, DeviceChoice& device) {
       ->default_str("refuse");
 }
 
-void add_input_options(CLI::App& app, RunJob& job) {
+void add_session_options(CLI::App& app, RunJob& job) {
   app.add_option("--sessions", job.sessions, "Sessions per model")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  add_text(
-      app, "--inputs", [&](const std::string& text) { job.inputs.folder = text; },
-      "Folder of input_0.pb or input_0.npy ..., or of one such folder per model; else inputs are "
-      "made up, always the same");
-  add_text<Texts>(
-      app, "--shape", [&](const Texts& texts) { job.inputs.shapes = parse_shapes(texts); },
-      "Shape of a made-up input: input=1x32, or of one model's: MODEL:input=1x32")
-      ->allow_extra_args(false);
-  add_text<Texts>(
-      app, "--value", [&](const Texts& texts) { job.inputs.values = parse_values(texts); },
-      "Value of all elements of a made-up input: sr=16000, MODEL:speed=1.5")
-      ->allow_extra_args(false);
+  add_input_options(app, job.inputs);
   app.add_option("--repeat", job.repeat, "Timed runs per session, after the first")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
@@ -134,7 +108,7 @@ void add_run_options(CLI::App& app, RunArguments& arguments) {
       "How weights are shared")
       ->check(CLI::IsMember({"auto", "packed", "shared", "compact"}))
       ->default_str("auto");
-  add_input_options(app, job);
+  add_session_options(app, job);
   add_text<Texts>(
       app, "--against", [&](const Texts& texts) { job.against = read_originals(texts); },
       "NAME=original.onnx: compare outputs with a plain session")
@@ -155,8 +129,7 @@ void check_together(const RunArguments& arguments) {
     throw CLI::ValidationError("--ep: " + in_quotes(device.ep) +
                                " is neither cpu nor cuda, so it needs --ep-library");
   }
-  if (!arguments.job.inputs.values.empty() && !arguments.job.inputs.folder.empty())
-    throw CLI::ValidationError("--value: is for made-up inputs, and --inputs gives them all");
+  check_together(arguments.job.inputs);
   if (arguments.limits.abs_diff && arguments.job.against.empty())
     throw CLI::ValidationError("--max-abs-diff: needs --against, or there is nothing to compare");
 }
