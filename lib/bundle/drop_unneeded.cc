@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -118,6 +119,18 @@ void drop_blobs(Manifest& manifest, const std::vector<bool>& needed) {
 void drop_unneeded(const Manifest& before, Manifest& left) {
   keep_accounts(before, left);
   drop_blobs(left, needed_blobs(left));
+}
+
+uint64_t unused_bytes(const Manifest& manifest) {
+  std::set<uint32_t> tensor_blobs;
+  const auto add = [&](const Extent& extent) { tensor_blobs.insert(extent.blob); };
+  for (const ModelRecord& model : manifest.models) visit_tensor_extents(model, add);
+  for (const PackRecord& pack : manifest.packs) visit_pack_extents(pack, add);
+  uint64_t bytes = 0;
+  for (const GapRecord& gap : manifest.gaps) {
+    if (tensor_blobs.contains(gap.extent.blob)) bytes += gap.extent.size;
+  }
+  return bytes;
 }
 
 }  // namespace wshare

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "format/manifest/manifest.h"
 
 namespace wshare {
@@ -10,5 +12,8 @@ namespace wshare {
 // What these leave in other blobs becomes gaps, so that every byte stays accounted for; gaps that
 // restore records name keep their numbers.
 void drop_unneeded(const Manifest& before, Manifest& left);
+
+// Returns how many bytes in blobs of tensors nothing in `manifest` uses.
+uint64_t unused_bytes(const Manifest& manifest);
 
 }  // namespace wshare

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "format/packed_buffers.h"
 #include "model/externalize.h"
 #include "model/keep_if.h"
 #include "model/walk.h"
@@ -58,17 +59,47 @@ bool drop_repeated(onnx::GraphProto& main) {
   return dropped;
 }
 
-// Mends what ONNX Runtime wrote at `path`.
-void mend(const fs::path& path) {
+// A kernel may have a buffer of no bytes among those of a weight (QLinearConv does, of a weight
+// that it only brings into another order). ONNX Runtime (1.29 to 1.32) writes that with length 0,
+// which it reads as all bytes of the file, and refuses the model. So sessions pack such a weight
+// themselves. Returns the bytes that they make of those that were dropped.
+uint64_t drop_unreadable(onnx::GraphProto& main) {
+  uint64_t bytes = 0;
+  for_each_graph(main, [&](onnx::GraphProto& graph) {
+    for (onnx::TensorProto& tensor : *graph.mutable_initializer()) {
+      keep_if(*tensor.mutable_external_data(), [&](const onnx::StringStringEntryProto& entry) {
+        if (!entry.key().starts_with(kPackedKey)) return true;
+        bool is_readable = true;
+        uint64_t size = 0;
+        move_packed_buffers(entry.value(), [&](uint64_t offset, uint64_t length) {
+          is_readable = is_readable && length > 0;
+          size += length;
+          return offset;
+        });
+        if (!is_readable) bytes += size;
+        return is_readable;
+      });
+    }
+  });
+  return bytes;
+}
+
+// Mends what ONNX Runtime wrote at `path`; returns what drop_unreadable() does.
+uint64_t mend(const fs::path& path) {
   bool dropped = false;
+  uint64_t unreadable = 0;
   const std::string mended = relocate(
       ModelFile::load(path), [](const ExternalReference& place) { return place; },
-      [&](onnx::ModelProto& model) { dropped = drop_repeated(*model.mutable_graph()); });
-  if (!dropped) return;
+      [&](onnx::ModelProto& model) {
+        dropped = drop_repeated(*model.mutable_graph());
+        unreadable = drop_unreadable(*model.mutable_graph());
+      });
+  if (!dropped && unreadable == 0) return 0;
   fs::remove(path);
   OutputFile file(path, 0, OutputFile::Kind::kTemporary);
   file.write(mended);
   file.close();
+  return unreadable;
 }
 
 // True if `message` of ONNX Runtime (1.29) is that it could not write into `folder`: it names the
@@ -148,10 +179,10 @@ OptimisedModel optimise(const OptimiseJob& job, const fs::path& program) {
                {"threads", job.threads}},
               {});
   }
-  mend(optimised);
+  const uint64_t own_bytes = mend(optimised);
   // A model without large weights has no such file.
   if (!fs::exists(weights)) OutputFile(weights, 0, OutputFile::Kind::kTemporary).close();
-  return {ModelFile::load(optimised), MappedFile::open(weights)};
+  return {ModelFile::load(optimised), MappedFile::open(weights), own_bytes};
 }
 
 nlohmann::ordered_json do_optimise(const nlohmann::ordered_json& json) {

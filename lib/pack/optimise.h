@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -14,6 +15,7 @@ namespace wshare {
 struct OptimisedModel {
   ModelFile model;
   MappedFile weights;
+  uint64_t own_bytes = 0;  // packed forms that it refers to no more (drop_unreadable())
 };
 
 // What the file of weights is called that lies beside an optimised model.

@@ -1,5 +1,6 @@
 #include "wshare/pack.h"
 
+#include <onnx/onnx_pb.h>
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
@@ -16,9 +17,11 @@
 #include "format/manifest/text.h"
 #include "model/externalize.h"
 #include "pack/contents.h"
+#include "pack/figures.h"
 #include "pack/optimise.h"
 #include "pack/packed_tensors.h"
 #include "pack/trial.h"
+#include "run/inputs.h"
 #include "runtime/cpu_features.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"
@@ -43,7 +46,7 @@ namespace wshare {
 namespace {
 
 // The size of the tensors that `model` has in blobs.
-uint64_t bytes_of(const ModelRecord& model) {
+uint64_t tensor_bytes(const ModelRecord& model) {
   uint64_t bytes = 0;
   for (const TensorRecord& tensor : model.tensors) bytes += tensor.extent.size;
   return bytes;
@@ -56,16 +59,19 @@ class Packer {
         before_(manifest),
         manifest_(std::move(manifest)),
         options_(options),
+        inputs_{options.inputs, options.shapes, 8, options.values},
         threads_(thread_count(options.threads)) {
+    report_.onnxruntime = OrtGetApiBase()->GetVersionString();
+    report_.cpu = cpu_features();
     choose_models();
+    check_inputs();
     std::erase_if(manifest_.packs, [&](const PackRecord& pack) {
-      return chosen_.contains(pack.model.name) ||
+      return (chosen_.contains(pack.model.name) && is_for_here(pack)) ||
              pack.made_of != find_model(manifest_, pack.model.name).hash;
     });
     drop_unneeded(before_, manifest_);
+    figures_.emplace(manifest_);
     name_files(before_);
-    report_.onnxruntime = OrtGetApiBase()->GetVersionString();
-    report_.cpu = cpu_features();
   }
 
   // Makes the packs and their files; none without `edit`.
@@ -77,13 +83,13 @@ class Packer {
     const TemporaryFolder temporary;
     uint64_t done = 0, total = 0;
     for (const ModelRecord& model : manifest_.models) {
-      if (chosen_.contains(model.name)) total += bytes_of(model);
+      if (chosen_.contains(model.name)) total += tensor_bytes(model);
     }
     for (const ModelRecord& model : manifest_.models) {
       if (!chosen_.contains(model.name)) continue;
       if (options_.progress) options_.progress("packing", done, total);
       pack_model(model, temporary.path, contents);
-      done += bytes_of(model);
+      done += tensor_bytes(model);
     }
     contents.close();
     finish(contents.size());
@@ -98,6 +104,24 @@ class Packer {
     chosen_.insert(options_.models.begin(), options_.models.end());
     if (!chosen_.empty()) return;
     for (const ModelRecord& model : manifest_.models) chosen_.insert(model.name);
+  }
+
+  bool is_for_here(const PackRecord& pack) const {
+    return pack.onnxruntime == report_.onnxruntime && pack.cpu == report_.cpu;
+  }
+
+  // Before anything takes time.
+  void check_inputs() const {
+    if (inputs_.shapes.empty() && inputs_.values.empty()) return;
+    std::vector<KnownInputs> known;
+    for (const ModelRecord& model : manifest_.models) {
+      if (!chosen_.contains(model.name)) continue;
+      KnownInputs& inputs = known.emplace_back(KnownInputs{{model.name}, {}});
+      Skeleton skeleton = ModelFile::load(folder_ / model.file).skeleton();
+      for (const onnx::ValueInfoProto& input : skeleton.model().graph().input())
+        inputs.inputs.push_back(input.name());
+    }
+    check_used(inputs_, known);
   }
 
   // No file gets a name that one has now, also if that goes: its readers may have it open.
@@ -121,24 +145,29 @@ class Packer {
       std::vector<PackedTensor> tensors = find_tensors(optimised, model, manifest_, threads_);
       place_contents(tensors, contents);
       add_record(model, optimised, tensors, row);
-      if (edit_) try_out(model.name, path, row);
+      if (edit_) try_out(path, manifest_.packs.back(), row);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kRuntime && error.code() != ErrorCode::kUnsupported) throw;
       row.why_not = error.what();
     }
     if (row.why_not.empty()) return;
     failed_.insert(row.model);
-    row = {row.model, "", 0, 0, 0, row.why_not, ""};
+    PackedModel left_out;
+    left_out.model = row.model;
+    left_out.why_not = row.why_not;
+    row = std::move(left_out);
   }
 
   // Compares the outputs of the pack with those of a plain session.
-  void try_out(const std::string& name, const fs::path& path, PackedModel& row) {
-    const TrialJob job{name, folder_ / row.file, path};
+  void try_out(const fs::path& path, const PackRecord& pack, PackedModel& row) const {
+    const PackBytes bytes{distinct_bytes(pack.buffers), pack.own_bytes, pack.model.size};
+    const TrialJob job{row.model, folder_ / row.file, path, bytes, inputs_};
     try {
       const Trial trial =
           options_.program.empty() ? try_pack(job) : try_pack_in_child(options_.program, job);
       row.why_not = trial.why_not;
       row.untried = trial.untried;
+      row.random_outputs = trial.random;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kRuntime) throw;
       row.why_not = std::string("its pack cannot be used: ") + error.what();
@@ -149,14 +178,11 @@ class Packer {
                   std::vector<PackedTensor>& tensors, PackedModel& row) {
     PackRecord pack;
     std::map<std::pair<uint64_t, uint64_t>, Extent> placed;
-    std::set<std::pair<uint32_t, uint64_t>> counted;
     for (PackedTensor& tensor : tensors) {
       for (size_t i = 0; i < tensor.contents.size(); ++i) {
         const PackContents::Found& content = tensor.contents[i];
         placed[tensor.places[i]] = content.extent;
         if (i > 0) pack.buffers.push_back({content.extent, content.hash});
-        if (!counted.insert({content.extent.blob, content.extent.offset}).second) continue;
-        (i == 0 ? row.raw_bytes : row.packed_bytes) += content.extent.size;
       }
       if (!tensor.contents.empty()) {
         tensor.record.extent = tensor.contents[0].extent;
@@ -173,6 +199,8 @@ class Packer {
           return {is_new ? blob_name_ : manifest_.blobs[extent.blob].file, extent.offset,
                   extent.size};
         });
+    figures_->add(tensors, row);
+    row.own_bytes = pack.own_bytes = optimised.own_bytes;
     pack.model.name = model.name;
     pack.model.file = file_names_.at(model.name);
     pack.model.size = bytes.size();
@@ -198,22 +226,23 @@ class Packer {
     }
     if (blob_bytes > 0) manifest_.blobs.push_back({blob_name_, blob_bytes});
     const Manifest with_failed = manifest_;
-    std::erase_if(manifest_.packs,
-                  [&](const PackRecord& pack) { return failed_.contains(pack.model.name); });
+    std::erase_if(manifest_.packs, [&](const PackRecord& pack) {
+      return failed_.contains(pack.model.name) && is_for_here(pack);
+    });
+    figures_->finish(report_);
+    report_.other_packs = static_cast<size_t>(
+        std::count_if(manifest_.packs.begin(), manifest_.packs.end(),
+                      [&](const PackRecord& pack) { return !is_for_here(pack); }));
     drop_unneeded(with_failed, manifest_);
-    std::vector<BufferRecord> buffers;
-    for (const PackRecord& pack : manifest_.packs)
-      buffers.insert(buffers.end(), pack.buffers.begin(), pack.buffers.end());
-    report_.distinct_packed_bytes = distinct_bytes(buffers);
     const std::map<std::string, size_t> order = [&] {
       std::map<std::string, size_t> numbers;
       for (const ModelRecord& model : manifest_.models) numbers.emplace(model.name, numbers.size());
       return numbers;
     }();
-    std::sort(manifest_.packs.begin(), manifest_.packs.end(),
-              [&](const PackRecord& a, const PackRecord& b) {
-                return order.at(a.model.name) < order.at(b.model.name);
-              });
+    std::stable_sort(manifest_.packs.begin(), manifest_.packs.end(),
+                     [&](const PackRecord& a, const PackRecord& b) {
+                       return order.at(a.model.name) < order.at(b.model.name);
+                     });
     retire_files(before_, manifest_);
     report_.bytes_out = bundle_bytes(manifest_, to_json(manifest_, threads_).size());
   }
@@ -222,11 +251,13 @@ class Packer {
   const Manifest before_;
   Manifest manifest_;  // what the bundle will have
   const PackOptions& options_;
+  const InputOptions inputs_;
   unsigned threads_;
   std::set<std::string, std::less<>> chosen_;
   std::set<std::string, std::less<>> failed_;  // whose packs are left out again
   std::string blob_name_;
   std::map<std::string, std::string> file_names_;  // by model
+  std::optional<PackFigures> figures_;             // of the manifest without what goes
   BundleEdit* edit_ = nullptr;                     // null: nothing is written
   PackReport report_;
 };

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "bundle/drop_unneeded.h"
-#include "format/manifest/extents.h"
 #include "util/suggest.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -61,18 +60,6 @@ void require_bases(const Manifest& manifest, const Names& gone) {
     throw Error(ErrorCode::kInvalid, in_quotes(base) + ": is the base of the tasks " + tasks,
                 "remove these, too");
   }
-}
-
-uint64_t unused_bytes(const Manifest& manifest) {
-  std::set<uint32_t> tensor_blobs;
-  const auto add = [&](const Extent& extent) { tensor_blobs.insert(extent.blob); };
-  for (const ModelRecord& model : manifest.models) visit_tensor_extents(model, add);
-  for (const PackRecord& pack : manifest.packs) visit_pack_extents(pack, add);
-  uint64_t bytes = 0;
-  for (const GapRecord& gap : manifest.gaps) {
-    if (tensor_blobs.count(gap.extent.blob) != 0) bytes += gap.extent.size;
-  }
-  return bytes;
 }
 
 }  // namespace

@@ -91,23 +91,19 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelPart
   const ModelRecord& record = part.model;
   if (options.tier == Tier::kShared || options.tier == Tier::kCompact)
     return open_unpacked(bundle, record, options, report);
-  std::string why = why_not_packed(*bundle, part, options);
-  const bool tried = why.empty();
-  if (tried) {
-    if (std::optional<Session> session = open_packed(bundle, part, options, report))
-      return *std::move(session);
-    why = report.why;
-  }
-  if (options.tier == Tier::kPacked) {
-    throw Error(ErrorCode::kUnsupported, in_quotes(record.name) + ": no packed session: " + why,
+  PackedAttempt packed = open_packed(bundle, part, options);
+  if (!packed.session && options.tier == Tier::kPacked) {
+    throw Error(ErrorCode::kUnsupported,
+                in_quotes(record.name) + ": no packed session: " + packed.why,
                 "'wshare pack' makes packs for the ONNX Runtime and the CPU at hand");
   }
-  Session session = open_unpacked(bundle, record, options, report);
-  if (tried) {  // and the options were not the reason
-    const std::lock_guard lock(bundle->mutex);
-    bundle->refused_packs[record.name] = why;
-  }
-  report.why = std::move(why);
+  report = std::move(packed.report);
+  Session session = packed.session ? *std::move(packed.session)
+                                   : open_unpacked(bundle, record, options, report);
+  report.why = std::move(packed.why);
+  // The options were not the reason, since they make this session.
+  const std::lock_guard lock(bundle->mutex);
+  bundle->refused_packs.merge(packed.refused);
   return session;
 }
 

@@ -49,8 +49,8 @@ struct BundleState {
   std::mutex first_packed;  // held while the first session over a pack is made
   mutable std::mutex mutex;
   // Guarded by mutex.
-  std::set<std::string, std::less<>> proven_packs;   // models of which a session uses its pack
-  std::map<std::string, std::string> refused_packs;  // by model: why none does
+  std::set<std::string, std::less<>> proven_packs;   // files of packs that a session uses
+  std::map<std::string, std::string> refused_packs;  // by file of a pack: why none does
   std::map<std::string, ModelReport> reports;
   std::unique_ptr<const ManifestFile> newer;  // as it was when it was looked at; null: the same
   std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,18 +10,20 @@
 
 namespace wshare {
 
-// Returns why no session of `part` with `options` can be made over a pack, or "" if there is one
-// for this ONNX Runtime and this CPU. Reads no weights.
-std::string why_not_packed(const BundleState& bundle, const ModelPart& part,
-                           const SessionOptions& options);
+// What came of the packs of a model.
+struct PackedAttempt {
+  std::optional<Session> session;
+  ModelReport report;                          // of the session
+  std::string why;                             // there is none
+  std::map<std::string, std::string> refused;  // by file of a pack: why it was tried in vain
+};
 
-// Makes a session over the pack of `part`, which why_not_packed() has nothing against, and fills
-// in `report`; none if it turns out to hold copies of what is packed: `report.why` then says so.
+// Makes a session of `part` over the first of its packs that serves this ONNX Runtime and this CPU:
+// those of this release come first.
 //
-// Throws Error(kInvalid) if the pack is damaged (of its weights: where the bundle was opened to
-// check them), Ort::Exception if ONNX Runtime refuses it.
-std::optional<Session> open_packed(const std::shared_ptr<BundleState>& bundle,
-                                   const ModelPart& part, const SessionOptions& options,
-                                   ModelReport& report);
+// Throws Error(kInvalid) if a pack is damaged (of its weights: where the bundle was opened to
+// check them).
+PackedAttempt open_packed(const std::shared_ptr<BundleState>& bundle, const ModelPart& part,
+                          const SessionOptions& options);
 
 }  // namespace wshare

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "format/manifest/text.h"
 #include "import_adapter/fixture.h"
 
 namespace wshare::test {
@@ -40,6 +41,13 @@ void write_inputs() {
 #endif
   write_file("keep/mine", "mine");
   for (const char* old : {"old/a.onnx", "old/sub/b.data", "old/mine"}) write_file(old, "mine");
+}
+
+// Lets the packs be those of another CPU.
+[[maybe_unused]] void make_packs_foreign() {
+  Manifest manifest = load_manifest("bundle");
+  for (PackRecord& pack : manifest.packs) pack.cpu = "x86_64 Other";
+  write_file(fs::path("bundle") / kManifestName, to_json(manifest));
 }
 
 const Arguments kDedupe = {"dedupe", "in", "-o", "bundle"};
@@ -86,6 +94,11 @@ std::vector<WritingCommand> writing_commands() {
   const Arguments runs = {"dedupe", "runs", "-o", "bundle"}, pack = {"pack", "bundle"},
                   given_already = {"append", "bundle", "runs/m.onnx"};
   commands.push_back({"Pack", {runs}, pack, pack, given_already, Seen::kOldOrNew});
+  const Arguments prune = {"pack", "bundle", "--prune"};
+  commands.push_back(
+      {"PackPrune", {runs, pack}, prune, prune, prune, Seen::kOldOrNew, 0, make_packs_foreign});
+  commands.push_back(
+      {"PackBeside", {runs, pack}, pack, pack, given_already, Seen::kOldOrNew, 0, make_packs_foreign});
 #endif
   for (WritingCommand& command : commands) {
     // Calls come in one order only on one thread.
@@ -119,6 +132,7 @@ Workplace::Workplace(const WritingCommand& command) : last_folder_(fs::current_p
     const Answer answer = run(each);
     EXPECT_EQ(answer.code, 0) << answer.said;
   }
+  if (command.prepare != nullptr) command.prepare();
   before_ = now();
 }
 

@@ -29,6 +29,7 @@ struct WritingCommand {
   Arguments again, tidy_up;
   Seen seen;
   size_t more_inputs = 0;  // models in the folder "many"
+  void (*prepare)() = nullptr;  // called after `before`
 };
 
 inline std::ostream& operator<<(std::ostream& out, const WritingCommand& command) {

@@ -52,9 +52,9 @@ TEST(ManifestPacks, RoundTrip) {
   EXPECT_NE(text.find("\"version\": 3,"), std::string::npos);
   const Manifest read = parse_manifest(text);
   EXPECT_EQ(to_json(read), text);
-  const PackRecord* pack = find_pack(read, "a");
-  ASSERT_NE(pack, nullptr);
-  EXPECT_EQ(find_pack(read, "b"), nullptr);
+  ASSERT_EQ(read.packs.size(), 1U);
+  const PackRecord* const pack = &read.packs[0];
+  EXPECT_EQ(pack->own_bytes, 0U);
   EXPECT_EQ(pack->model.file, "a.packed.onnx");
   EXPECT_EQ(pack->model.tensors.at(0).extent, (Extent{1, 0, 24}));
   EXPECT_EQ(pack->buffers.at(0).extent, (Extent{1, 64, 48}));
@@ -63,6 +63,27 @@ TEST(ManifestPacks, RoundTrip) {
   EXPECT_EQ(pack->onnxruntime, "1.29.0");
   EXPECT_EQ(pack->cpu, "x86_64 GenuineIntel avx2");
   EXPECT_EQ(pack->optimization, "all");
+}
+
+// An older reader refuses the version; two packs of one model it would call damage.
+TEST(ManifestPacks, OfOneModelMakeItVersionFive) {
+  Manifest manifest = packed_manifest();
+  for (const char* const version : {"1.32.0", "1.24.1"}) {
+    PackRecord other = manifest.packs[0];
+    other.onnxruntime = version;
+    other.model.file = std::string(version) + ".onnx";
+    other.own_bytes = 7;
+    manifest.packs.push_back(other);
+  }
+  const std::string text = to_json(manifest);
+  EXPECT_NE(text.find("\"version\": 5,"), std::string::npos);
+  const Manifest read = parse_manifest(text);
+  EXPECT_EQ(to_json(read), text);
+  ASSERT_EQ(read.packs.size(), 3U);
+  EXPECT_EQ(read.packs[2].own_bytes, 7U);
+  const ModelPart part = read_model_part(text, index_manifest(text), "a");
+  ASSERT_EQ(part.packs.size(), 3U);
+  for (size_t p = 0; p < 3; ++p) EXPECT_EQ(part.packs[p].onnxruntime, read.packs[p].onnxruntime);
 }
 
 TEST(ManifestPacks, HaveTheirExtentsVisited) {
@@ -77,7 +98,7 @@ TEST(ManifestPacks, AreRefusedWhenTheyAreNoPacks) {
   using Change = std::function<void(Json&)>;
   const std::vector<std::pair<const char*, Change>> cases = {
       {"of no model", [](Json& json) { json["packs"][0]["name"] = "b"; }},
-      {"two of one model",
+      {"two of one model, for one ONNX Runtime and CPU",
        [](Json& json) {
          json["packs"].push_back(json["packs"][0]);
          json["packs"][1]["file"] = "other.onnx";

@@ -43,6 +43,16 @@ class PackTest : public CliTest {
     write_file(bundle() / kManifestName, to_json(changed));
   }
 
+  // Makes the keys of packed weights in a's pack those of other kernels.
+  void spoil_keys() const {
+    std::string model = read_file(bundle() / "a.packed.onnx");
+    const size_t bar = model.find('|', model.find("prepacked_0"));
+    ASSERT_NE(bar, std::string::npos);
+    model[bar - 1] = model[bar - 1] == '1' ? '2' : '1';
+    write_file(bundle() / "a.packed.onnx", model);
+    change_manifest([&](Manifest& changed) { changed.packs[0].model.hash = hash_of(model); });
+  }
+
   static Session open(Bundle& bundle, const std::string& name, Tier tier) {
     SessionOptions options;
     options.tier = tier;

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -92,9 +93,25 @@ TEST_F(PackedSession, LogsToTheFunctionOfItsOptionsAsOthersDo) {
   }
 }
 
-TEST_F(PackedSession, NeedsTheRuntimeOfASmallPack) {
+// A session's arena tells of any pack whether it is used; a session without one of none so small.
+TEST_F(PackedSession, OfAnotherReleaseNeedsAnArenaThatShowsThatItFits) {
   change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
-  expect_unpacked("a", "its pack is for ONNX Runtime 1.20.0, this is ");
+  Bundle opened = Bundle::open(bundle());
+  SessionOptions options;
+  options.ort.DisableCpuMemArena();
+  opened.session("a", options);
+  EXPECT_NE(opened.report().models.at(0).why.find("its pack is for ONNX Runtime 1.20.0, this is "),
+            std::string::npos);
+  Bundle again = Bundle::open(bundle());
+  Session session = open(again, "a", Tier::kPacked);
+  EXPECT_TRUE(equals_plain("a", *session));
+  EXPECT_EQ(again.report().models.at(0).packed_by, "1.20.0");
+}
+
+TEST_F(PackedSession, OfAnotherReleaseIsNotUsedWhereItDoesNotFit) {
+  spoil_keys();
+  change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
+  expect_unpacked("a", "ONNX Runtime does not use its pack: a session holds 128");
 }
 
 TEST_F(PackedSession, NeedsTheCpuOfThePack) {
@@ -212,17 +229,6 @@ class LargePack : public PackTest {
     make();
     pack_all();
   }
-
-  // Makes the keys of packed weights in a's pack those of other kernels.
-  void spoil_keys() const {
-    std::string model = read_file(bundle() / "a.packed.onnx");
-    const size_t key = model.find("prepacked_0");
-    const size_t bar = model.find('|', key);
-    ASSERT_NE(bar, std::string::npos);
-    model[bar - 1] = model[bar - 1] == '1' ? '2' : '1';
-    write_file(bundle() / "a.packed.onnx", model);
-    change_manifest([&](Manifest& changed) { changed.packs[0].model.hash = hash_of(model); });
-  }
 };
 
 TEST_F(LargePack, IsUsed) {
@@ -238,7 +244,53 @@ TEST_F(LargePack, IsNotUsedWhereOnnxRuntimeKeepsCopies) {
   expect_unpacked("a", "ONNX Runtime does not use its pack", kSide);
 }
 
-TEST_F(LargePack, OfAnotherReleaseIsUsedWhereMemoryShowsThatItFits) {
+// Where sessions share one arena, memory of the process tells, and a graph takes some, too: here
+// more than half of what is packed.
+TEST_F(LargePack, IsUsedByASessionWhoseGraphIsAsLargeAsItsWeights) {
+  constexpr int kNodes = 6000;
+  onnx::ModelProto model = matmul_model(kSide, kSide, floats(kSide, 2));
+  onnx::GraphProto& graph = *model.mutable_graph();
+  std::string last = "y";
+  for (int i = 0; i < kNodes; ++i) {
+    const std::string next = i + 1 == kNodes ? "end" : "value" + std::to_string(i);
+    add_node(graph, i % 2 == 0 ? "Neg" : "Abs", {last}, {next});
+    last = next;
+  }
+  set_type(*graph.add_output(), "end", Proto::FLOAT, {"1", std::to_string(kSide)});
+  add("a.onnx", model);
+  fs::remove_all(bundle());
+  make();
+  pack_all();
+  const auto run_shared = [&] {
+    std::ostringstream out, err;
+    const int code =
+        run_cli({"run", path("bundle"), "--repeat=1", "--tier=packed", "--shared-arena", "--json"},
+                out, err, WSHARE_PROGRAM);
+    out_ = out.str();
+    err_ = err.str();
+    return code;
+  };
+  ASSERT_EQ(run_shared(), 0) << err_;
+  EXPECT_GT(nlohmann::json::parse(out_).at("sessions")[0].at("own_bytes"), kSide * kSide * 4 / 2);
+  spoil_keys();
+  EXPECT_EQ(run_shared(), 5) << out_;
+  EXPECT_NE(err_.find("ONNX Runtime does not use its pack"), std::string::npos) << err_;
+}
+
+// What other threads take meanwhile is not the session's.
+TEST_F(LargePack, IsUsedWhateverOtherThreadsTake) {
+  Bundle opened = Bundle::open(bundle());
+  std::vector<std::string> taken;
+  SessionOptions options;
+  options.tier = Tier::kPacked;
+  options.log = [&](OrtLoggingLevel, std::string_view) {
+    if (taken.size() < 8) taken.emplace_back(size_t{8} << 20, 'x');
+  };
+  opened.session("a", options);
+  EXPECT_EQ(taken.size(), 8U);  // 64 MiB: more than copies would be
+}
+
+TEST_F(LargePack, OfAnotherReleaseIsUsedWhereItFits) {
   change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });
   {
     Bundle opened = Bundle::open(bundle());

@@ -1,18 +1,18 @@
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "cli.h"
+#include "input_options.h"
 #include "pack/optimise.h"
+#include "pack_report.h"
 #include "run/openers.h"
 #include "runtime/host_runtime.h"
 #include "runtime_option.h"
+#include "util/name_list.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
-#include "util/visible.h"
 #include "write_options.h"
 #include "wshare/pack.h"
 
@@ -22,66 +22,45 @@ namespace {
 struct Arguments {
   std::string bundle;
   std::string level = "all";
+  bool prune = false;
+  InputOptions inputs;
   PackOptions options;
 };
 
-// Of all models: what plain sessions, one of each, pack for themselves.
-uint64_t packed_bytes(const PackReport& report) {
-  uint64_t bytes = 0;
-  for (const PackedModel& model : report.models) bytes += model.packed_bytes;
-  return bytes;
-}
-
-nlohmann::ordered_json to_json(const PackReport& report, const Arguments& arguments,
-                               double seconds) {
+// Prints what `report` says, which took so long.
+template <typename Report>
+void print(const Report& report, const Arguments& arguments, double seconds, Context& context) {
+  if (!context.json) return print_report(context.out, report, arguments.options.dry_run);
   nlohmann::ordered_json json;
-  const auto if_any = [](const std::string& text) {
-    return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
-  };
   json["schema"] = "wshare.pack/1";
   json["bundle"] = arguments.bundle;
-  json["onnxruntime"] = report.onnxruntime;
-  json["cpu"] = report.cpu;
-  json["optimization"] = arguments.level;
-  json["models"] = nlohmann::ordered_json::array();
-  for (const PackedModel& model : report.models) {
-    json["models"].push_back({{"name", model.model},
-                              {"file", if_any(model.file)},
-                              {"file_bytes", model.file_bytes},
-                              {"packed_bytes", model.packed_bytes},
-                              {"raw_bytes", model.raw_bytes},
-                              {"why_not", if_any(model.why_not)},
-                              {"untried", if_any(model.untried)}});
-  }
-  json["distinct_packed_bytes"] = report.distinct_packed_bytes;
-  json["bytes_before"] = report.bytes_before;
-  json["bytes_out"] = report.bytes_out;
+  if (!arguments.prune) json["optimization"] = arguments.level;
+  add_to(json, report);
   json["seconds"] = seconds;
-  return json;
+  print_json(context.out, json);
 }
 
-void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
-  std::vector<std::vector<std::string>> rows = {{"packed", "weights", "model"}};
+// Says what of the packs was not compared.
+void warn(const PackReport& report, Context& context) {
   for (const PackedModel& model : report.models) {
-    const bool has_pack = !model.file.empty();
-    rows.push_back({has_pack ? format_bytes(model.packed_bytes) : "-",
-                    has_pack ? format_bytes(model.raw_bytes) : "-", model.model});
-    if (!model.why_not.empty()) rows.back().back() += ": not packed: " + model.why_not;
+    const std::string name = in_quotes(model.model);
+    if (!model.untried.empty())
+      print_message(context.err,
+                    name + ": its pack was not run beside a plain session: " + model.untried);
+    if (model.random_outputs.empty()) continue;
+    print_message(context.err,
+                  name +
+                      ": not compared, since a plain session gives another at each run: output " +
+                      list_in_quotes(model.random_outputs));
   }
-  print_table(out, rows, 2);
-  out << fmt::format("for ONNX Runtime {} on {}\n", visible(report.onnxruntime),
-                     visible(report.cpu));
-  out << fmt::format("in memory {} once, instead of {} in one plain session of each\n",
-                     format_bytes(report.distinct_packed_bytes),
-                     format_bytes(packed_bytes(report)));
-  out << fmt::format("{}{} -> {} on disk\n", dry_run ? "would be " : "",
-                     format_bytes(report.bytes_before), format_bytes(report.bytes_out));
 }
 
 int run_pack(const Arguments& arguments, Context& context) {
-  host_runtime();  // or why there is none
   PackOptions options = arguments.options;
   options.optimization = parse_optimization(arguments.level);
+  options.inputs = arguments.inputs.folder;
+  options.shapes = arguments.inputs.shapes;
+  options.values = arguments.inputs.values;
   context.apply_to(options);
   options.program = context.program;
   if (options.program.empty())
@@ -89,17 +68,17 @@ int run_pack(const Arguments& arguments, Context& context) {
   const Stopwatch stopwatch;
   const PackReport report = pack(arguments.bundle, options);
   const double seconds = stopwatch.seconds();
-  for (const PackedModel& model : report.models) {
-    if (model.untried.empty() || context.quiet) continue;
-    print_message(
-        context.err,
-        in_quotes(model.model) + ": its pack was not run beside a plain session: " + model.untried);
-  }
-  if (context.json) {
-    print_json(context.out, to_json(report, arguments, seconds));
-  } else {
-    print_report(context.out, report, options.dry_run);
-  }
+  if (!context.quiet) warn(report, context);
+  print(report, arguments, seconds, context);
+  return 0;
+}
+
+int run_prune(const Arguments& arguments, Context& context) {
+  const PackOptions& given = arguments.options;
+  const PruneOptions options{given.models, given.dry_run, context.threads, given.wait};
+  const Stopwatch stopwatch;
+  const PruneReport report = prune_packs(arguments.bundle, options);
+  print(report, arguments, stopwatch.seconds(), context);
   return 0;
 }
 
@@ -108,16 +87,31 @@ int run_pack(const Arguments& arguments, Context& context) {
 void add_pack(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle to make packs for")->required();
-  app.add_option("--opt", arguments->level, "Graph optimisations that the packs have in them")
-      ->check(CLI::IsMember({"basic", "extended", "all"}))
-      ->capture_default_str();
+  CLI::Option* const level =
+      app.add_option("--opt", arguments->level, "Graph optimisations that the packs have in them")
+          ->check(CLI::IsMember({"basic", "extended", "all"}))
+          ->capture_default_str();
   app.add_option("--model", arguments->options.models, "Pack this model only; may be repeated")
       ->allow_extra_args(false);
+  add_input_options(app, arguments->inputs);
+  app.add_flag("--prune", arguments->prune,
+               "Make none; drop packs that this ONNX Runtime on this CPU has no use for")
+      ->excludes(level);
   add_onnxruntime_option(app);
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
-  app.callback(
-      [=, &context, &action] { action = [=, &context] { return run_pack(*arguments, context); }; });
+  app.callback([=, &context, &action] {
+    check_together(arguments->inputs);
+    const InputOptions& inputs = arguments->inputs;
+    const bool has_inputs =
+        !inputs.folder.empty() || !inputs.shapes.empty() || !inputs.values.empty();
+    if (arguments->prune && has_inputs)
+      throw CLI::ValidationError("--prune: makes no packs, so it tries none on inputs");
+    action = [=, &context] {
+      host_runtime();  // or why there is none
+      return arguments->prune ? run_prune(*arguments, context) : run_pack(*arguments, context);
+    };
+  });
 }
 
 }  // namespace wshare

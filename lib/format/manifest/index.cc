@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "format/json_reader.h"
 #include "format/manifest/text.h"
@@ -34,37 +35,39 @@ std::optional<std::string> RecordPlaces::seal() {
   by_name_.resize(places_.size());
   std::iota(by_name_.begin(), by_name_.end(), size_t{0});
   std::sort(by_name_.begin(), by_name_.end(),
-            [this](size_t a, size_t b) { return name(a) < name(b); });
+            [this](size_t a, size_t b) { return std::pair(name(a), a) < std::pair(name(b), b); });
   const auto twice = std::adjacent_find(by_name_.begin(), by_name_.end(),
                                         [this](size_t a, size_t b) { return name(a) == name(b); });
   if (twice == by_name_.end()) return std::nullopt;
   return std::string(name(*twice));
 }
 
-std::optional<size_t> RecordPlaces::find_number(std::string_view name) const {
-  const auto at = std::lower_bound(
+std::span<const size_t> RecordPlaces::find_numbers(std::string_view name) const {
+  const auto begin = std::lower_bound(
       by_name_.begin(), by_name_.end(), name,
       [this](size_t i, std::string_view wanted) { return this->name(i) < wanted; });
-  if (at == by_name_.end() || this->name(*at) != name) return std::nullopt;
-  return *at;
+  const auto end =
+      std::find_if(begin, by_name_.end(), [&](size_t i) { return this->name(i) != name; });
+  return {begin, end};
 }
 
-std::optional<std::string_view> RecordPlaces::find(std::string_view text,
-                                                   std::string_view name) const {
-  const std::optional<size_t> number = find_number(name);
-  if (!number) return std::nullopt;
-  return text.substr(places_[*number].at, places_[*number].size);
+std::vector<std::string_view> RecordPlaces::find(std::string_view text,
+                                                 std::string_view name) const {
+  std::vector<std::string_view> records;
+  for (const size_t i : find_numbers(name))
+    records.push_back(text.substr(places_[i].at, places_[i].size));
+  return records;
 }
 
 ModelPart read_model_part(std::string_view json, const ManifestIndex& index,
                           std::string_view name) {
-  ModelPart part{parse_model(index.models.find(json, name).value()), std::nullopt};
+  ModelPart part{parse_model(index.models.find(json, name).at(0)), {}};
   check_model(part.model, *index.blobs);
   bool is_same = part.model.name == name;
-  if (const auto pack = index.packs.find(json, name)) {
-    part.pack = parse_pack(*pack);
-    check_pack(*part.pack, *index.blobs);
-    is_same = is_same && part.pack->model.name == name;
+  for (const std::string_view record : index.packs.find(json, name)) {
+    const PackRecord& pack = part.packs.emplace_back(parse_pack(record));
+    check_pack(pack, *index.blobs);
+    is_same = is_same && pack.model.name == name;
   }
   if (is_same) return part;
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": its record has another name now");

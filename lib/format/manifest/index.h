@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,20 +25,20 @@ class RecordPlaces {
   // In the order of the text.
   std::string_view name(size_t i) const;
 
-  // Returns the text of the record called `name`, or nothing; `text` is what all were found in.
-  std::optional<std::string_view> find(std::string_view text, std::string_view name) const;
-  bool contains(std::string_view name) const { return find_number(name).has_value(); }
+  // Returns the texts of the records called `name`; `text` is what all were found in.
+  std::vector<std::string_view> find(std::string_view text, std::string_view name) const;
+  bool contains(std::string_view name) const { return !find_numbers(name).empty(); }
 
  private:
   struct Place {
     size_t at, size;  // in the text
     size_t name_end;  // in names_
   };
-  std::optional<size_t> find_number(std::string_view name) const;
+  std::span<const size_t> find_numbers(std::string_view name) const;
 
   std::string names_;
   std::vector<Place> places_;
-  std::vector<size_t> by_name_;
+  std::vector<size_t> by_name_;  // those of one name in the order of the text
 };
 
 // A manifest of which models and packs are only found, not read: what is there of ten thousand
@@ -51,7 +52,7 @@ struct ManifestIndex {
 // What a manifest says of one model.
 struct ModelPart {
   ModelRecord model;
-  std::optional<PackRecord> pack;
+  std::vector<PackRecord> packs;
 };
 
 // Returns the index of the manifest `json`.

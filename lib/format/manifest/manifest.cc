@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "format/dtype.h"
@@ -88,9 +89,10 @@ void check_work(const std::vector<TaskRecord>& tasks, const std::vector<BlobReco
     }
   }
   if (work <= kMostPerByte * bytes) return;
-  fail(fmt::format("its tasks take {:.0f} steps to compute, {:.0f} are the most over {:.0f} bytes "
-                   "of blobs",
-                   work, kMostPerByte * bytes, bytes));
+  fail(
+      fmt::format("its tasks take {:.0f} steps to compute, {:.0f} are the most over {:.0f} bytes "
+                  "of blobs",
+                  work, kMostPerByte * bytes, bytes));
 }
 
 // What tasks say of models and blobs.
@@ -115,7 +117,11 @@ void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRec
 }
 
 [[noreturn]] void fail_two_packs(std::string_view name) {
-  fail(in_quotes(name) + ": has two packs, or one with a source");
+  fail(in_quotes(name) + ": has two packs for one ONNX Runtime and CPU");
+}
+
+[[noreturn]] void fail_pack_source(std::string_view name) {
+  fail(in_quotes(name) + ": has a pack with a source");
 }
 
 [[noreturn]] void fail_no_bundle(const std::filesystem::path& folder, const std::string& why) {
@@ -128,7 +134,8 @@ void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRec
 
 void check_manifest(const Manifest& manifest) {
   const BlobCheck blobs(manifest.blobs);
-  std::set<std::string_view> models, packs;
+  std::set<std::string_view> models;
+  std::set<std::array<std::string_view, 3>> packs;
   for (const ModelRecord& model : manifest.models) {
     if (!is_file_name(model.name) || !models.insert(model.name).second)
       fail_name(model.name, "model");
@@ -139,8 +146,8 @@ void check_manifest(const Manifest& manifest) {
   for (const PackRecord& pack : manifest.packs) {
     const std::string& name = pack.model.name;
     if (!models.contains(name)) fail_stray_pack(name);
-    if (!packs.insert(name).second || pack.model.source) fail_two_packs(name);
-    blobs.check(pack);
+    if (!packs.insert({name, pack.onnxruntime, pack.cpu}).second) fail_two_packs(name);
+    check_pack(pack, manifest.blobs);
   }
   for (const GapRecord& gap : manifest.gaps) blobs.check_extent(gap.extent);
 }
@@ -150,7 +157,7 @@ void check_index(ManifestIndex& index) {
     if (!is_file_name(index.models.name(m))) fail_name(index.models.name(m), "model");
   }
   if (const auto twice = index.models.seal()) fail_name(*twice, "model");
-  if (const auto twice = index.packs.seal()) fail_two_packs(*twice);
+  index.packs.seal();  // of one model there may be several
   for (size_t p = 0; p < index.packs.size(); ++p) {
     if (!index.models.contains(index.packs.name(p))) fail_stray_pack(index.packs.name(p));
   }
@@ -163,7 +170,7 @@ void check_model(const ModelRecord& model, const std::vector<BlobRecord>& blobs)
 }
 
 void check_pack(const PackRecord& pack, const std::vector<BlobRecord>& blobs) {
-  if (pack.model.source) fail_two_packs(pack.model.name);
+  if (pack.model.source) fail_pack_source(pack.model.name);
   BlobCheck(blobs).check(pack);
 }
 
@@ -228,13 +235,6 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
 void fail_no_model(std::string_view name, const std::vector<std::string>& names) {
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(std::string(name), names));
-}
-
-const PackRecord* find_pack(const Manifest& manifest, std::string_view name) {
-  for (const PackRecord& pack : manifest.packs) {
-    if (pack.model.name == name) return &pack;
-  }
-  return nullptr;
 }
 
 uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers) {

@@ -16,9 +16,10 @@
 
 namespace wshare {
 
-// 4 where something is needed that is no extent: SourceRecord::blobs, ModelRecord::files; 3 where
-// there are packs, 2 where there are tasks, else 1.
-inline constexpr int kFormatVersion = 4;
+// 5 where a model has several packs; 4 where something is needed that is no extent:
+// SourceRecord::blobs, ModelRecord::files; 3 where there are packs, 2 where there are tasks,
+// else 1.
+inline constexpr int kFormatVersion = 5;
 inline constexpr char kManifestName[] = "manifest.json";
 
 // A range of bytes of one blob.
@@ -141,6 +142,7 @@ struct PackRecord {
   std::string onnxruntime;            // version
   std::string cpu;                    // cpu_features() of the machine
   std::string optimization;           // "basic", "extended" or "all"
+  uint64_t own_bytes = 0;  // of weights that each session packs for itself: none could be stored
 };
 
 // A range of a blob that no tensor uses: bytes between the tensors of an external file, which
@@ -155,7 +157,7 @@ struct Manifest {
   std::vector<BlobRecord> blobs;
   std::vector<ModelRecord> models;
   std::vector<TaskRecord> tasks;
-  std::vector<PackRecord> packs;  // at most one of a model
+  std::vector<PackRecord> packs;  // of a model, one for each ONNX Runtime and CPU
   std::vector<GapRecord> gaps;
   // Names of files that earlier manifests in this folder named: no new file may take one.
   std::vector<std::string> retired;
@@ -182,9 +184,6 @@ bool is_over_base(const TaskRecord& task);
 
 // Returns the task called `name`, or nothing.
 const TaskRecord* find_task(const Manifest& manifest, std::string_view name);
-
-// Returns the pack of the model called `name`, or nothing.
-const PackRecord* find_pack(const Manifest& manifest, std::string_view name);
 
 // Returns the bytes that `buffers` lie in, each range once.
 uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers);

@@ -92,6 +92,7 @@ class ManifestReader {
                    if (key == "onnxruntime") pack.onnxruntime = json_.text();
                    if (key == "cpu") pack.cpu = json_.text();
                    if (key == "optimization") pack.optimization = json_.text();
+                   if (key == "own_bytes") pack.own_bytes = json_.number();
                  });
     return pack;
   }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "format/dtype.h"
@@ -181,11 +182,13 @@ std::string pack_text(const PackRecord& pack) {
   std::vector<std::string> buffers;
   for (const BufferRecord& buffer : pack.buffers)
     buffers.push_back(range_text(buffer.extent, buffer.hash));
-  std::string out =
-      model_keys(pack.model, "  \"made_of\": \"" + to_hex(pack.made_of) +
-                                 "\",\n  \"onnxruntime\": " + json_text(pack.onnxruntime) +
-                                 ",\n  \"cpu\": " + json_text(pack.cpu) +
-                                 ",\n  \"optimization\": " + json_text(pack.optimization) + ",\n");
+  std::string out = model_keys(
+      pack.model,
+      "  \"made_of\": \"" + to_hex(pack.made_of) + "\",\n  \"onnxruntime\": " +
+          json_text(pack.onnxruntime) + ",\n  \"cpu\": " + json_text(pack.cpu) +
+          ",\n  \"optimization\": " + json_text(pack.optimization) + ",\n" +
+          (pack.own_bytes == 0 ? ""
+                               : "  \"own_bytes\": " + std::to_string(pack.own_bytes) + ",\n"));
   append_lines(out += ",\n", "  ", "buffers", std::move(buffers));
   return out + "}";
 }
@@ -197,13 +200,17 @@ int version_of(const Manifest& manifest) {
     return source && (!source->blobs.empty() || !is_file_name(source->file) ||
                       (!source->folder.empty() && !is_file_name(source->folder)));
   };
+  std::set<std::string_view> packed;
+  for (const PackRecord& pack : manifest.packs) {
+    if (!packed.insert(pack.model.name).second) return kFormatVersion;
+  }
   const auto has_files = [](const ModelRecord& model) { return !model.files.empty(); };
   const std::vector<ModelRecord>& models = manifest.models;
   const std::vector<TaskRecord>& tasks = manifest.tasks;
   if (std::any_of(models.begin(), models.end(), is_new) ||
       std::any_of(tasks.begin(), tasks.end(), is_new) ||
       std::any_of(models.begin(), models.end(), has_files)) {
-    return kFormatVersion;
+    return 4;
   }
   return !manifest.packs.empty() ? 3 : tasks.empty() ? 1 : 2;
 }
