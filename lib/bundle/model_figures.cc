@@ -20,7 +20,8 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
   const InputBytes bytes_in = input_bytes(std::span(draft.models).subspan(first));
   figures.bytes_in = bytes_in.total;
   const size_t before = draft.start ? draft.start->manifest.models.size() : 0;
-  const std::vector<std::optional<size_t>> same = find_same_models(draft);
+  const std::vector<ModelRecord>& records = files.manifest.models;
+  const std::vector<std::optional<size_t>> same = find_same_models(records);
   size_t stay = 0;
   for (size_t m = first; m < draft.planned.size(); ++m) {
     for (const PlanTensor& planned : draft.planned[m].tensors) stay += planned.reason ? 1 : 0;
@@ -31,9 +32,10 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
     DedupedModel& entry = figures.models.emplace_back();
     entry.name = draft.inputs[m].name;
     entry.source = draft.inputs[m].path.filename().string();
-    if (same[m]) entry.same_as = draft.inputs[*same[m]].name;
+    const size_t record = before + m - first;
+    if (same[record]) entry.same_as = records[*same[record]].name;
     entry.bytes_in = bytes_in.of_model[m - first];
-    entry.model_bytes = files.manifest.models[before + m - first].size;
+    entry.model_bytes = records[record].size;
     std::set<uint32_t> distinct;
     for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
       const TensorRef& tensor = draft.models[m].tensors[t];

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "bundle/draft.h"
-#include "bundle/same_models.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
 #include "format/manifest/text.h"
@@ -155,10 +154,6 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   Inspection inspection = std::move(summary.inspection);
   structures = {};
   rows = {};  // what comes now takes memory of its own
-  const std::vector<std::optional<size_t>> same = find_same_models(draft);
-  for (size_t m = 0; m < same.size(); ++m) {
-    if (same[m]) inspection.models[m].same_as = inspection.models[*same[m]].name;
-  }
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);
@@ -166,7 +161,9 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   for (const TransposedTwin& twin : inspection.twins) {
     findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});
   }
-  inspection.predicted_bundle_bytes = measure_bundle(draft, options.threads).bytes;
+  const BundleFiles bundle = measure_bundle(draft, options.threads);
+  name_same_models(bundle.manifest, inspection);
+  inspection.predicted_bundle_bytes = bundle.bytes;
   return inspection;
 }
 

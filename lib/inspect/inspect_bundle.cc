@@ -142,6 +142,7 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
     const InspectedModel& base = inspection.models[numbers.at(task.base)];
     inspection.input_bytes += base.bytes + inspection.tasks.back().adapter_bytes;
   }
+  name_same_models(manifest, inspection);
   add_freed_bytes(manifest, inspection);
   Findings findings;
   find_drift(manifest, folder, findings);

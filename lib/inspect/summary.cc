@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "bundle/same_models.h"
+
 // A content that is the front of a longer one lies inside it (docs/bundle-format.md), so sharing is
 // counted by place, not by content: all extents that begin at one byte of a blob are one place, a
 // model uses of it as much as its longest extent there, and two models share the shorter of their
@@ -267,6 +269,13 @@ Summary summarise(const std::vector<ModelRows>& models, const InspectOptions& op
   std::stable_sort(inspection.duplicates.begin(), inspection.duplicates.end(),
                    [](const Duplicate& a, const Duplicate& b) { return a.saved() > b.saved(); });
   return summary;
+}
+
+void name_same_models(const Manifest& manifest, Inspection& inspection) {
+  const std::vector<std::optional<size_t>> same = find_same_models(manifest.models);
+  for (size_t m = 0; m < same.size(); ++m) {
+    if (same[m]) inspection.models[m].same_as = inspection.models[*same[m]].name;
+  }
 }
 
 }  // namespace wshare

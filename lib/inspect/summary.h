@@ -38,4 +38,7 @@ struct Summary {
 // Equal contents must have equal extents; two extents that begin at one byte overlap.
 Summary summarise(const std::vector<ModelRows>& models, const InspectOptions& options);
 
+// Says which models are the same as an earlier one. `manifest` is of the same models, in order.
+void name_same_models(const Manifest& manifest, Inspection& inspection);
+
 }  // namespace wshare
