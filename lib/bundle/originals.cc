@@ -12,7 +12,8 @@
 //
 // Restore puts a file together from the models that name it at one place. A file with two names
 // (links, a cache of downloads) comes back under both, so what is left over is asked for each name;
-// where another name's models have the bytes in a blob, the gap lies there.
+// where another name's models have the bytes in a blob, the gap lies there. Copies have equal gaps,
+// which are stored once.
 
 namespace fs = std::filesystem;
 
@@ -47,7 +48,7 @@ bool all_zero(Bytes bytes) {
 // Finds what lies between the tensors of files.
 class RestFinder {
  public:
-  explicit RestFinder(size_t first_gap) : first_gap_(first_gap) {}
+  RestFinder(size_t first_gap, unsigned threads) : first_gap_(first_gap), threads_(threads) {}
 
   // Returns the pieces of `file` between its tensors.
   std::vector<ExternalPiece> find_pieces(NamedFile file) {
@@ -89,12 +90,22 @@ class RestFinder {
       pieces.push_back({ExternalPiece::Kind::kZeros, at, bytes.size()});
       return;
     }
-    const auto [gap, is_new] = source.gap_at.try_emplace({at, end}, first_gap_ + gaps_.size());
-    if (is_new) gaps_.push_back({bytes, stored});
+    const auto [gap, is_new] = source.gap_at.try_emplace({at, end}, 0);
+    if (is_new) gap->second = number_of(bytes, stored);
     pieces.push_back({ExternalPiece::Kind::kGap, at, gap->second});
   }
 
+  uint64_t number_of(Bytes bytes, const std::optional<Extent>& stored) {
+    const ContentHash hash = content_hash(bytes, threads_);
+    const auto [number, is_new] =
+        number_of_.try_emplace({hash, bytes.size()}, first_gap_ + gaps_.size());
+    if (is_new) gaps_.push_back({bytes, hash, stored});
+    return number->second;
+  }
+
   size_t first_gap_;
+  unsigned threads_;
+  std::map<std::pair<ContentHash, size_t>, uint64_t> number_of_;
   std::vector<ExternalGap> gaps_;
 };
 
@@ -143,7 +154,8 @@ void read_literal(const ScannedModel& model, const TensorExtents& extents, Resto
 
 }  // namespace
 
-ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap) {
+ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap,
+                                unsigned threads) {
   std::vector<fs::path> order;  // of first use, so that gaps are always numbered alike
   std::map<fs::path, NamedFile> files;
   std::map<FileId, SourceFile> sources;
@@ -175,7 +187,7 @@ ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, si
       if (place->size > longest.size) longest = *place;
     }
   }
-  RestFinder finder(first_gap);
+  RestFinder finder(first_gap, threads);
   ExternalRest result;
   for (const fs::path& path : order) {
     result.pieces[path] = finder.find_pieces(std::move(files.at(path)));

@@ -20,12 +20,14 @@ using TensorExtents = std::vector<std::optional<Extent>>;
 // Bytes of an external file that no tensor of the models that restore puts beside it holds.
 struct ExternalGap {
   std::span<const std::byte> bytes;
+  ContentHash hash;
   std::optional<Extent> stored;  // where blobs have them already: the file has other names
 };
 
 // What the external files of all models hold beside tensors in blobs.
 struct ExternalRest {
-  std::vector<ExternalGap> gaps;  // not all zero; ExternalPiece of kind kGap refers here
+  // Each content once; not all zero. ExternalPiece of kind kGap refers here.
+  std::vector<ExternalGap> gaps;
   // Gaps and zeros of each file, by the path that restore gives it.
   std::map<std::filesystem::path, std::vector<ExternalPiece>> pieces;
 };
@@ -39,7 +41,8 @@ struct StoredOriginal {
 };
 
 // Returns what `originals` need beside tensors; the first gap gets the number `first_gap`.
-ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap = 0);
+ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, size_t first_gap,
+                                unsigned threads);
 
 // Returns the numbers of the gaps that `original` needs.
 std::vector<uint64_t> gaps_of(const StoredOriginal& original, const ExternalRest& rest);

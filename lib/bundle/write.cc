@@ -1,24 +1,22 @@
 #include "bundle/write.h"
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "bundle/blob_files.h"
+#include "bundle/bundle_output.h"
 #include "bundle/edit.h"
 #include "bundle/model_record.h"
 #include "bundle/originals.h"
 #include "bundle/side_files.h"
 #include "bundle/source_folders.h"
 #include "bundle/task_record.h"
-#include "format/layout.h"
 #include "format/manifest/text.h"
-#include "util/output_folder.h"
 #include "util/parallel.h"
-#include "util/sync_batch.h"
 #include "wshare/error.h"
 
 namespace fs = std::filesystem;
@@ -43,12 +41,12 @@ struct Source {
 // Makes the files of one bundle, in a folder or, without one, only in the mind.
 class Writer {
  public:
-  Writer(const Draft& draft, std::optional<fs::path> folder, unsigned threads,
+  Writer(const Draft& draft, const std::optional<fs::path>& folder, unsigned threads,
          const ProgressFn& progress = {})
-      : draft_(draft), folder_(std::move(folder)), threads_(threads), progress_(progress) {
-    for (const PlanBlob& blob : draft.plan.blobs) to_write_ += blob.size;
-    if (folder_) batch_.emplace(*folder_);
-  }
+      : draft_(draft),
+        output_(folder),
+        threads_(threads),
+        blobs_(draft.plan, draft.contents, output_, progress) {}
 
   BundleFiles run() {
     const Plan& plan = draft_.plan;
@@ -64,7 +62,7 @@ class Writer {
     // which are mostly thinking, alternate with blobs, which mostly wait for the folder's lock.
     std::vector<std::function<void()>> jobs;
     for (size_t i = 0; i < std::max(plan.blobs.size(), models); ++i) {
-      if (i < plan.blobs.size()) jobs.emplace_back([this, i] { write_blob(draft_.plan.blobs[i]); });
+      if (i < plan.blobs.size()) jobs.emplace_back([this, i] { blobs_.write(i); });
       if (i < models && i >= draft_.first_new()) jobs.emplace_back([this, i] { write_model(i); });
     }
     for (size_t f = 0; f < draft_.side_files.size(); ++f)
@@ -82,8 +80,8 @@ class Writer {
     std::move(first, models_.end(), std::back_inserter(manifest_.models));
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
     const std::string text = to_checked_json(manifest_, threads_);
-    if (!draft_.start) write_file(kManifestName, text);
-    if (batch_) batch_->finish();
+    if (!draft_.start) output_.write(kManifestName, std::as_bytes(std::span(text)));
+    output_.finish();
     const uint64_t bytes = bundle_bytes(manifest_, text.size());
     return {std::move(manifest_), bytes};
   }
@@ -127,10 +125,7 @@ class Writer {
 
   void write_side_file(size_t f) const {
     const SideFile& side = draft_.side_files[f];
-    if (!folder_ || side.stored) return;
-    OutputFile file(*folder_ / side.name, side.bytes.size());
-    file.write(side.bytes);
-    batch_->add(std::move(file));
+    if (!side.stored) output_.write(side.name, side.bytes);
   }
 
   // The originals: models as they came, then those of tasks that need another record.
@@ -165,26 +160,7 @@ class Writer {
       originals.push_back(sources_[s].original);
     }
     first_gap_ = manifest_.gaps.size();
-    rest_ = find_external_rest(originals, first_gap_);
-  }
-
-  void write_file(const std::string& name, const std::string& bytes) const {
-    if (!folder_) return;
-    OutputFile file(*folder_ / name);
-    file.write(bytes);
-    batch_->add(std::move(file));
-  }
-
-  void write_blob(const PlanBlob& blob) const {
-    if (!folder_) return;
-    OutputFile file(*folder_ / blob.file, blob.size);
-    for (const Placement& placement : blob.placements) {
-      file.write_zeros(placement.offset - file.offset());
-      const Bytes bytes = draft_.contents.contents[placement.content].bytes;
-      file.write(bytes);
-      if (progress_) progress_("writing", written_ += bytes.size(), to_write_);
-    }
-    batch_->add(std::move(file));
+    rest_ = find_external_rest(originals, first_gap_, threads_);
   }
 
   void write_model(size_t m) {
@@ -194,7 +170,7 @@ class Writer {
     for (const Extent& whole : side_files_of(draft_.models[m])) files.insert(whole.blob);
     models_[m].files.assign(files.begin(), files.end());
     if (source_of_model_[m]) describe(sources_[*source_of_model_[m]], bytes);
-    write_file(models_[m].file, bytes);
+    output_.write(models_[m].file, std::as_bytes(std::span(bytes)));
     if (!draft_.tasks.empty()) model_files_[m] = std::move(bytes);
   }
 
@@ -219,8 +195,7 @@ class Writer {
   }
 
   void write_whole(BlobRecord& record, std::span<const Bytes> pieces) const {
-    std::optional<OutputFile> file;
-    if (folder_) file.emplace(*folder_ / record.file);
+    std::optional<OutputFile> file = output_.create(record.file);
     ContentHasher hasher;
     record.size = 0;
     for (const Bytes piece : pieces) {
@@ -229,7 +204,7 @@ class Writer {
       if (file) file->write(piece);
     }
     record.hash = hasher.digest();
-    if (file) batch_->add(std::move(*file));
+    output_.take(std::move(file));
   }
 
   // Blobs of tensors in which gaps of `source` lie.
@@ -244,27 +219,13 @@ class Writer {
 
   // Writes the blob that only restore reads: a compressed record per original, then the gaps.
   void write_restore_blob() {
-    const auto blob = static_cast<uint32_t>(manifest_.blobs.size() - 1);
-    BlobRecord& record = manifest_.blobs.back();
-    std::optional<OutputFile> file;
-    if (folder_) file.emplace(*folder_ / record.file);
+    RestoreBlob blob(manifest_, output_);
     for (Source& source : sources_) {
       source.record.blobs = other_blobs(source);
-      source.record.record = {blob, record.size, source.packed.size()};
-      source.record.record_hash = content_hash(std::as_bytes(std::span(source.packed)));
-      if (file) file->write(source.packed);
-      record.size += source.packed.size();
+      blob.add_record(source.packed, source.record);
     }
-    for (const ExternalGap& gap : rest_.gaps) {
-      const uint64_t offset = align_up(record.size, kLineBytes);
-      const Extent place = gap.stored.value_or(Extent{blob, offset, gap.bytes.size()});
-      manifest_.gaps.push_back({place, content_hash(gap.bytes, threads_)});
-      if (gap.stored) continue;
-      if (file) file->write_zeros(offset - record.size);
-      if (file) file->write(gap.bytes);
-      record.size = offset + gap.bytes.size();
-    }
-    if (file) batch_->add(std::move(*file));
+    for (const ExternalGap& gap : rest_.gaps) blob.add_gap(gap);
+    blob.close();
     for (size_t m = 0; m < source_of_model_.size(); ++m) {
       if (source_of_model_[m]) models_[m].source = sources_[*source_of_model_[m]].record;
     }
@@ -283,12 +244,9 @@ class Writer {
   }
 
   const Draft& draft_;
-  std::optional<fs::path> folder_;
-  mutable std::optional<SyncBatch> batch_;  // of the files in it
+  BundleOutput output_;
   unsigned threads_;
-  ProgressFn progress_;
-  uint64_t to_write_ = 0;  // in blobs of tensors: nearly all there is
-  mutable std::atomic<uint64_t> written_{0};
+  TensorBlobs blobs_;
   size_t first_gap_ = 0;  // what is left over in external files gets numbers from here on
   ExternalRest rest_;
   std::vector<Source> sources_;

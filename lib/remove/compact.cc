@@ -1,27 +1,24 @@
 #include "remove/compact.h"
 
 #include <algorithm>
-#include <atomic>
 #include <map>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bundle/blob_files.h"
+#include "bundle/bundle_output.h"
 #include "bundle/edit.h"
-#include "bundle/originals.h"
 #include "bundle/plan.h"
 #include "format/bundle_files.h"
-#include "format/layout.h"
 #include "format/manifest/extents.h"
 #include "format/manifest/text.h"
 #include "model/externalize.h"
 #include "model/model_file.h"
 #include "remove/relocation.h"
 #include "remove/repack.h"
-#include "util/output_folder.h"
 #include "util/parallel.h"
-#include "util/sync_batch.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -43,16 +40,14 @@ namespace {
 
 class Compactor {
  public:
-  Compactor(const Manifest& manifest, const fs::path& folder, std::optional<fs::path> output,
+  Compactor(const Manifest& manifest, const fs::path& folder, const std::optional<fs::path>& output,
             const RemoveOptions& options)
       : old_(manifest),
         new_(manifest),
         files_(folder, manifest),
-        output_(std::move(output)),
+        output_(output),
         options_(options),
-        threads_(thread_count(options.threads)) {
-    if (output_) batch_.emplace(*output_);
-  }
+        threads_(thread_count(options.threads)) {}
 
   uint64_t run() {
     for (size_t b = 0; b < old_.blobs.size(); ++b)
@@ -62,9 +57,8 @@ class Compactor {
     number_blobs();
     move_extents();
     find_gaps();
-    for (const PlanBlob& blob : relocation_.plan.blobs) to_write_ += blob.size;
-    parallel_for(relocation_.plan.blobs.size(), threads_,
-                 [&](size_t b) { write_blob(relocation_.plan.blobs[b]); });
+    const TensorBlobs blobs(relocation_.plan, relocation_.contents, output_, options_.progress);
+    parallel_for(relocation_.plan.blobs.size(), threads_, [&](size_t b) { blobs.write(b); });
     write_pack_blob();
     for (size_t b = 0; b < old_.blobs.size(); ++b) copy_whole(b);
     std::vector<std::string> models(old_.models.size());
@@ -80,8 +74,8 @@ class Compactor {
     write_restore_blob();
     files_.check_unchanged();
     const std::string text = to_checked_json(new_, threads_);
-    write_file(kManifestName, std::as_bytes(std::span(text)));
-    if (batch_) batch_->finish();
+    output_.write(kManifestName, std::as_bytes(std::span(text)));
+    output_.finish();
     return bundle_bytes(new_, text.size());
   }
 
@@ -181,7 +175,7 @@ class Compactor {
   void add_gap(uint64_t number) {
     if (number >= old_.gaps.size()) fail_damaged(kManifestName, "a gap is missing");
     const GapRecord& gap = old_.gaps[static_cast<size_t>(number)];
-    gaps_.push_back({files_.bytes(gap.extent), stored(gap.extent)});
+    gaps_.push_back({files_.bytes(gap.extent), gap.hash, stored(gap.extent)});
     if (content_hash(gaps_.back().bytes, threads_) != gap.hash)
       fail_damaged(old_.blobs[gap.extent.blob].file, "gap " + std::to_string(number));
   }
@@ -202,34 +196,16 @@ class Compactor {
     return at->second;
   }
 
-  void write_file(const std::string& name, Bytes bytes) const {
-    if (!output_) return;
-    OutputFile file(*output_ / name, bytes.size());
-    file.write(bytes);
-    batch_->add(std::move(file));
-  }
-
-  void write_blob(const PlanBlob& blob) const {
-    if (!output_) return;
-    OutputFile file(*output_ / blob.file, blob.size);
-    for (const Placement& placement : blob.placements) {
-      file.write_zeros(placement.offset - file.offset());
-      const Bytes bytes = relocation_.contents.contents[placement.content].bytes;
-      file.write(bytes);
-      if (options_.progress) options_.progress("writing", written_ += bytes.size(), to_write_);
-    }
-    batch_->add(std::move(file));
-  }
-
   void write_pack_blob() const {
-    if (!output_ || relocation_.packs.pieces.empty()) return;
-    OutputFile file(*output_ / new_.blobs[relocation_.plan.blobs.size()].file,
-                    relocation_.packs.size);
+    if (relocation_.packs.pieces.empty()) return;
+    std::optional<OutputFile> file =
+        output_.create(new_.blobs[relocation_.plan.blobs.size()].file, relocation_.packs.size);
+    if (!file) return;
     for (const auto& [range, offset] : relocation_.packs.pieces) {
-      file.write_zeros(offset - file.offset());
-      file.write(files_.bytes(range));
+      file->write_zeros(offset - file->offset());
+      file->write(files_.bytes(range));
     }
-    batch_->add(std::move(file));
+    output_.take(std::move(file));
   }
 
   void write_pack(size_t p) {
@@ -242,7 +218,7 @@ class Compactor {
   void copy_whole(size_t blob) const {
     const BlobRecord& record = old_.blobs[blob];
     if (!record.hash) return;
-    write_file(record.file, files_.whole_blob(static_cast<uint32_t>(blob), threads_).bytes());
+    output_.write(record.file, files_.whole_blob(static_cast<uint32_t>(blob), threads_).bytes());
   }
 
   // Writes `before` as record.file, with its references moved, and returns its bytes.
@@ -257,45 +233,24 @@ class Compactor {
     });
     record.size = bytes.size();
     record.hash = content_hash(std::as_bytes(std::span(bytes)));
-    write_file(record.file, std::as_bytes(std::span(bytes)));
+    output_.write(record.file, std::as_bytes(std::span(bytes)));
     return bytes;
   }
 
   void write_restore_blob() {
-    const auto blob = static_cast<uint32_t>(new_.blobs.size() - 1);
-    std::string bytes;
-    for (size_t i = 0; i < originals_.size(); ++i) {
-      SourceRecord& source = *originals_[i].source;
-      source.record = {blob, bytes.size(), packed_[i].size()};
-      source.record_hash = content_hash(std::as_bytes(std::span(packed_[i])));
-      bytes += packed_[i];
-    }
-    BlobRecord& record = new_.blobs.back();
-    record.size = bytes.size();
-    std::optional<OutputFile> file;
-    if (output_) file.emplace(*output_ / record.file);
-    if (file) file->write(bytes);
-    for (const ExternalGap& gap : gaps_) {
-      const uint64_t offset = align_up(record.size, kLineBytes);
-      const Extent place = gap.stored.value_or(Extent{blob, offset, gap.bytes.size()});
-      new_.gaps.push_back({place, content_hash(gap.bytes, threads_)});
-      if (gap.stored) continue;
-      if (file) file->write_zeros(offset - record.size);
-      if (file) file->write(gap.bytes);
-      record.size = offset + gap.bytes.size();
-    }
-    if (file) batch_->add(std::move(*file));
+    RestoreBlob blob(new_, output_);
+    for (size_t i = 0; i < originals_.size(); ++i)
+      blob.add_record(packed_[i], *originals_[i].source);
+    for (const ExternalGap& gap : gaps_) blob.add_gap(gap);
+    blob.close();
   }
 
   const Manifest& old_;
   Manifest new_;
   const StoredFiles files_;
-  std::optional<fs::path> output_;
-  mutable std::optional<SyncBatch> batch_;  // of the files in it
+  BundleOutput output_;
   const RemoveOptions& options_;
   unsigned threads_;
-  uint64_t to_write_ = 0;  // in blobs of tensors
-  mutable std::atomic<uint64_t> written_{0};
   std::vector<ModelFile> models_;
   Relocation relocation_;
   std::map<std::string, uint32_t> blob_called_;      // old ones

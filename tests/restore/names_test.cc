@@ -3,6 +3,7 @@
 
 #include "support/bundle_test.h"
 #include "wshare/append.h"
+#include "wshare/inspect.h"
 #include "wshare/remove.h"
 #include "wshare/restore.h"
 
@@ -196,6 +197,28 @@ TEST_F(FileNames, SaysWhichModelsAreTheSame) {
                                                             {"d.onnx", original("d.onnx")}}));
   // One file with two names is one file on disk.
   EXPECT_EQ(report.bytes_in, 3 * fs::file_size(temp_ / "in/a.onnx"));
+  // Also of a bundle, and of what comes to it.
+  link_file(Link::kCopy, temp_ / "in/a.onnx", temp_ / "in/e.onnx");
+  add("f.onnx", {raw("w", noise(70000, 1)), raw("tiny", "abe")});
+  const AppendReport more = append(temp_ / "bundle", inputs({"e.onnx", "f.onnx"}), {});
+  EXPECT_EQ(more.models.at(0).same_as, "a");
+  EXPECT_EQ(more.models.at(1).same_as, "");
+  same.clear();
+  for (const InspectedModel& model : inspect({(temp_ / "bundle").string()}, {}).models)
+    same.push_back(model.same_as);
+  EXPECT_EQ(same, (std::vector<std::string>{"", "a", "a", "", "a", ""}));
+}
+
+// What models do not need of their external files is stored once, also of copies.
+TEST_F(FileNames, StoresTheRestOfCopiesOnce) {
+  for (const std::string folder : {"x", "y"}) {
+    add(folder + "/m.onnx", {external("w", 4000, {{"location", "m.data"}, {"offset", "60000"}})});
+    write_file(temp_ / ("in/" + folder + "/m.data"), noise(64000, 1));
+  }
+  dedupe(inputs({"x/m.onnx", "y/m.onnx"}), temp_ / "bundle", {});
+  EXPECT_LT(fs::file_size(temp_ / "bundle/restore.bin"), 2 * 60000);
+  EXPECT_EQ(restored().at("x/m.data"), noise(64000, 1));
+  EXPECT_EQ(restored().at("y/m.data"), noise(64000, 1));
 }
 
 // Equal graphs say nothing of the weights beside them.
