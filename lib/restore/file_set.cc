@@ -72,9 +72,9 @@ FileSet::FileSet(const fs::path& folder, bool overwrite)
   }
   root_ = Descriptor(file_calls::open_at(AT_FDCWD, place.c_str(), kFolder));
   if (root_.number() < 0) fail_output(folder_, "cannot open", errno);
+  batch_.emplace(root_.number(), ".", folder_);
   const Unstoppable making;
   hidden_ = make_hidden_folder(place, kName, 0777, hidden_path_);
-  batch_.emplace(hidden_.number(), ".", folder_);
   clean_up_.emplace([this] { return remove_folder(hidden_path_); });
 }
 
