@@ -60,7 +60,7 @@ if ((sanitize)); then
 fi
 targets=() tests=()
 if ((tsan)); then
-  flags="-O0 -g1" build=build/tsan targets=(--target race_test) tests=(-R '^Race\.')
+  flags="-O0 -g1" build=build/tsan targets=(--target race_test) tests=(-R '^Race')
   configure+=(-DWSHARE_SANITIZE=thread)
 fi
 if ((onnxruntime)); then
