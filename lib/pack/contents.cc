@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "format/layout.h"
 
@@ -11,8 +12,11 @@ namespace fs = std::filesystem;
 namespace wshare {
 
 PackContents::PackContents(const Manifest& manifest, const fs::path& folder,
-                           std::optional<fs::path> file)
-    : blobs_(static_cast<uint32_t>(manifest.blobs.size())), files_(folder, manifest) {
+                           std::optional<fs::path> file, std::function<void()> made)
+    : blobs_(static_cast<uint32_t>(manifest.blobs.size())),
+      files_(folder, manifest),
+      new_file_(std::move(file)),
+      made_(std::move(made)) {
   const auto add_tensors = [&](const ModelRecord& model) {
     for (const TensorRecord& tensor : model.tensors) known_.emplace(tensor.hash, tensor.extent);
   };
@@ -21,9 +25,7 @@ PackContents::PackContents(const Manifest& manifest, const fs::path& folder,
     add_tensors(pack.model);
     for (const BufferRecord& buffer : pack.buffers) known_.emplace(buffer.hash, buffer.extent);
   }
-  if (!file) return;
-  file_.emplace(*file);
-  path_ = folder / file->filename();
+  if (new_file_) path_ = folder / new_file_->filename();
 }
 
 bool PackContents::is_at(const Extent& extent, Bytes bytes) {
@@ -32,7 +34,7 @@ bool PackContents::is_at(const Extent& extent, Bytes bytes) {
     const Bytes there = files_.bytes(extent);
     return std::memcmp(there.data(), bytes.data(), bytes.size()) == 0;
   }
-  if (!file_) return true;
+  if (!new_file_) return true;
   if (!written_ || written_->bytes().size() < extent.offset + extent.size) {
     written_.reset();
     written_.emplace(MappedFile::open(path_));
@@ -73,6 +75,10 @@ void PackContents::add(Found& content) {
     return;
   }
   const uint64_t offset = align_up(size_, alignment_of(content.bytes.size()));
+  if (new_file_ && !file_) {
+    file_.emplace(*new_file_);
+    made_();
+  }
   if (file_) {
     file_->write_zeros(offset - size_);
     file_->write(content.bytes);

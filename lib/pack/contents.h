@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <vector>
@@ -17,12 +18,13 @@ namespace wshare {
 // The contents that packs may refer to: those of the bundle, and those of a new blob, which grows.
 class PackContents {
  public:
-  // `manifest` is that of the bundle in `folder`, without the packs that will go. The new blob,
-  // which gets its name in `folder` before it is read, is to be `file`; none: nothing is written,
-  // and equal hashes count as equal bytes. All functions throw Error(kIo) if a blob that they need
-  // is missing, Error(kInvalid) if one has another size.
+  // `manifest` is that of the bundle in `folder`, without the packs that will go. The new blob is
+  // to be `file`, made when there is something for it; `made` then gives it its name in `folder`,
+  // where it is read. No file: nothing is written, and equal hashes count as equal bytes. All
+  // functions throw Error(kIo) if a blob that they need is missing, Error(kInvalid) if one has
+  // another size.
   PackContents(const Manifest& manifest, const std::filesystem::path& folder,
-               std::optional<std::filesystem::path> file);
+               std::optional<std::filesystem::path> file, std::function<void()> made);
 
   struct Found {
     Bytes bytes;
@@ -51,6 +53,8 @@ class PackContents {
   uint32_t blobs_;  // of the manifest
   StoredFiles files_;
   std::multimap<ContentHash, Extent> known_;
+  std::optional<std::filesystem::path> new_file_;
+  std::function<void()> made_;
   std::optional<OutputFile> file_;
   std::filesystem::path path_;
   std::optional<MappedFile> written_;  // as far as it was needed

@@ -78,8 +78,9 @@ class Packer {
   void run(BundleEdit* edit) {
     edit_ = edit;
     PackContents contents(manifest_, folder_,
-                          edit ? std::optional(edit->staging() / blob_name_) : std::nullopt);
-    if (edit) edit->place(blob_name_);  // where ONNX Runtime looks for it, also while it grows
+                          edit ? std::optional(edit->staging() / blob_name_) : std::nullopt,
+                          // where ONNX Runtime looks for it, also while it grows
+                          [&] { edit->place(blob_name_); });
     const TemporaryFolder temporary;
     uint64_t done = 0, total = 0;
     for (const ModelRecord& model : manifest_.models) {
