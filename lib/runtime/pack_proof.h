@@ -19,8 +19,8 @@ struct PackBytes {
 // "": ONNX Runtime refuses it, or the session holds copies of what is packed.
 //
 // What the session's arena has given out tells. Where it has none of its own, the memory of the
-// process does (others should make no sessions meanwhile), but not of small packs: then `unknown`
-// is returned.
+// process does (others should make no sessions meanwhile), but not of packs under 8 MiB: then
+// `unknown` is returned. Where that is empty, such a pack is of use whatever the session holds.
 std::string make_proven(const std::filesystem::path& model, const PackBytes& bytes,
                         const std::string& unknown, const Ort::SessionOptions& options,
                         Ort::Session& session);
