@@ -54,12 +54,14 @@ std::string number_of(int folder, const std::string& name) {
   return id ? std::to_string(id->device) + ":" + std::to_string(id->inode) : "";
 }
 
-// True if the folder of an edit says that `name` in the bundle is a file of that edit's.
+// True if the folder of an edit says that `name` in the bundle is a file of that edit's. Reads
+// again what cannot be read once: else that file would stay.
 bool is_placed(int bundle, int folder, const std::string& name) {
   if (is_same_file(bundle, folder, name)) return true;
+  const std::string mark = name + std::string(kPlaced);
   std::array<char, 64> text{};
-  const int64_t size =
-      file_calls::read_link_at(folder, (name + std::string(kPlaced)).c_str(), text);
+  int64_t size = file_calls::read_link_at(folder, mark.c_str(), text);
+  if (size < 0 && errno != ENOENT) size = file_calls::read_link_at(folder, mark.c_str(), text);
   return size > 0 &&
          std::string_view(text.data(), static_cast<size_t>(size)) == number_of(bundle, name);
 }
