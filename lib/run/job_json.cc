@@ -164,8 +164,8 @@ constexpr auto values_of(DeviceProof) {
                     DeviceProof::kAbsence};
 }
 constexpr auto values_of(LeftReason) {
-  return std::array{LeftReason::kSmall, LeftReason::kFolded, LeftReason::kAmbiguousName,
-                    LeftReason::kFunction, LeftReason::kDtype};
+  return std::array{LeftReason::kSmall,    LeftReason::kFolded, LeftReason::kAmbiguousName,
+                    LeftReason::kFunction, LeftReason::kDtype,  LeftReason::kProvider};
 }
 
 struct AnyField {

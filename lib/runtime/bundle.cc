@@ -15,6 +15,7 @@
 #include "runtime/map_room.h"
 #include "runtime/ort_errors.h"
 #include "runtime/packed_session.h"
+#include "runtime/provider_session.h"
 #include "runtime/session_parts.h"
 #include "util/system_errors.h"
 #include "util/text.h"
@@ -80,7 +81,9 @@ Session open_unpacked(const std::shared_ptr<BundleState>& bundle, const ModelRec
                       const SessionOptions& options, ModelReport& report) {
   require_blobs(*bundle, record);
   const MappedFile file = bundle->files.model(record);
-  const auto open = options.device ? open_on_device : open_on_host;
+  const auto open = !options.device                      ? open_on_host
+                    : options.device->shares_by_itself() ? open_by_provider
+                                                         : open_on_device;
   Session session = open(bundle, record, file.bytes(), options, report);
   report.tier = options.tier == Tier::kCompact ? Tier::kCompact : Tier::kShared;
   return session;

@@ -29,9 +29,9 @@ struct StagingSizes {
 void copy_to_device(const Device& device, std::span<const Upload> uploads,
                     const StagingSizes& sizes = {});
 
-// Returns why the buffer of `size` bytes at `buffer` does not give back what is written to it; "" if
-// it does. Some providers give out a buffer where there is no room, and say of no copy to it that
-// it failed.
+// Returns why the buffer of `size` bytes at `buffer` does not give back what is written to it; ""
+// if it does. Some providers give out a buffer where there is no room, and say of no copy to it
+// that it failed.
 std::string why_not_kept(const Device& device, std::byte* buffer, size_t size);
 
 }  // namespace wshare

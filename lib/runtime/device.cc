@@ -94,10 +94,16 @@ Device::Device(Ort::ConstEpDevice device, ProviderOptions options)
   if (known != nullptr && known->option != nullptr) options_.emplace(known->option, known->value);
   const auto memory = device_.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
   if (memory != nullptr && memory.GetDeviceType() != OrtMemoryInfoDeviceType_CPU) return;
+  if (shares_by_itself()) return;
   std::string message = in_quotes(provider()) + ": has no memory of its own to share weights in";
   if (known != nullptr && known->why_copies != nullptr)
     message += std::string(", and ") + known->why_copies;
   throw Error(ErrorCode::kUnsupported, message, "sessions on the CPU need no device");
+}
+
+bool Device::shares_by_itself() const {
+  const KnownProvider* known = find_known_provider(provider());
+  return known != nullptr && known->shares_by != nullptr;
 }
 
 void Device::append_to(Ort::SessionOptions& ort) const {
@@ -121,8 +127,10 @@ const char* text_of(DeviceProof proof) {
 }
 
 std::optional<DeviceUse> Device::use_of(const Ort::Session& session) const {
+  const auto memory = device_.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT);
+  if (memory == nullptr) return std::nullopt;
   return translate_errors(provider(), [&] {
-    const Ort::Allocator allocator(session, device_.GetMemoryInfo(OrtDeviceMemoryType_DEFAULT));
+    const Ort::Allocator allocator(session, memory);
     return read_use(allocator.GetStats());
   });
 }

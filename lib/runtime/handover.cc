@@ -126,6 +126,8 @@ const char* text_of(LeftReason reason) {
       return "function";
     case LeftReason::kDtype:
       return "dtype";
+    case LeftReason::kProvider:
+      return "provider";
   }
   return "";
 }

@@ -14,14 +14,15 @@ constexpr std::array kKnown = {
                   "it wants a GPU, and its driver for Vulkan; with "
                   "ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1 in the environment it takes a driver "
                   "that runs on the CPU, too",
-                  "storageBufferCacheMode", "disabled", true, nullptr},
+                  "storageBufferCacheMode", "disabled", true, nullptr, nullptr},
     KnownProvider{"OpenVINOExecutionProvider", "it wants hardware of Intel (vendor 0x8086)",
                   nullptr, nullptr, false,
-                  "it leaves weights that it is handed and reads the model's file, and compiles "
-                  "a form of its own of them for each session"},
+                  "it leaves weights that it is handed, without a word, and reads the model's file",
+                  "ep.share_ep_contexts"},
     KnownProvider{"ggml", "it wants a CPU with AVX2", nullptr, nullptr, false,
                   "it copies weights into memory of its own: each session holds 1.5 times their "
-                  "bytes"},
+                  "bytes",
+                  nullptr},
 };
 
 }  // namespace

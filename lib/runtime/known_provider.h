@@ -13,6 +13,7 @@ struct KnownProvider {
   const char* value;       // of that option
   bool fails_on_empty;     // kernels end the process where a factor has no elements
   const char* why_copies;  // why it takes no weights from outside, and what that costs; or null
+  const char* shares_by;  // the entry of a session's options that makes it share by itself; or null
 };
 
 // Returns what is known of the provider that a user calls `name`; null: nothing.

@@ -241,7 +241,8 @@ TaskSession Bundle::task_session(const std::string& base, const SessionOptions& 
   auto state = std::make_shared<TaskSession::State>();
   state->bundle = state_;
   state->base = base;
-  if (options.device) state->device = state_->weights_on(*options.device);
+  if (options.device && !options.device->shares_by_itself())
+    state->device = state_->weights_on(*options.device);
   state->session.emplace(session(base, options));
   state->inputs = translate_errors(base, [&] { return inputs_of(**state->session); });
   return TaskSession(std::move(state));

@@ -32,6 +32,8 @@ const char* for_people(LeftReason reason) {
       return "in a function";
     case LeftReason::kDtype:
       return "element type";
+    case LeftReason::kProvider:
+      return "the provider reads the file, and shares by itself";
   }
   return "";
 }

@@ -22,8 +22,9 @@ struct DeviceUse {
 using ProviderOptions = std::map<std::string, std::string>;
 
 // A device with memory of its own, as an execution provider of ONNX Runtime offers it: sessions
-// that name it run there, over one copy of the weights there. Copies are the same device; it lives
-// as long as the process.
+// that name it run there, over one copy of the weights there. Or one of a provider that takes no
+// weights but shares by itself what it makes of them, where that is known of it: its sessions are
+// told to. Copies are the same device; it lives as long as the process.
 class Device {
  public:
   // Returns device number `index` of `provider`: its name, in any case and with or without
@@ -52,6 +53,9 @@ class Device {
 
   const ProviderOptions& options() const { return options_; }
 
+  // True if the provider takes no weights, and shares by itself.
+  bool shares_by_itself() const;
+
   // Makes sessions with `ort` run here, with these options.
   void append_to(Ort::SessionOptions& ort) const;
 
@@ -72,7 +76,7 @@ enum class DeviceCopies {
 
 // How it was proven that a session takes shared weights from the device and has no copies.
 enum class DeviceProof {
-  kNone,        // it was not: copies are kept (DeviceCopies)
+  kNone,        // it was not: copies are kept (DeviceCopies), or the provider shares by itself
   kCounted,     // its own allocator counts what it has given out
   kFreeMemory,  // by what the device's free memory lost meanwhile: coarser
   // By absence: in the model that the session was made of, shared weights lie where no file has

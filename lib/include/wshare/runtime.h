@@ -57,8 +57,9 @@ enum class LeftReason {
   kAmbiguousName,  // AddInitializer goes by name alone, and the model has the name more than once
   kFunction,       // in a function: each call gets a copy of it with names of its own
   kDtype,          // no value over foreign memory can have this type
+  kProvider,       // the provider takes no weights; it reads the file, and shares by itself
 };
-// "small", "folded", "ambiguous-name", "function", "dtype".
+// "small", "folded", "ambiguous-name", "function", "dtype", "provider".
 const char* text_of(LeftReason reason);
 
 struct LeftTensors {
