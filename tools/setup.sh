@@ -6,6 +6,7 @@
 #   tools/setup.sh --fuzz             also clang, for tools/fuzz.sh
 #   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
 #   tools/setup.sh --webgpu           also WebGPU's provider, and a GPU in software for it: what ctest -L webgpu runs on
+#   tools/setup.sh --releases         also other releases of ONNX Runtime, for tools/test.sh --release
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
 # cannot be installed. Needs root or sudo only if a Debian package is missing.
@@ -17,7 +18,7 @@ packages=(
   build-essential:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config protobuf-compiler:protoc
   libonnx-dev libprotobuf-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libfmt-dev
   libopenblas0 libflatbuffers-dev
-  libgtest-dev libgmock-dev libonnx-testdata ccache:ccache
+  libgtest-dev libgmock-dev libonnx-testdata libcpp-httplib-dev ccache:ccache
 )
 
 # Debian has no ONNX Runtime. This npm package carries Microsoft's build of it; the headers of the
@@ -33,7 +34,6 @@ ort_dir=.deps/onnxruntime-$ort_version
 # Microsoft's wheel for Python carries the same version built with CUDA, and the CUDA provider beside it. The
 # one does not go without the other: with an ONNX Runtime built without CUDA, the provider ends the process.
 cuda_package=onnxruntime-gpu
-cuda_wheel=onnxruntime_gpu-$ort_version-cp311-cp311-manylinux_2_28_x86_64.whl
 cuda_sha256=de3caf93887ba4ad51c7d3cab04c7b464f9dd93c51047be5bfb413fd4a191e6a
 cuda_libraries=(libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so "libonnxruntime.so.$ort_version")
 
@@ -47,6 +47,20 @@ swiftshader_package=@sparticuz/chromium
 swiftshader_version=153.0.0
 swiftshader_sha512=jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==
 webgpu_dir=.deps/webgpu-$webgpu_version
+
+# Other releases that the same binary serves with: the oldest and the newest. Of Microsoft's wheels for Python
+# only the library is kept.
+release_package=onnxruntime
+releases=(1.20.1 1.32.0)
+declare -A release_wheel=(
+  [1.20.1]=onnxruntime-1.20.1-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+  [1.32.0]=onnxruntime-1.32.0-cp311-cp311-manylinux_2_28_x86_64.whl
+)
+declare -A release_sha256=(
+  [1.20.1]=5eec64c0269dcdb8d9a9a53dc4d64f87b9e0c19801d9321246a53b7eb5a7d1bc
+  [1.32.0]=5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d
+)
+releases_dir=.deps/releases
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
@@ -184,6 +198,32 @@ setup_webgpu() {
   say "WebGPU's provider $webgpu_version and a software GPU are in $webgpu_dir"
 }
 
+have_releases() {
+  local release
+  for release in "${releases[@]}"; do [[ -d $releases_dir/$release ]] || return 1; done
+}
+
+# Each folder appears by one rename, when it is complete.
+setup_releases() {
+  local release
+  if have_releases; then return; fi
+  make_work_folder
+  mkdir -p "$releases_dir"
+  for release in "${releases[@]}"; do
+    if [[ -d $releases_dir/$release ]]; then continue; fi
+    say "fetching ONNX Runtime $release (Python package $release_package, 30 MB)"
+    rm -rf "$work/wheel"
+    fetch_wheel "$release_package==$release" "${release_wheel[$release]}" "$work" "${release_sha256[$release]}" \
+      "all but tools/test.sh --release goes without" --implementation cp --python-version 3.11 --abi cp311 \
+      --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 9>&-
+    mkdir "$work/ready"
+    mv "$work/wheel/onnxruntime/capi/libonnxruntime.so.$release" "$work/wheel/onnxruntime/"{LICENSE,ThirdPartyNotices.txt} \
+      "$work/ready/"
+    chmod -R u+rwX,go+rX,go-w "$work/ready"
+    mv -T "$work/ready" "$releases_dir/$release"
+  done
+}
+
 # One at a time; a second setup.sh waits here and then finds the work done.
 lock_deps() {
   mkdir -p .deps
@@ -211,7 +251,7 @@ setup_onnxruntime() {
   say "ONNX Runtime $ort_version is in $ort_dir"
 }
 
-with_onnxruntime=1 with_cuda=0 with_webgpu=0
+with_onnxruntime=1 with_cuda=0 with_webgpu=0 with_releases=0
 for arg in "$@"; do
   case $arg in
     --no-onnxruntime) with_onnxruntime=0 ;;
@@ -221,18 +261,20 @@ for arg in "$@"; do
       with_webgpu=1
       packages+=(libvulkan1 libvulkan-dev)
       ;;
+    --releases) with_releases=1 ;;
     -h | --help) usage; exit 0 ;;
     *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;
   esac
 done
 
-if ((with_cuda && !with_onnxruntime)); then
-  say "error: --cuda and --no-onnxruntime exclude each other"; usage >&2; exit 2
+if ((!with_onnxruntime && (with_cuda || with_releases))); then
+  say "error: --no-onnxruntime excludes --cuda and --releases"; usage >&2; exit 2
 fi
 
 fetch=0
 if ((with_onnxruntime)) && { ! have_onnxruntime || { ((with_cuda)) && ! have_cuda; }; }; then fetch=1; fi
 if ((with_webgpu)) && ! have_webgpu; then fetch=1; fi
+if ((with_releases)) && ! have_releases; then fetch=1; fi
 if ((fetch)); then
   [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
     die "ONNX Runtime: the npm package has no library for $(uname -s) on $(uname -m), only for Linux on x86_64" \
@@ -240,7 +282,7 @@ if ((fetch)); then
       "without ONNX Runtime (no run, no pack): tools/setup.sh --no-onnxruntime"
   packages+=(ca-certificates)
   if ((with_webgpu)) || { ((with_onnxruntime)) && ! have_onnxruntime; }; then packages+=(npm:npm); fi
-  if ((with_cuda || with_webgpu)); then packages+=(python3-pip:pip3); fi
+  if ((with_cuda || with_webgpu || with_releases)); then packages+=(python3-pip:pip3); fi
 fi
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -256,5 +298,6 @@ if ((fetch)); then
   if ((with_onnxruntime)); then setup_onnxruntime; fi
   if ((with_cuda)); then setup_cuda; fi
   if ((with_webgpu)); then setup_webgpu; fi
+  if ((with_releases)); then setup_releases; fi
 fi
 if ((${#missing[@]} == 0 && !fetch)); then say "nothing is missing"; fi

@@ -7,6 +7,8 @@
 #   tools/test.sh --webgpu               also the tests on WebGPU's provider over a software GPU (ctest -L webgpu)
 #   tools/test.sh --no-onnxruntime       built without ONNX Runtime, in build/no-ort
 #   tools/test.sh --onnxruntime-root DIR with your own ONNX Runtime instead of the fetched one
+#   tools/test.sh --release 1.N.P        built as without it; only the tests that use ONNX Runtime, on that release of
+#                                        it (1.20.1, 1.32.0); ends with 77 where it cannot be fetched
 #   tools/test.sh [...] -- ARGS          ARGS go to ctest, for example: -- -R MakePlan
 #
 # Ends with ctest's summary; exits non-zero when anything fails. ctest's counts are also in
@@ -17,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 usage_error() { printf 'test: error: %s\n' "$1" >&2; usage >&2; exit 2; }
 
-sanitize=0 tsan=0 webgpu=0 onnxruntime=1 onnxruntime_root=
+sanitize=0 tsan=0 webgpu=0 onnxruntime=1 onnxruntime_root= release=
 while (($#)); do
   case $1 in
     --sanitize) sanitize=1 ;;
@@ -27,6 +29,11 @@ while (($#)); do
     --onnxruntime-root)
       (($# > 1)) || usage_error "$1 needs a folder"
       onnxruntime_root=$(realpath -- "$2")
+      shift
+      ;;
+    --release)
+      (($# > 1)) || usage_error "$1 needs a version"
+      release=$2
       shift
       ;;
     -h | --help) usage; exit 0 ;;
@@ -44,12 +51,21 @@ fi
 if ((webgpu)) && ((sanitize || tsan || !onnxruntime)); then
   usage_error "--webgpu goes with none of --sanitize, --tsan, --no-onnxruntime"
 fi
+if [[ -n $release ]] && { ((sanitize || tsan || webgpu || !onnxruntime)) || [[ -n $onnxruntime_root ]]; }; then
+  usage_error "--release goes with no other option"
+fi
 
 setup=()
 if [[ $onnxruntime == 0 || -n $onnxruntime_root ]]; then setup=(--no-onnxruntime); fi
 tools/setup.sh "${setup[@]}"
 if ((webgpu)) && ! tools/setup.sh "${setup[@]}" --webgpu; then
   echo "test: warning: NOT RUN ON WEBGPU: what that needs could not be fetched" >&2
+fi
+# What tools/setup.sh --releases has fetched. Tests that need two take the other from WSHARE_OTHER_ONNXRUNTIME.
+releases=$PWD/.deps/releases
+if [[ -n $release ]]; then
+  tools/setup.sh --releases || { echo "test: SKIPPED: nothing was tested on ONNX Runtime $release" >&2; exit 77; }
+  [[ -d $releases/$release ]] || usage_error "tools/setup.sh fetches no release $release, only: $(ls "$releases" | xargs)"
 fi
 
 # Assertions stay on: CMake's own flags for this build type would add -DNDEBUG. Little debug information,
@@ -95,6 +111,15 @@ if ((tsan)); then
   export TSAN_OPTIONS="suppressions=$PWD/tools/cmake/tsan.supp:halt_on_error=1:second_deadlock_stack=1:report_mutex_bugs=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
   # With addresses at random the runtime of g++ 12 does not start on some kernels.
   if setarch -R true 2>/dev/null; then run=(setarch -R); fi
+fi
+if [[ -n $release ]]; then
+  tests=(-L '^onnxruntime$')
+  export WSHARE_ONNXRUNTIME=$releases/$release
+  other=$(sed -n 's/^OnnxRuntime_LINKS:INTERNAL=//p' "$build/CMakeCache.txt")
+  export WSHARE_OTHER_ONNXRUNTIME=${WSHARE_OTHER_ONNXRUNTIME-$other}
+elif ((onnxruntime)) && [[ -d $releases ]]; then
+  newest=$(printf '%s\n' "$releases"/*/ | sort -V | tail -n 1)
+  export WSHARE_OTHER_ONNXRUNTIME=${WSHARE_OTHER_ONNXRUNTIME-$newest}
 fi
 "${run[@]}" ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" \
   --output-junit "$PWD/$build/ctest.xml" "${tests[@]}" "$@"

@@ -23,6 +23,7 @@
 #include "pack/trial.h"
 #include "run/inputs.h"
 #include "runtime/cpu_features.h"
+#include "runtime/ort_errors.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"
 #include "util/temporary_folder.h"
@@ -266,6 +267,7 @@ class Packer {
 }  // namespace
 
 PackReport pack(const fs::path& bundle, const PackOptions& options) try {
+  require_release(kFirstWithPacks, "packs need");
   std::optional<BundleEdit> edit;  // a dry run only reads, also what it may not write to
   if (!options.dry_run) edit.emplace(bundle, "pack", options.wait);
   const Manifest before = edit ? edit->manifest() : load_manifest(bundle);

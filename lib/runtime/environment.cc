@@ -110,14 +110,28 @@ void check_weights(const std::string& model, const SessionOptions& options) {
   }
 }
 
-// Entries of a pool of the session's own, which there is none of.
+// Entries of a pool of the session's own, which there is none of. Before 1.23 nobody could list
+// entries, so these are asked for by name.
+constexpr const char* kPoolEntries[] = {kOrtSessionOptionsConfigAllowInterOpSpinning,
+                                        kOrtSessionOptionsConfigAllowIntraOpSpinning,
+                                        kOrtSessionOptionsConfigIntraOpThreadAffinities};
+constexpr unsigned kListsEntries = 23;
+
+constexpr char kNoPool[] = "all sessions share the threads of the environment";
+
 void check_threads(const std::string& model, const Ort::SessionOptions& ort) {
+  if (runtime_release() < kListsEntries) {
+    for (const char* const entry : kPoolEntries) {
+      if (ort.HasConfigEntry(entry)) refuse(model, entry, ort, kNoPool, "leave it out");
+    }
+    return;
+  }
   OrtKeyValuePairs* found = nullptr;
   Ort::ThrowOnError(Ort::GetApi().GetSessionOptionsConfigEntries(ort, &found));
   const auto unordered = Ort::KeyValuePairs(found).GetKeyValuePairs();
   for (const auto& [key, value] : std::map(unordered.begin(), unordered.end())) {
     if (!key.starts_with("session.intra_op") && !key.starts_with("session.inter_op")) continue;
-    refuse(model, key, ort, "all sessions share the threads of the environment", "leave it out");
+    refuse(model, key, ort, kNoPool, "leave it out");
   }
 }
 
@@ -159,6 +173,8 @@ Ort::SessionOptions join_environment(const std::string& model, const SessionOpti
 void check_providers(const std::string& model, const SessionOptions& options,
                      const Ort::Session& session) {
   constexpr std::string_view kCpu = "CPUExecutionProvider";
+  constexpr unsigned kTellsAssignments = 24;  // before, where nodes went stays unknown
+  if (runtime_release() < kTellsAssignments) return;
   const std::string own = options.device ? options.device->provider() : "";
   for (const Ort::ConstEpAssignedSubgraph& part : session.GetEpGraphAssignmentInfo()) {
     const std::string provider = part.GetEpName();

@@ -3,12 +3,12 @@
 #include <dlfcn.h>
 
 #include <atomic>
-#include <charconv>
 #include <cstdlib>
 #include <mutex>
-#include <string_view>
 
 #include "runtime/find_runtime.h"
+#include "runtime/older_runtime.h"
+#include "runtime/ort_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -16,7 +16,8 @@
 // NuGet, a wheel, a crate), under a path that we do not know, and its pointers mean nothing to a
 // second one; and packs are for the very library that serves. So neither is linked with any: the
 // only function that they would import is OrtGetApiBase(), which is defined here instead, and gives
-// the one that was found. Ort::GetApi() asks it at the first use, not when the program starts.
+// the one that was found, filled in where it is older (older_runtime.h). Ort::GetApi() asks it at
+// the first use, not when the program starts.
 
 namespace fs = std::filesystem;
 
@@ -28,7 +29,7 @@ constexpr char kFunction[] = "OrtGetApiBase";
 std::mutex mutex;
 std::atomic<const HostRuntime*> chosen{nullptr};  // set once, and never destroyed
 
-std::string needed_version() { return "1." + std::to_string(ORT_API_VERSION); }
+std::string oldest_version() { return "1." + std::to_string(kOldestRelease); }
 
 std::string describe(const HostRuntime& runtime) {
   std::string text = std::string("ONNX Runtime ") + runtime.base->GetVersionString();
@@ -36,18 +37,27 @@ std::string describe(const HostRuntime& runtime) {
   return text;
 }
 
+// What OrtGetApiBase() gives where the one in use is older than wshare's headers: its own table
+// with what it lacks filled in. Guarded by mutex; set once.
+const OrtApi* filled_in = nullptr;
+OrtApiBase older_base{};
+
+const OrtApi* ORT_API_CALL get_filled_in(uint32_t version) noexcept {
+  return version == ORT_API_VERSION ? filled_in : nullptr;
+}
+
 // GetApi() of an old one would print to stderr, so its version is asked first.
-void check_version(const HostRuntime& runtime) {
-  const std::string_view version = runtime.base->GetVersionString();
-  unsigned minor = 0;
-  const bool is_one = version.starts_with("1.");
-  if (is_one) std::from_chars(version.data() + 2, version.data() + version.size(), minor);
-  if (is_one && minor >= ORT_API_VERSION && runtime.base->GetApi(ORT_API_VERSION) != nullptr)
-    return;
-  throw Error(ErrorCode::kUnsupported,
-              describe(runtime) + " is in use, wshare needs " + needed_version() + " or newer",
-              "update that ONNX Runtime, give another one (" + std::string(kRuntimeVariable) +
-                  "), or build wshare with the headers of that one");
+void take(const HostRuntime& runtime) {
+  const unsigned release = release_in(runtime.base->GetVersionString());
+  if (release >= ORT_API_VERSION && runtime.base->GetApi(ORT_API_VERSION) != nullptr) return;
+  if (release >= kOldestRelease && release < ORT_API_VERSION)
+    filled_in = older_api(*runtime.base, release);
+  older_base = {get_filled_in, runtime.base->GetVersionString};
+  if (filled_in != nullptr) return;
+  throw Error(
+      ErrorCode::kUnsupported,
+      describe(runtime) + " is in use, wshare needs " + oldest_version() + " or newer",
+      "update that ONNX Runtime, or give another one (" + std::string(kRuntimeVariable) + ")");
 }
 
 // Returns what `function`, an OrtGetApiBase(), stands for.
@@ -104,7 +114,7 @@ HostRuntime search() {
   throw Error(
       ErrorCode::kUnsupported,
       "this process has no ONNX Runtime, and " + in_quotes(kRuntimeSoname) + " is not found",
-      "say where ONNX Runtime " + needed_version() + " or newer is: " + kRuntimeVariable +
+      "say where ONNX Runtime " + oldest_version() + " or newer is: " + kRuntimeVariable +
           "=PATH, a library, a folder or a Python environment");
 }
 
@@ -115,7 +125,7 @@ const HostRuntime& host_runtime() {
   const std::lock_guard lock(mutex);
   if (chosen == nullptr) {
     HostRuntime found = search();
-    check_version(found);
+    take(found);
     chosen = new HostRuntime(std::move(found));
   }
   return *chosen;
@@ -129,7 +139,7 @@ void use_host_runtime(const OrtApiBase* base) {
                 "call wshare_use_onnxruntime() before all other functions");
   }
   HostRuntime given{base, {}, "of this process"};
-  check_version(given);
+  take(given);
   chosen = new HostRuntime(std::move(given));
 }
 
@@ -138,7 +148,8 @@ void use_host_runtime(const OrtApiBase* base) {
 // Where nobody has asked host_runtime() before, what it says of a failure is lost here.
 extern "C" const OrtApiBase* ORT_API_CALL OrtGetApiBase(void) NO_EXCEPTION {
   try {
-    return wshare::host_runtime().base;
+    const OrtApiBase* const base = wshare::host_runtime().base;
+    return wshare::filled_in == nullptr ? base : &wshare::older_base;
   } catch (const std::exception&) {
     return nullptr;
   }

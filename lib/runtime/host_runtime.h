@@ -25,8 +25,8 @@ struct HostRuntime {
 // beside this program or library, or in LD_LIBRARY_PATH; the one of the active virtual environment
 // (VIRTUAL_ENV); the system's.
 //
-// Throws Error(kUnsupported) if there is none, or only one that is older than what wshare was built
-// with.
+// Throws Error(kUnsupported) if there is none, or only one that is older than 1.20
+// (older_runtime.h).
 const HostRuntime& host_runtime();
 
 // Makes it `base`. Throws Error(kInvalid) if another one is in use, Error(kUnsupported) if it is

@@ -5,6 +5,7 @@
 
 #include "runtime/find_runtime.h"
 #include "runtime/host_runtime.h"
+#include "runtime/task_models.h"
 #include "support/cli_test.h"
 #include "support/own_process.h"
 #include "support/spawn.h"
@@ -102,7 +103,7 @@ TEST_F(OnnxRuntimeChoice, IsRefusedWithAReason) {
         Case{WSHARE_FAILING_OPEN, 5, {"cannot be loaded", "no function OrtGetApiBase()"}},
         Case{WSHARE_OLD_ONNXRUNTIME,
              5,
-             {"ONNX Runtime 1.20.1 ('", "wshare needs 1.", "or newer", "hint: update"}}}) {
+             {"ONNX Runtime 1.19.2 ('", "wshare needs 1.20 or newer", "hint: update"}}}) {
     SCOPED_TRACE(c.given);
     for (const char* command : {"run", "pack"}) {
       EXPECT_EQ(start({command, path("bundle"), "--onnxruntime", c.given}), c.code) << err_;
@@ -112,6 +113,30 @@ TEST_F(OnnxRuntimeChoice, IsRefusedWithAReason) {
     }
     EXPECT_EQ(start({"--version"}, {std::string(kRuntimeVariable) + "=" + c.given}), 0);
     EXPECT_NE(out_.find("\nONNX Runtime none: "), out_.npos) << out_;
+  }
+}
+
+// What it lacks is named; a call of it would end the process.
+TEST_F(OnnxRuntimeChoice, MayBeOlderThanTheHeaders) {
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  add("m.onnx", task_model(1));
+  make();
+  EXPECT_EQ(start({"run", path("bundle"), "--onnxruntime", WSHARE_OLDER_ONNXRUNTIME, "--repeat",
+                   "1", "--baseline", "--against", "m=" + path("in/m.onnx"), "--max-abs-diff", "0",
+                   "--shared-threads", "2"}),
+            0)
+      << err_;
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"run", path("bundle"), "--ep", "cuda"},
+        {"run", path("bundle"), "--ep", "Test", "--ep-library", WSHARE_OLDER_ONNXRUNTIME},
+        {"pack", path("bundle")}}) {
+    std::vector<std::string> all = arguments;
+    all.insert(all.end(), {"--onnxruntime", WSHARE_OLDER_ONNXRUNTIME});
+    EXPECT_EQ(start(all), 5) << err_;
+    EXPECT_NE(err_.find("too old"), err_.npos) << err_;
+    EXPECT_NE(err_.find("in use is 1.20.1"), err_.npos) << err_;
+    EXPECT_EQ(out_, "");
   }
 }
 

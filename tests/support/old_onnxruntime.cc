@@ -5,7 +5,7 @@
 namespace {
 
 const OrtApi* ORT_API_CALL get_api(uint32_t) noexcept { return nullptr; }
-const char* ORT_API_CALL get_version() noexcept { return "1.20.1"; }
+const char* ORT_API_CALL get_version() noexcept { return "1.19.2"; }
 
 const OrtApiBase base = {get_api, get_version};
 
