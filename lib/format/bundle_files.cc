@@ -1,6 +1,8 @@
 #include "format/bundle_files.h"
 
+#include <map>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include "util/text.h"
@@ -36,9 +38,9 @@ MappedFile StoredFiles::open(const std::string& name, uint64_t size) const {
 
 const MappedFile& StoredFiles::blob(uint32_t blob) const {
   const std::lock_guard lock(mutex_);
-  std::unique_ptr<const MappedFile>& map = blobs_.at(blob);
+  std::shared_ptr<const MappedFile>& map = blobs_.at(blob);
   const BlobRecord& record = (*records_)[blob];
-  if (map == nullptr) map = std::make_unique<const MappedFile>(open(record.file, record.size));
+  if (map == nullptr) map = std::make_shared<const MappedFile>(open(record.file, record.size));
   return *map;
 }
 
@@ -75,10 +77,20 @@ void StoredFiles::check_unchanged() const {
   check_unchanged(all);
 }
 
-void StoredFiles::drop_pages() const {
+void StoredFiles::share_maps(const StoredFiles& before) {
+  std::map<std::string_view, std::shared_ptr<const MappedFile>> there;
+  {
+    const std::lock_guard lock(before.mutex_);
+    for (size_t i = 0; i < before.blobs_.size(); ++i) {
+      if (before.blobs_[i] != nullptr) there[before.records()[i].file] = before.blobs_[i];
+    }
+  }
   const std::lock_guard lock(mutex_);
-  for (const std::unique_ptr<const MappedFile>& map : blobs_) {
-    if (map != nullptr) map->drop_pages();
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    const auto found = there.find(records()[i].file);
+    if (found != there.end() && found->second->bytes().size() == records()[i].size &&
+        found->second->is_unchanged())
+      blobs_[i] = found->second;
   }
 }
 

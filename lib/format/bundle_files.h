@@ -33,6 +33,9 @@ class StoredFiles {
   // Opens `folder`. Throws Error(kIo) if there is none.
   StoredFiles(const std::filesystem::path& folder, const Manifest& manifest);
 
+  // Takes the maps of `before`, of the same folder, for the blobs that are the same files still.
+  void share_maps(const StoredFiles& before);
+
   const std::shared_ptr<const Folder>& folder() const { return folder_; }
   const std::vector<BlobRecord>& records() const { return *records_; }
 
@@ -66,14 +69,11 @@ class StoredFiles {
   // The same of all blobs that are mapped.
   void check_unchanged() const;
 
-  // Gives the resident pages of all blobs back: see MappedFile::drop_pages().
-  void drop_pages() const;
-
  private:
   std::shared_ptr<const Folder> folder_;
   std::shared_ptr<const std::vector<BlobRecord>> records_;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<const MappedFile>> blobs_;  // guarded; null: not mapped yet
+  mutable std::vector<std::shared_ptr<const MappedFile>> blobs_;  // guarded; null: not mapped yet
 };
 
 // Throws Error(kInvalid) unless `file` is the file of `model` that the manifest says.

@@ -17,6 +17,7 @@
 #include "runtime/packed_session.h"
 #include "runtime/provider_session.h"
 #include "runtime/session_parts.h"
+#include "util/new_pages.h"
 #include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -25,8 +26,8 @@
 // Sessions over one copy ("l" in docs/design.md): large weights are handed to every session as
 // non-owning values over one map per blob, so that ONNX Runtime shares their packed forms through
 // one container, too. Packing reads every weight once; those pages are dropped afterwards, or each
-// weight would be resident twice. Whatever still reads raw weights gets their pages again from the
-// page cache.
+// weight would be resident twice. What was in memory before stays: sessions that run use it.
+// Whatever else reads raw weights gets their pages again from the page cache.
 
 namespace wshare {
 namespace {
@@ -53,17 +54,18 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
                      std::span<const std::byte> model, const SessionOptions& options,
                      ModelReport& report) {
   const Handover handover = plan_handover(bundle->files.records(), record, model);
-  require_map_room(record.name, count_left(handover.left));
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
   auto keep_alive = std::make_shared<KeepAlive>();
   keep_alive->owners.push_back(bundle);
   Ort::SessionOptions ort = join_environment(record.name, options);
   attach_log(options, ort, *keep_alive);
-  std::set<uint32_t> used;
+  require_map_room(record.name, lend_blobs(*bundle, record, handover, ort));
+  NewPages read_once;
   for (const TensorRecord* tensor : handover.shared) {
-    keep_alive->values.push_back(wrap(*tensor, memory, bundle->files.bytes(tensor->extent).data()));
+    const std::span<const std::byte> bytes = bundle->files.bytes(tensor->extent);
+    read_once.watch(bytes);
+    keep_alive->values.push_back(wrap(*tensor, memory, bytes.data()));
     ort.AddInitializer(std::string(tensor->name).c_str(), keep_alive->values.back());
-    used.insert(tensor->extent.blob);
   }
   if (options.tier == Tier::kCompact)
     ort.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
@@ -72,7 +74,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   report.packed_shared = create_session(bundle->folder->path_of(record.file), ort, options.tier,
                                         bundle->packed, session);
   check_providers(record.name, options, session);
-  for (const uint32_t blob : used) bundle->files.blob(blob).drop_pages();
+  read_once.drop();
   return Session(std::move(keep_alive), std::move(session));
 }
 
@@ -110,19 +112,6 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelPart
   return session;
 }
 
-// Another bundle may take the place of this one just when it is opened.
-std::shared_ptr<BundleState> open_state(const std::filesystem::path& folder) {
-  constexpr int kTries = 20;
-  for (int i = 1;; ++i) {
-    const std::shared_ptr<const Folder> opened = open_bundle_folder(folder);
-    try {
-      return std::make_shared<BundleState>(opened);
-    } catch (const Error&) {
-      if (i == kTries || opened->is_at_path()) throw;
-    }
-  }
-}
-
 }  // namespace
 
 uint64_t ModelReport::left_bytes() const {
@@ -144,13 +133,7 @@ Session& Session::operator=(Session&& other) noexcept {
   return *this;
 }
 
-Session::operator Ort::Session() && {
-  static std::mutex mutex;
-  static auto* const pinned = new std::vector<std::shared_ptr<const void>>;
-  const std::lock_guard lock(mutex);
-  pinned->push_back(std::move(keep_alive_));
-  return std::move(session_);
-}
+BareSession Session::release() && { return {std::move(keep_alive_), std::move(session_)}; }
 
 const char* text_of(Tier tier) {
   switch (tier) {
@@ -166,47 +149,57 @@ const char* text_of(Tier tier) {
   return "";
 }
 
+Session make_session(const std::shared_ptr<BundleState>& bundle, const std::string& name,
+                     const SessionOptions& options) try {
+  const ModelPart part = bundle->manifest.read(name);
+  const ModelRecord& record = part.model;
+  try {
+    ModelReport report;
+    Session session =
+        translate_errors(name, [&] { return open_session(bundle, part, options, report); });
+    bundle->files.check_unchanged(blobs_of(record));
+    bundle->check_current(record);
+    const std::lock_guard lock(bundle->mutex);
+    bundle->reports[name] = std::move(report);
+    return session;
+  } catch (const Error& error) {
+    bundle->check_current(record);  // says more, where it is the reason
+    throw Error(error.code(), bundle->plain(error.what()), error.hint());
+  }
+} catch (const std::system_error& error) {
+  throw_as_error(error);
+}
+
 Bundle Bundle::open(const std::filesystem::path& folder, const BundleOptions& options) try {
   return translate_errors(folder.string(), [&] {
     environment();
-    const std::shared_ptr<State> state = open_state(folder);
+    std::shared_ptr<BundleState> state = open_state(folder);
     state->check_packs = options.check_packs;
-    return Bundle(state);
+    return Bundle(std::make_shared<OpenBundle>(std::move(state)));
   });
 } catch (const std::system_error& error) {
   throw_as_error(error);
 }
 
-std::vector<std::string> Bundle::models() const { return state_->manifest.models(); }
-
-Session Bundle::session(const std::string& name, const SessionOptions& options) try {
-  const ModelPart part = state_->manifest.read(name);
-  const ModelRecord& record = part.model;
-  try {
-    ModelReport report;
-    Session session =
-        translate_errors(name, [&] { return open_session(state_, part, options, report); });
-    state_->files.check_unchanged(blobs_of(record));
-    state_->check_current(record);
-    const std::lock_guard lock(state_->mutex);
-    state_->reports[name] = std::move(report);
-    return session;
-  } catch (const Error& error) {
-    state_->check_current(record);  // says more, where it is the reason
-    throw Error(error.code(), state_->plain(error.what()), error.hint());
-  }
-} catch (const std::system_error& error) {
+bool Bundle::reload() try { return opened_->reload(); } catch (const std::system_error& error) {
   throw_as_error(error);
 }
 
+std::vector<std::string> Bundle::models() const { return opened_->now()->manifest.models(); }
+
+Session Bundle::session(const std::string& name, const SessionOptions& options) {
+  return make_session(opened_->now(), name, options);
+}
+
 Report Bundle::report() const {
-  const std::lock_guard lock(state_->mutex);
+  const std::shared_ptr<BundleState> state = opened_->now();
+  const std::lock_guard lock(state->mutex);
   Report report;
-  for (const std::string& name : state_->manifest.models()) {
-    const auto found = state_->reports.find(name);
-    if (found != state_->reports.end()) report.models.push_back(found->second);
+  for (const std::string& name : state->manifest.models()) {
+    const auto found = state->reports.find(name);
+    if (found != state->reports.end()) report.models.push_back(found->second);
   }
-  for (const auto& [key, weights] : state_->devices)
+  for (const auto& [key, weights] : state->devices)
     report.devices.push_back({weights->device().provider(), weights->bytes()});
   return report;
 }

@@ -14,6 +14,9 @@
 // what it was or to nothing. Whoever copies another bundle over this one does not keep to that. So
 // after a session was made it is asked whether the manifest in the folder still says the same of
 // the model: then all that was read meanwhile was the model's.
+//
+// Whoever wants the models that came since asks for another state: it shares with this one what
+// costs memory, and each session keeps the state that it was made of.
 
 namespace wshare {
 namespace {
@@ -38,13 +41,52 @@ bool is_same_model(const Blobs& a, const ModelRecord& x, const Blobs& b, const M
                     });
 }
 
+bool starts_with(const Blobs& blobs, const Blobs& start) {
+  return blobs.size() >= start.size() && std::equal(start.begin(), start.end(), blobs.begin(),
+                                                    [](const BlobRecord& a, const BlobRecord& b) {
+                                                      return a.file == b.file && a.size == b.size;
+                                                    });
+}
+
 }  // namespace
 
 BundleState::BundleState(std::shared_ptr<const Folder> opened)
     : folder(std::move(opened)),
-      looked_at(manifest_stamp(*folder)),
+      read_at(manifest_stamp(*folder)),
+      looked_at(read_at),
       manifest(folder),
-      files(folder, manifest.blobs()) {}
+      files(folder, manifest.blobs()),
+      container(std::make_shared<Ort::PrepackedWeightsContainer>()) {}
+
+BundleState::BundleState(std::shared_ptr<const Folder> opened, const BundleState& before)
+    : folder(std::move(opened)),
+      read_at(manifest_stamp(*folder)),
+      looked_at(read_at),
+      manifest(folder),
+      files(folder, manifest.blobs()),
+      container(before.container),
+      check_packs(before.check_packs) {
+  if (folder != before.folder) return;  // names may stand for other files
+  files.share_maps(before.files);
+  const std::lock_guard lock(before.mutex);
+  // What lies on devices goes by the numbers of blobs.
+  if (starts_with(files.records(), before.files.records())) devices = before.devices;
+  proven_packs = before.proven_packs;  // by names of files, of which none is given twice
+  refused_packs = before.refused_packs;
+  for (const auto& [name, report] : before.reports) {
+    if (has_same(before, name)) reports[name] = report;
+  }
+}
+
+bool BundleState::is_current() const {
+  return folder->is_at_path() && manifest_stamp(*folder) == read_at;
+}
+
+bool BundleState::has_same(const BundleState& other, const std::string& name) const {
+  return manifest.has_model(name) && other.manifest.has_model(name) &&
+         is_same_model(*manifest.blobs(), manifest.read(name).model, *other.manifest.blobs(),
+                       other.manifest.read(name).model);
+}
 
 void BundleState::check_current(const ModelRecord& model) {
   const std::lock_guard lock(mutex);
@@ -70,6 +112,38 @@ std::shared_ptr<DeviceWeights> BundleState::weights_on(const Device& device) {
   const auto known = devices.find(device.ep_device());
   if (known != devices.end()) return known->second;
   return devices.emplace(device.ep_device(), std::make_shared<DeviceWeights>(device)).first->second;
+}
+
+std::shared_ptr<BundleState> open_state(const std::filesystem::path& folder,
+                                        const BundleState* before) {
+  // Another bundle may take the place of this one just when it is opened.
+  constexpr int kTries = 20;
+  for (int i = 1;; ++i) {
+    std::shared_ptr<const Folder> opened = before != nullptr && before->folder->is_at_path()
+                                               ? before->folder
+                                               : open_bundle_folder(folder);
+    try {
+      return before == nullptr ? std::make_shared<BundleState>(opened)
+                               : std::make_shared<BundleState>(opened, *before);
+    } catch (const Error&) {
+      if (i == kTries || opened->is_at_path()) throw;
+    }
+  }
+}
+
+std::shared_ptr<BundleState> OpenBundle::now() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+bool OpenBundle::reload() {
+  const std::lock_guard reloading(reload_mutex_);
+  const std::shared_ptr<BundleState> before = now();
+  if (before->is_current()) return false;
+  std::shared_ptr<BundleState> after = open_state(before->folder->path(), before.get());
+  const std::lock_guard lock(mutex_);
+  state_ = std::move(after);
+  return true;
 }
 
 std::string BundleState::plain(std::string message) const {

@@ -26,9 +26,20 @@ struct DevicePlan {
   bool packs_copies = false;  // kernels copy shared weights there, unless kept from packing
 };
 
+// A bundle as its manifest was at one moment; Bundle::reload() makes another one.
 struct BundleState {
   // Opens the manifest of the bundle in `opened`. Throws what ManifestFile throws.
   explicit BundleState(std::shared_ptr<const Folder> opened);
+
+  // The same after `before`, with which it shares what is equal: maps of files, packed weights,
+  // what lies on devices, what is known of models.
+  BundleState(std::shared_ptr<const Folder> opened, const BundleState& before);
+
+  // True if the folder still is where it was opened, with the manifest that this has read.
+  bool is_current() const;
+
+  // True if the manifest of `other` says the same of the model called `name`.
+  bool has_same(const BundleState& other, const std::string& name) const;
 
   // Throws Error(kIo) unless the bundle's manifest, which others may have replaced since, still
   // says the same of `model`. To be asked after its files were opened.
@@ -38,10 +49,13 @@ struct BundleState {
   std::string plain(std::string message) const;
 
   const std::shared_ptr<const Folder> folder;
-  std::optional<FileStamp> looked_at;  // of manifest.json, when it was read last; guarded by mutex
-  const ManifestFile manifest;         // as it was when the bundle was opened
-  const StoredFiles files;
-  Ort::PrepackedWeightsContainer packed{};  // thread-safe; must outlive the sessions
+  const std::optional<FileStamp> read_at;  // of manifest.json, before it was read
+  std::optional<FileStamp> looked_at;      // when it was read last; guarded by mutex
+  const ManifestFile manifest;             // as it was when the bundle was opened
+  StoredFiles files;
+  // Thread-safe; must outlive the sessions.
+  const std::shared_ptr<Ort::PrepackedWeightsContainer> container;
+  Ort::PrepackedWeightsContainer& packed = *container;
   // Returns what lies on `device`.
   std::shared_ptr<DeviceWeights> weights_on(const Device& device);
 
@@ -56,5 +70,29 @@ struct BundleState {
   std::map<const OrtEpDevice*, std::shared_ptr<DeviceWeights>> devices;
   std::map<std::pair<const OrtEpDevice*, std::string>, DevicePlan> placements;  // by model
 };
+
+// What a Bundle and its copies refer to: the state that new sessions are of.
+class OpenBundle {
+ public:
+  explicit OpenBundle(std::shared_ptr<BundleState> state) : state_(std::move(state)) {}
+
+  std::shared_ptr<BundleState> now() const;
+
+  // As Bundle::reload().
+  bool reload();
+
+ private:
+  std::mutex reload_mutex_;  // held by the one that reloads
+  mutable std::mutex mutex_;
+  std::shared_ptr<BundleState> state_;  // guarded by mutex_
+};
+
+// Opens the bundle in `folder`. Throws what Bundle::open() throws.
+std::shared_ptr<BundleState> open_state(const std::filesystem::path& folder,
+                                        const BundleState* before = nullptr);
+
+// As Bundle::session().
+Session make_session(const std::shared_ptr<BundleState>& bundle, const std::string& name,
+                     const SessionOptions& options);
 
 }  // namespace wshare

@@ -14,6 +14,7 @@
 #include "runtime/device_weights.h"
 #include "runtime/empty_inputs.h"
 #include "runtime/environment.h"
+#include "util/new_pages.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -173,6 +174,9 @@ std::vector<const TensorRecord*> tensors_at(const Handover& handover, const Devi
 DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& plan, bool may_pack,
                                 bool absent) {
   const auto turn = take_turn(*request.options.device);
+  NewPages read_once;
+  for (const TensorRecord* tensor : request.handover.shared)
+    read_once.watch(request.bundle->files.bytes(tensor->extent));
   DeviceAttempt made;
   made.log = std::make_shared<SessionLog>(request.options.log);
   made.keep_alive->owners = {request.bundle, made.log};
@@ -192,7 +196,7 @@ DeviceAttempt attempt_on_device(const DeviceRequest& request, const DevicePlan& 
   } else {
     measure(request, meter, made);
   }
-  request.bundle->files.drop_pages();
+  read_once.drop();
   return made;
 }
 

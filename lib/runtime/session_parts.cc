@@ -2,6 +2,10 @@
 
 #include <onnxruntime_session_options_config_keys.h>
 
+#include <map>
+#include <string>
+
+#include "runtime/ort_errors.h"
 #include "runtime/session_log.h"
 
 namespace wshare {
@@ -25,6 +29,34 @@ Ort::Value wrap(const NamedTensor& tensor, const OrtMemoryInfo* memory, const st
   return Ort::Value::CreateTensor(memory, const_cast<std::byte*>(bytes), tensor.bytes.size(),
                                   tensor.shape.data(), tensor.shape.size(),
                                   static_cast<ONNXTensorElementDataType>(tensor.dtype));
+}
+
+// Files in memory are for the main graph only; what subgraphs and functions have is mapped. Before
+// 1.32, ONNX Runtime copied all of them (measured: 1.31, 10 MiB instead of 0.3 a session).
+uint64_t lend_blobs(const BundleState& bundle, const ModelRecord& record, const Handover& handover,
+                    Ort::SessionOptions& ort) {
+  constexpr unsigned kTakesInPlace = 32;
+  const uint64_t left = count_left(handover.left);
+  if (left == 0 || runtime_release() < kTakesInPlace) return left;
+  std::map<std::string, std::span<const std::byte>> files;
+  uint64_t inner = 0;
+  for (const TensorRecord& tensor : record.tensors) {
+    const MappedFile& blob = bundle.files.blob(tensor.extent.blob);
+    files[bundle.files.records()[tensor.extent.blob].file] = blob.bytes();
+    if (!tensor.scope.empty()) ++inner;
+  }
+  for (const TensorRecord* tensor : handover.shared) inner -= tensor->scope.empty() ? 0 : 1;
+  std::vector<std::basic_string<ORTCHAR_T>> names;
+  std::vector<char*> begins;
+  std::vector<size_t> sizes;
+  for (const auto& [name, bytes] : files) {
+    names.push_back(name);
+    begins.push_back(const_cast<char*>(reinterpret_cast<const char*>(bytes.data())));
+    sizes.push_back(bytes.size());
+  }
+  ort.AddConfigEntry("session.use_external_initializer_file_buffers_directly", "1");
+  ort.AddExternalInitializersFromFilesInMemory(names, begins, sizes);
+  return inner;
 }
 
 // Where nothing is packed, there is nothing for a container to share. Some kernels cannot export

@@ -3,6 +3,7 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 
 #include "format/manifest/manifest.h"
 #include "format/named_tensor.h"
+#include "runtime/bundle_state.h"
 #include "runtime/handover.h"
 #include "wshare/runtime.h"
 
@@ -30,6 +32,11 @@ Ort::Value wrap(const TensorRecord& tensor, const OrtMemoryInfo* memory, const s
 
 // The same for a tensor that is no record, of the bytes that its type and shape need.
 Ort::Value wrap(const NamedTensor& tensor, const OrtMemoryInfo* memory, const std::byte* bytes);
+
+// Gives ONNX Runtime the bundle's maps for the tensors of `record` that it loads itself, where its
+// release takes them in place; else it maps them one by one. Returns how many it still maps.
+uint64_t lend_blobs(const BundleState& bundle, const ModelRecord& record, const Handover& handover,
+                    Ort::SessionOptions& ort);
 
 // Makes a session of the model at `path`, over `packed` if the options let it pack and ONNX Runtime
 // allows it; returns whether they did.

@@ -164,10 +164,14 @@ std::filesystem::path MappedFile::open_path() const {
   return folder_ == nullptr ? path_ : folder_->path_of(path_.filename().string());
 }
 
-void MappedFile::check_unchanged() const {
-  const std::optional<FileStamp> now = stamp_now();
+bool MappedFile::is_unchanged() const {
   const bool damaged = guard_slot_ >= 0 && guard_slots[static_cast<size_t>(guard_slot_)].damaged;
-  if (now == stamp_ && !damaged) return;
+  return !damaged && stamp_now() == stamp_;
+}
+
+void MappedFile::check_unchanged() const {
+  if (is_unchanged()) return;
+  const std::optional<FileStamp> now = stamp_now();
   std::string what = ": changed while it was read";
   if (!now) what += ": is gone";
   if (now && now->size != size_)

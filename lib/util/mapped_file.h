@@ -40,6 +40,9 @@ class MappedFile {
   // Equal for two maps of one file on disk, whatever their paths.
   FileId id() const { return stamp_.id; }
 
+  // True if check_unchanged() would not throw.
+  bool is_unchanged() const;
+
   // Throws Error(kIo) if its name leads to another file than at open() or to none, if the file has
   // another size or time of change, or if reading it hit pages that are gone (see
   // install_sigbus_guard).

@@ -2,8 +2,10 @@
 // (tools/test.sh --tsan), true without it. What is counted are rounds, so it ends on any machine.
 
 #include <atomic>
+#include <span>
 #include <thread>
 
+#include "format/adapter_file.h"
 #include "run/run_matmul.h"
 #include "support/bundle_test.h"
 #include "wshare/append.h"
@@ -104,6 +106,97 @@ TEST_F(Race, SessionsAreRightOrErrorsWhileTheirBundleChanges) {
   EXPECT_GT(changes_, 4 * kRounds);
   EXPECT_GT(sessions_, 0);
   expect_sound();
+}
+
+// A service that takes what commands have changed, and one that only runs.
+TEST_F(Race, SessionsGoOnWhileTheirBundleIsReloaded) {
+  Bundle bundle = Bundle::open(folder());
+  Session open = bundle.session("a");
+  std::vector<std::thread> others;
+  for (const Tier tier : {Tier::kShared, Tier::kCompact}) {
+    others.emplace_back([&, tier] {
+      SessionOptions options;
+      options.tier = tier;
+      do {
+        // Never refused: between two reloads no model that stays changes.
+        Session a = bundle.session("a", options);
+        if (tier == Tier::kShared) EXPECT_TRUE(run(*a) == of_a_);
+        EXPECT_TRUE(run(*open) == of_a_);
+        bundle.report();
+      } while (!is_over_);
+    });
+  }
+  others.emplace_back([&] {
+    do {
+      bundle.reload();
+    } while (!is_over_);
+  });
+  for (int round = 0; round < 2 * kRounds; ++round) {
+    append(folder(), inputs({"c.onnx"}), {});
+    bundle.reload();
+    Session c = bundle.session("c");
+    EXPECT_FALSE(run(*c) == of_a_);
+    remove_models(folder(), {"c"}, {});
+    bundle.reload();
+    EXPECT_EQ(code_of([&] { bundle.session("c"); }), 4);
+  }
+  is_over_ = true;
+  for (std::thread& other : others) other.join();
+}
+
+// Adapters of one session that come and go while others run; y = x + bias, whose default is zeros.
+TEST_F(Race, TasksRunWhileAdaptersComeAndGo) {
+  constexpr int64_t kSize = 16;
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const char* name : {"x", "bias"})
+    set_type(*graph.add_input(), name, Proto::FLOAT, {std::to_string(kSize)});
+  set_type(*graph.add_output(), "y", Proto::FLOAT, {std::to_string(kSize)});
+  *graph.add_initializer() = raw("bias", std::string(kSize * 4, '\0'), Proto::FLOAT, {kSize});
+  add_node(graph, "Add", {"x", "bias"}, {"y"});
+  add("sum.onnx", model);
+  dedupe(inputs({"sum.onnx"}), temp_ / "sum", {});
+  Bundle bundle = Bundle::open(temp_ / "sum");
+  TaskSession session = bundle.task_session("sum");
+  std::vector<std::string> biases;
+  for (const uint32_t i : {0u, 1u}) {
+    biases.push_back(floats(kSize, i + 1));
+    const std::vector<NamedTensor> parameters = {
+        {"bias", Proto::FLOAT, {kSize}, std::as_bytes(std::span(biases[i]))}};
+    std::string bytes;
+    write_adapter(lay_out_adapter(parameters), parameters, [&](std::span<const std::byte> piece) {
+      bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    });
+    write_file(temp_ / std::to_string(i), bytes);
+  }
+  session.add_adapter("stays", temp_ / "0");
+  const auto run_task = [&](const std::string& task) {
+    const Ort::Value x =
+        value_of(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {kSize}, std::string(kSize * 4, '\0'));
+    const char* const input = "x";
+    const char* const output = "y";
+    return bytes_in(session.run(task, &input, &x, 1, &output, 1).at(0));
+  };
+  std::vector<std::thread> runners;
+  for (int i = 0; i < 2; ++i) {
+    runners.emplace_back([&] {
+      do {
+        EXPECT_TRUE(run_task("stays") == biases[0]);
+        std::string y;  // of one that may be gone
+        const int code = code_of([&] { y = run_task("comes"); });
+        EXPECT_TRUE(code == 0 ? y == biases[1] : code == 4) << code;
+        Ort::IoBinding binding(session.session());
+        session.bind(binding, "stays");
+      } while (!is_over_);
+    });
+  }
+  for (int round = 0; round < 8 * kRounds; ++round) {
+    session.add_adapter("comes", temp_ / "1");
+    EXPECT_TRUE(run_task("comes") == biases[1]);
+    session.remove_adapter("comes");
+  }
+  is_over_ = true;
+  for (std::thread& runner : runners) runner.join();
 }
 
 // Threads that meet while a bundle's files are mapped and its packs tried for the first time.

@@ -85,6 +85,43 @@ TEST_F(AddedAdapter, NeedsANameOfItsOwn) {
   EXPECT_EQ(session_.tasks().size(), 4u);
 }
 
+TEST_F(AddedAdapter, GoesWhenItIsRemoved) {
+  fs::copy(folder() / "translate.onnx_adapter", other());
+  const auto is_mapped = [&] {
+    return read_file("/proc/self/maps").find("other.onnx_adapter") != std::string::npos;
+  };
+  const std::vector<std::string> before = session_.tasks();
+  session_.add_adapter("other", other());
+  run(session_, "other");
+  EXPECT_TRUE(is_mapped());
+  session_.remove_adapter("other");
+  EXPECT_FALSE(is_mapped());
+  EXPECT_EQ(session_.tasks(), before);
+  EXPECT_EQ(code_of([&] { run(session_, "other"); }), 4);
+  EXPECT_EQ(code_of([&] { session_.remove_adapter("other"); }), 4);
+  session_.add_adapter("other", folder() / "summarize.onnx_adapter");  // the name is free again
+  EXPECT_TRUE(run(session_, "other") == run(session_, "summarize"));
+}
+
+TEST_F(AddedAdapter, LeavesNothingInABindingWhenItIsRemoved) {
+  fs::copy(folder() / "translate.onnx_adapter", other());
+  const FamilyInputs inputs;
+  Ort::IoBinding binding = bind_inputs(session_, inputs);
+  const std::string base = run_bound(session_, binding, "");
+  session_.add_adapter("other", other());
+  EXPECT_FALSE(run_bound(session_, binding, "other") == base);
+  session_.remove_adapter("other");
+  EXPECT_TRUE(run_bound(session_, binding, "") == base);
+}
+
+TEST_F(AddedAdapter, OfTheBundleIsMappedAnewWhenItWasRemoved) {
+  const std::string before = run(session_, "summarize");
+  session_.remove_adapter("summarize");
+  EXPECT_EQ(read_file("/proc/self/maps").find("summarize.onnx_adapter"), std::string::npos);
+  EXPECT_TRUE(run(session_, "summarize") == before);
+  EXPECT_EQ(code_of([&] { session_.remove_adapter("classify"); }), 4);  // never named
+}
+
 TEST_F(AddedAdapter, CannotTakeTurnsInABindingOverAnInputWithoutDefault) {
   onnx::ModelProto model = empty_model();
   onnx::GraphProto& graph = *model.mutable_graph();

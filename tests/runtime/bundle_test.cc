@@ -8,6 +8,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "run/parity.h"
+#include "support/resident_bytes.h"
 #include "util/content_hash.h"
 #include "wshare/runtime.h"
 
@@ -289,9 +290,27 @@ TEST_F(BundleSession, OutlivesTheBundle) {
   EXPECT_TRUE(equals_plain("a", **session));
 }
 
-TEST_F(BundleSession, CanBeTakenOutBare) {
-  Ort::Session bare = Bundle::open(folder()).session("b");
-  EXPECT_TRUE(equals_plain("b", bare));
+TEST_F(BundleSession, CanBeTakenApart) {
+  std::weak_ptr<const void> weights;
+  {
+    BareSession bare = Bundle::open(folder()).session("b").release();
+    weights = bare.weights;
+    EXPECT_TRUE(equals_plain("b", bare.session));
+  }
+  EXPECT_TRUE(weights.expired());
+}
+
+// What others do not need is given back after each creation; what runs read stays.
+TEST_F(BundleSession, LeavesPagesThatAnotherSessionReads) {
+  Bundle bundle = Bundle::open(folder());
+  SessionOptions compact;
+  compact.tier = Tier::kCompact;
+  Session a = bundle.session("a", compact);
+  run(*a);
+  const uint64_t read = resident_bytes("shared.bin");
+  EXPECT_GT(read, 0u);
+  Session b = bundle.session("b");
+  EXPECT_GE(resident_bytes("shared.bin"), read);
 }
 
 TEST_F(BundleSession, CanBeReplacedByAnother) {

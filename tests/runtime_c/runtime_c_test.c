@@ -204,6 +204,33 @@ static void null_is_nothing(char** arguments) {
   CHECK(wshare_c_api_version() == WSHARE_C_API_VERSION && strlen(wshare_version()) >= 5);
 }
 
+/* BUNDLE BASE: what a long-lived service calls. */
+static void a_service_reloads_and_removes(char** arguments) {
+  wshare_bundle* bundle = NULL;
+  wshare_names* tasks = NULL;
+  int changed = 1;
+  uint64_t bytes = 0;
+  OK(wshare_bundle_open(arguments[0], &bundle));
+  OK(wshare_bundle_reload(bundle, &changed));
+  OK(wshare_bundle_reload(bundle, NULL));
+  CHECK(changed == 0);
+  OK(wshare_bundle_prefault(bundle, arguments[1], 0, &bytes));
+  CHECK(bytes > 0);
+  OK(wshare_bundle_prefault(bundle, arguments[1], 0, NULL));
+  CHECK(take_code(wshare_bundle_prefault(bundle, "nobody", 0, &bytes), "nobody") == WSHARE_INVALID);
+  CHECK(bytes == 0);
+  wshare_session* session = open_session(bundle, arguments[1]);
+  OK(wshare_session_tasks(session, &tasks));
+  const char* task = wshare_names_get(tasks, 0);
+  CHECK(take_code(wshare_session_remove_adapter(session, task), task) == WSHARE_INVALID);
+  OrtValue* before = run_task(session, task);
+  OK(wshare_session_remove_adapter(session, task));
+  CHECK(take_equal(before, run_task(session, task))); /* mapped anew */
+  wshare_names_free(tasks);
+  wshare_session_close(session);
+  wshare_bundle_close(bundle);
+}
+
 struct turns {
   wshare_bundle* bundle;
   wshare_session* session;
@@ -278,6 +305,7 @@ int main(int argc, char** argv) {
       {"AnOldOnnxRuntimeIsRefused", an_old_onnxruntime_is_refused, 1, 1},
       {"SessionsShareThreads", sessions_share_threads, 2, 0},
       {"NullIsNothing", null_is_nothing, 0, 1},
+      {"AServiceReloadsAndRemoves", a_service_reloads_and_removes, 2, 0},
       {"ThreadsMayShareHandles", threads_may_share_handles, 2, 0},
       {"ADeviceHoldsTheWeightsOnce", a_device_holds_the_weights_once, 4, 0},
   };

@@ -99,6 +99,12 @@ struct Report {
   uint64_t device_bytes() const;  // the sum over devices
 };
 
+// A session without what keeps its weights: `weights` must outlive it, as it does in here.
+struct BareSession {
+  std::shared_ptr<const void> weights;
+  Ort::Session session;
+};
+
 // An Ort::Session together with what its weights need; move-only.
 //
 // It keeps the bundle's maps alive, so it may outlive the Bundle that made it. To be used like a
@@ -114,9 +120,8 @@ class Session {
   Ort::Session& operator*() { return session_; }
   operator Ort::Session&() & { return session_; }
 
-  // Hands out the bare session. Nothing is left to say when its weights may go, so the maps that it
-  // needs stay until the process ends.
-  operator Ort::Session() &&;
+  // Hands out the session and what it lies in, for those who need an Ort::Session of their own.
+  BareSession release() &&;
 
  private:
   std::shared_ptr<const void> keep_alive_;
@@ -126,15 +131,17 @@ class Session {
 // One session and the tasks that run on it: the base of an extracted bundle, with the adapter of a
 // task chosen for each run. Copies share one state; all functions may be called by several threads.
 //
-// The adapter of a task is mapped and checked when the task is first named, and stays. Functions
-// that take the name of a task throw Error(kInvalid) if there is no such task, its adapter is not
-// the file of the manifest or does not fit the session's inputs (names, types, shapes, and equal
-// ranks of A and B); Error(kIo) if it is missing.
+// The adapter of a task is mapped and checked when the task is first named, while runs of others go
+// on, and stays until remove_adapter(). Functions that take the name of a task throw
+// Error(kInvalid) if there is no such task, its adapter is not the file of the manifest or does not
+// fit the session's inputs (names, types, shapes, and equal ranks of A and B); Error(kIo) if it is
+// missing.
 class TaskSession {
  public:
   // Returns the names of the tasks that run on this session: those of the bundle that are an
   // adapter over it or equal to it, in the bundle's order, then what add_adapter() added. (A task
-  // may need a model of its own instead: Bundle::session() of that.)
+  // may need a model of its own instead: Bundle::session() of that.) After Bundle::reload() also
+  // those that came since, unless the base had to be written anew for them.
   std::vector<std::string> tasks() const;
 
   // Runs the session with the weights of `task`; "" runs the base itself.
@@ -162,6 +169,14 @@ class TaskSession {
   void bind(Ort::UnownedIoBinding binding, const std::string& task);
   void bind(Ort::IoBinding& binding, const std::string& task) { bind(binding.GetUnowned(), task); }
 
+  // Ends the use of the adapter of `task`: one that was added is no task any more, one of the
+  // bundle is mapped anew where it is named again. Runs in progress go on; its memory goes with the
+  // last of them. Ort::RunOptions of options() for it must not be used any more, and bindings only
+  // after another bind().
+  //
+  // Throws Error(kInvalid) if no such adapter is there.
+  void remove_adapter(const std::string& task);
+
   // Adds the .onnx_adapter at `path`, which may come from anywhere, as the task `name`.
   //
   // The file must stay as it is. Throws Error(kInvalid) if the bundle or this has a task `name`,
@@ -179,12 +194,18 @@ class TaskSession {
   std::shared_ptr<State> state_;
 };
 
-struct BundleState;
+class OpenBundle;
 
 struct BundleOptions {
   // Compares the bytes of each pack with the manifest before its first session: damaged ones give
   // wrong outputs without an error. Reads all of them; `wshare verify` does so once for all.
   bool check_packs = false;
+};
+
+// How the files of a model come into memory ahead of runs.
+enum class Prefault {
+  kRead,  // they are read; the system may take their memory for something else
+  kLock,  // and stay, until the Bundle and all sessions of it are gone
 };
 
 // A bundle open for sessions. Copies share one state; all functions may be called by several
@@ -216,14 +237,33 @@ class Bundle {
   // Throws what session() throws.
   TaskSession task_session(const std::string& base, const SessionOptions& options = {});
 
+  // Brings what sessions of `model` read into the page cache, so that no run waits for the disk:
+  // its pack where that will be used, else its tensors. Returns how many bytes that is.
+  //
+  // For weights that are used in place: kernels that pack read theirs once (Tier::kShared), and
+  // locked they lie in memory beside the packed ones.
+  //
+  // Throws Error(kInvalid) if there is no such model, Error(kIo) if a file is missing or the
+  // process may not lock so much (RLIMIT_MEMLOCK).
+  uint64_t prefault(const std::string& model, Prefault how = Prefault::kRead);
+
+  // Reads the manifest anew: what commands have added or taken away since is so for this and its
+  // copies from then on. Returns false if there is nothing new.
+  //
+  // Sessions go on, as they were; new ones share maps, packed weights and what lies on devices with
+  // them. Task sessions have the tasks that came, as long as their base stayed what it was. Where
+  // another bundle has taken the folder's place (`remove --compact`, `--force`), new sessions share
+  // nothing with old ones; on a device the same is so after a `remove`.
+  //
+  // Throws what open() throws; all is as before then.
+  bool reload();
+
   // Returns what the sessions so far took from the maps.
   Report report() const;
 
  private:
-  friend class TaskSession;
-  using State = BundleState;
-  explicit Bundle(std::shared_ptr<State> state) : state_(std::move(state)) {}
-  std::shared_ptr<State> state_;
+  explicit Bundle(std::shared_ptr<OpenBundle> opened) : opened_(std::move(opened)) {}
+  std::shared_ptr<OpenBundle> opened_;
 };
 
 }  // namespace wshare

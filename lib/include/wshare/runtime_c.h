@@ -87,7 +87,7 @@ void wshare_error_free(wshare_error* error);
  *   4. libonnxruntime.so.1 in LD_LIBRARY_PATH, or where an installed wshare brought it along;
  *   5. that of the active virtual environment (VIRTUAL_ENV);
  *   6. libonnxruntime.so.1 of the system.
- * It must be of the version that wshare was built with, or newer. */
+ * It must be 1.20 or newer; what an older one lacks fails with WSHARE_UNSUPPORTED. */
 
 /* Makes this library use the ONNX Runtime of `base`, the result of its OrtGetApiBase(). Needed only
  * where no search finds it: one that is linked statically, or loaded under another name.
@@ -136,6 +136,23 @@ wshare_error* wshare_bundle_open_checked(const char* folder, wshare_bundle** bun
 
 /* Ends the use of the handle; its sessions go on. NULL is nothing. */
 void wshare_bundle_close(wshare_bundle* bundle);
+
+/* Reads the manifest anew: what commands have added or taken away since is so from then on.
+ * Sessions go on, as they were, and new ones share maps, packed weights and what lies on devices
+ * with them, unless another bundle has taken the folder's place. `changed` is 1 if there was
+ * something new; it may be NULL. (Since version 3.)
+ *
+ * Fails as wshare_bundle_open() does; all is as before then. */
+wshare_error* wshare_bundle_reload(wshare_bundle* bundle, int* changed);
+
+/* Reads what sessions of `model` need into the page cache; with `lock` 1 it also stays there, until
+ * the bundle and all its sessions are closed. `bytes`, which may be NULL, gets how much that is.
+ * (Since version 3.)
+ *
+ * Fails with WSHARE_INVALID if there is no such model, WSHARE_IO if a file is missing or the
+ * process may not lock so much. */
+wshare_error* wshare_bundle_prefault(wshare_bundle* bundle, const char* model, int lock,
+                                     uint64_t* bytes);
 
 /* Gives the names of the models, in the order of the manifest, for wshare_names_free(). */
 wshare_error* wshare_bundle_models(const wshare_bundle* bundle, wshare_names** models);
@@ -211,9 +228,9 @@ struct OrtSession* wshare_session_ort(const wshare_session* session);
 /* ---- Tasks: one session, an adapter for each run ----------------------------------------- */
 
 /* Wherever a task is named: NULL or "" is the model itself. The adapter of a task is mapped and
- * checked when it is first named, and stays until the session is closed. WSHARE_INVALID if there is
- * no such task, its file is not the manifest's or does not fit the model's inputs; WSHARE_IO if it
- * is missing. */
+ * checked when it is first named, and stays until it is removed or the session is closed.
+ * WSHARE_INVALID if there is no such task, its file is not the manifest's or does not fit the
+ * model's inputs; WSHARE_IO if it is missing. */
 
 /* Gives the names of the tasks that run on this session: those of the bundle that are an adapter
  * over its model or equal to it, then those added. None for most models. For wshare_names_free().
@@ -224,6 +241,13 @@ wshare_error* wshare_session_tasks(const wshare_session* session, wshare_names**
  * stay as it is. WSHARE_INVALID if there is a task `name`, or the file does not fit. */
 wshare_error* wshare_session_add_adapter(wshare_session* session, const char* name,
                                          const char* path);
+
+/* Ends the use of the adapter of `task`: one that was added is no task any more, one of the bundle
+ * is mapped anew where it is named again. Runs in progress go on. Run options for the task must not
+ * be used any more, and bindings only after wshare_session_bind(). (Since version 3.)
+ *
+ * Fails with WSHARE_INVALID if no such adapter is there. */
+wshare_error* wshare_session_remove_adapter(wshare_session* session, const char* task);
 
 /* Runs the session with the weights of `task`, as OrtApi::Run() with its adapter. `outputs` gets
  * `output_count` new values, for ReleaseValue(); all NULL if this fails. Inputs stay the caller's;

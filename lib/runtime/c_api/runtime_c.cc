@@ -148,6 +148,27 @@ wshare_error* wshare_bundle_open_checked(const char* folder, wshare_bundle** bun
 
 void wshare_bundle_close(wshare_bundle* bundle) { delete bundle; }
 
+wshare_error* wshare_bundle_reload(wshare_bundle* bundle, int* changed) {
+  return guard([&] {
+    if (changed != nullptr) *changed = 0;
+    require(bundle, "bundle");
+    const bool is_new = bundle->bundle.reload();
+    if (changed != nullptr) *changed = is_new ? 1 : 0;
+  });
+}
+
+wshare_error* wshare_bundle_prefault(wshare_bundle* bundle, const char* model, int lock,
+                                     uint64_t* bytes) {
+  return guard([&] {
+    if (bytes != nullptr) *bytes = 0;
+    require(bundle, "bundle");
+    require(model, "model");
+    const uint64_t read =
+        bundle->bundle.prefault(model, lock != 0 ? Prefault::kLock : Prefault::kRead);
+    if (bytes != nullptr) *bytes = read;
+  });
+}
+
 wshare_error* wshare_bundle_models(const wshare_bundle* bundle, wshare_names** models) {
   return guard([&] {
     require_result(models, "models");

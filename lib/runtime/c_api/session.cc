@@ -81,6 +81,14 @@ wshare_error* wshare_session_add_adapter(wshare_session* session, const char* na
   });
 }
 
+wshare_error* wshare_session_remove_adapter(wshare_session* session, const char* task) {
+  return guard([&] {
+    require(session, "session");
+    require(task, "task");
+    session->session.remove_adapter(task);
+  });
+}
+
 wshare_error* wshare_session_run(wshare_session* session, const char* task,
                                  const char* const* input_names, const OrtValue* const* inputs,
                                  size_t input_count, const char* const* output_names,
