@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "pack/packed.h"
+#include "runtime/ort_errors.h"
 #include "support/spawn.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -80,6 +81,7 @@ class PackFaults : public PackTest {
 // and ends the process when that runs.
 TEST_F(PackFaults, LeavesOutAPackWhoseFileCannotBeOpened) {
   SKIP_WITH_SANITIZER();
+  if (runtime_release() >= 32) GTEST_SKIP() << "THIS ONNX RUNTIME DOES NOT END THE PROCESS";
   add("encoder.onnx", read_file(fs::path(WSHARE_TESTDATA) / "t5-seq2seq/encoder.onnx"));
   make();
   const auto before = files_in(bundle());

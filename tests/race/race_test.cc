@@ -120,7 +120,9 @@ TEST_F(Race, SessionsGoOnWhileTheirBundleIsReloaded) {
       do {
         // Never refused: between two reloads no model that stays changes.
         Session a = bundle.session("a", options);
-        if (tier == Tier::kShared) EXPECT_TRUE(run(*a) == of_a_);
+        if (tier == Tier::kShared) {
+          EXPECT_TRUE(run(*a) == of_a_);
+        }
         EXPECT_TRUE(run(*open) == of_a_);
         bundle.report();
       } while (!is_over_);
