@@ -72,7 +72,7 @@ Trial try_pack(const TrialJob& job) {
     compare(job, open, trial);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kIo || error.code() == ErrorCode::kInvalid) throw;
-    trial.untried = error.what();
+    trial.untried = error.what() + (error.hint().empty() ? "" : "; " + error.hint());
   }
   return trial;
 }

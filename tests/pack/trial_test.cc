@@ -40,10 +40,9 @@ TEST_F(PackTrial, ComparesWhatIsNotRandom) {
   EXPECT_TRUE(json.at("models")[0].at("why_not").is_null()) << out_;
   EXPECT_EQ(json.at("models")[0].at("random_outputs"),
             (std::vector<std::string>{"noise", "dropped"}));
-  EXPECT_NE(
-      err_.find("'a': not compared, since a plain session gives another at each run: output "
-                "'noise', 'dropped'"),
-      std::string::npos)
+  EXPECT_NE(err_.find("'a': not compared, since a plain session gives another at each run: output "
+                      "'noise', 'dropped'"),
+            std::string::npos)
       << err_;
   expect_packed({"a"});
 }
@@ -142,6 +141,7 @@ class GivenInputs : public PackTrial {
 TEST_F(GivenInputs, AreWhatPacksAreTriedOn) {
   ASSERT_EQ(run_program({"pack", path("bundle")}), 0) << err_;
   EXPECT_NE(err_.find("'a': its pack was not run beside a plain session"), std::string::npos);
+  EXPECT_NE(err_.find("values with --value NAME=1"), std::string::npos) << err_;
   expect_tried({"--value", "shape=8"});
   expect_tried({"--value", "a:shape=8", "--shape", "a:x=1x64"});
   fs::create_directories(temp_ / "inputs/a");
