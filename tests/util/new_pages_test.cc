@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <fstream>
 #include <optional>
 
 #include "support/files.h"
@@ -15,7 +16,10 @@ class NewPagesOfAFile : public testing::Test {
   static constexpr size_t kPages = 1024;
 
   NewPagesOfAFile() {
-    write_file(temp_ / "file", std::string(kPages * page_, 'x'));
+    // In pieces: of a file that is written at once the system keeps, and maps, large pieces.
+    std::ofstream file(temp_ / "file");
+    for (size_t i = 0; i < kPages; ++i) file << std::string(page_, 'x') << std::flush;
+    file.close();
     file_.emplace(MappedFile::open(temp_ / "file"));
   }
 
