@@ -1,6 +1,8 @@
-"""Makes testdata/compat/packed: a bundle with a pack (manifest version 3), from a model of one MatMul.
+"""Makes testdata/compat/packed, a bundle with a pack (manifest version 3), from a model of one MatMul; or
+testdata/compat/two_packs, one with a pack for each ONNX Runtime that is named (version 5).
 
     python3 testdata/make/compat_packed.py build/bin/wshare testdata/compat/packed
+    python3 testdata/make/compat_packed.py build/bin/wshare testdata/compat/two_packs .deps/onnxruntime-1.29.0/lib .deps/releases/1.32.0
 
 Needs onnx and numpy. The packed bytes are those of the machine that runs it.
 """
@@ -12,7 +14,7 @@ import numpy
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-wshare, bundle = sys.argv[1:]
+wshare, bundle, *runtimes = sys.argv[1:]
 weight = numpy.arange(64 * 32, dtype=numpy.float32).reshape(32, 64) / 4096
 graph = helper.make_graph(
     [helper.make_node("MatMul", ["x", "weight"], ["y"])], "packed",
@@ -23,4 +25,5 @@ model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir
 with tempfile.TemporaryDirectory() as folder:
     onnx.save(model, f"{folder}/linear.onnx")
     subprocess.run([wshare, "dedupe", f"{folder}/linear.onnx", "-o", bundle], check=True)
-subprocess.run([wshare, "pack", bundle], check=True)
+for options in [["--onnxruntime", runtime] for runtime in runtimes] or [[]]:
+    subprocess.run([wshare, "pack", bundle, *options], check=True)
