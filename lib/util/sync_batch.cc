@@ -1,5 +1,8 @@
 #include "util/sync_batch.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -11,9 +14,21 @@
 namespace fs = std::filesystem;
 
 namespace wshare {
+namespace {
+
+// How many files may wait: more than 32 are hardly faster, and all but few of the descriptors that
+// the process may have stay free. (One batch may be synced while the next one fills up.)
+size_t most_waiting() {
+  struct rlimit limit {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
+  return std::clamp<size_t>(limit.rlim_cur / 8, 1, 32);
+}
+
+}  // namespace
 
 SyncBatch::SyncBatch(int at, const std::string& name, fs::path shown_as)
-    : path_(std::move(shown_as)),
+    : most_(most_waiting()),
+      path_(std::move(shown_as)),
       folder_(file_calls::open_at(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (folder_.number() < 0) fail_output(path_, "cannot open", errno);
 }
@@ -21,13 +36,12 @@ SyncBatch::SyncBatch(int at, const std::string& name, fs::path shown_as)
 SyncBatch::SyncBatch(const fs::path& folder) : SyncBatch(AT_FDCWD, folder.string(), folder) {}
 
 void SyncBatch::add(OutputFile file) {
-  constexpr size_t kMost = 32;  // more are hardly faster, and need descriptors
   file.start_finish();
   std::vector<OutputFile> full;
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(file));
-    if (waiting_.size() < kMost) return;
+    if (waiting_.size() < most_) return;
     full.swap(waiting_);
   }
   sync(std::move(full));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <mutex>
 #include <string>
@@ -12,7 +13,7 @@ namespace wshare {
 
 // Makes many new files durable in batches, so that a disk is waited for once and not for each file:
 //
-//   file written ─ its transfer starts ─ 32 wait, still open ─ sync_all(), or each of them ─ closed
+//   file written ─ its transfer starts ─ up to 32 wait, open ─ sync_all(), or each of them ─ closed
 //
 // What sync_all() asks of a descriptor, that it was opened before the files were written, is done
 // here. The files stay open because that is the only way to sync them one by one after all.
@@ -34,6 +35,7 @@ class SyncBatch {
   void sync(std::vector<OutputFile> files) const;
   bool sync_together(std::vector<OutputFile>& files) const;
 
+  size_t most_;  // that may wait
   std::filesystem::path path_;
   Descriptor folder_;
   std::mutex mutex_;

@@ -161,8 +161,9 @@ void print_packed_by(std::ostream& out, const RunReport& report) {
       models[model.packed_by].push_back(model.model);
   }
   for (const auto& [version, names] : models) {
-    out << "over packs of ONNX Runtime " << version << ", which this release takes ("
-        << list_in_quotes(names) << ")\n";
+    out << visible("over packs of ONNX Runtime " + version + ", which this release takes (" +
+                   list_in_quotes(names) + ")")
+        << '\n';
   }
 }
 
