@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "run/child.h"
+#include "runtime/ort_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -86,6 +87,9 @@ Json do_one(const Jobs& jobs, const Json& job, const TellFn& tell) {
     return error_json(static_cast<int>(ErrorCode::kIo), error.what());
   } catch (const std::bad_alloc&) {
     return error_json(static_cast<int>(ErrorCode::kIo), "not enough memory");
+  } catch (const Ort::Exception& error) {  // where it was asked for nothing that has a name
+    return error_json(static_cast<int>(ErrorCode::kRuntime),
+                      "ONNX Runtime: " + one_line(error.what()));
   } catch (const std::exception& error) {
     return error_json(kBug, error.what());
   }

@@ -1,7 +1,15 @@
 #include "run/child.h"
 
 #include <gtest/gtest.h>
+#include <onnxruntime_cxx_api.h>
 
+#include <functional>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stdexcept>
+
+#include "run/ask_child.h"
 #include "support/bundle_test.h"
 
 namespace wshare::test {
@@ -67,6 +75,24 @@ TEST(RunChild, HandsOverLinesOfProgressAsTheyCome) {
   EXPECT_EQ(result.err, "error\n\037half");
   EXPECT_EQ(result.out, "\037out");
   EXPECT_EQ(run_child("/bin/sh", {"-c", script}).err, "error\n\037half");  // nobody listens
+}
+
+// A call of ONNX Runtime may fail anywhere, for want of memory: that is its error, no bug of ours.
+TEST(AnswerJob, GivesErrorsOfOnnxRuntimeAsSuch) {
+  const auto code_after = [](const std::function<void()>& body) {
+    std::istringstream in(R"({"job": "fail"})");
+    std::ostringstream out, err;
+    answer_job({{"fail",
+                 [&](const auto&, const TellFn&) -> nlohmann::ordered_json {
+                   body();
+                   return {};
+                 }}},
+               in, out, err);
+    return nlohmann::json::parse(out.str()).at("error").at("code").get<int>();
+  };
+  EXPECT_EQ(code_after([] { throw Ort::Exception("no memory", ORT_FAIL); }), 6);
+  EXPECT_EQ(code_after([] { throw std::bad_alloc(); }), 3);
+  EXPECT_EQ(code_after([] { throw std::logic_error("mine"); }), 70);
 }
 
 }  // namespace
