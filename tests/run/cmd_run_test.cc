@@ -137,6 +137,12 @@ TEST_F(RunCommand, AdvisesToPackWhereSessionsHoldMuchOfTheirOwn) {
     ASSERT_EQ(run({sessions}), 0) << err_;
     EXPECT_NE(out_.find(advice), std::string::npos) << sessions << '\n' << out_;
   }
+  write_file(temp_ / "in/b.onnx", model.SerializeAsString());
+  fs::remove_all(temp_ / "bundle");
+  make();
+  ASSERT_EQ(run({}), 0) << err_;
+  EXPECT_NE(out_.find("sessions of 2 models hold about"), std::string::npos) << out_;
+  EXPECT_EQ(out_.find(advice), out_.rfind(advice)) << out_;
   ASSERT_EQ(command({"pack", path("bundle")}), 0) << err_;
   ASSERT_EQ(run({"--sessions=3"}), 0) << err_;
   EXPECT_EQ(out_.find(advice), std::string::npos) << out_;

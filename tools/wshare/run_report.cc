@@ -213,28 +213,45 @@ void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t p
                      100.0 * static_cast<double>(change) / static_cast<double>(plain));
 }
 
-// Says which models would share more over a pack: further sessions of theirs grow by what
-// optimisers make of weights, or (of one session alone nothing is known) weights are folded.
+// What each session of `model` holds that sessions over a pack would share: further sessions grow
+// by what optimisers make of weights, or (of one session alone nothing is known) weights are
+// folded.
+uint64_t own_bytes(const RunReport& report, const ModelReport& model) {
+  uint64_t own = 0;
+  size_t sessions = 0;
+  for (const SessionFigures& session : report.shared.sessions) {
+    if (session.model != model.model || ++sessions == 1) continue;
+    own = sessions == 2 ? session.own_bytes : std::min(own, session.own_bytes);
+  }
+  for (const LeftTensors& group : model.left) {
+    if (sessions == 1 && group.reason == LeftReason::kFolded) own = group.bytes;
+  }
+  return own;
+}
+
+// Says which models would share more over a pack, in one line.
 void print_advice(std::ostream& out, const RunReport& report) {
   constexpr uint64_t kWorthIt = uint64_t{1} << 20;
   if (report.ep != "cpu") return;
+  std::string most;
+  uint64_t most_bytes = 0, bytes = 0;
+  size_t models = 0;
   for (const ModelReport& model : report.shared.models) {
-    if (model.tier != Tier::kShared) continue;
-    uint64_t own = 0;
-    size_t sessions = 0;
-    for (const SessionFigures& session : report.shared.sessions) {
-      if (session.model != model.model || ++sessions == 1) continue;
-      own = sessions == 2 ? session.own_bytes : std::min(own, session.own_bytes);
-    }
-    for (const LeftTensors& group : model.left) {
-      if (sessions == 1 && group.reason == LeftReason::kFolded) own = group.bytes;
-    }
+    const uint64_t own = model.tier == Tier::kShared ? own_bytes(report, model) : 0;
     if (own < kWorthIt || own < model.shared_bytes / 10) continue;
-    out << fmt::format(
-        "{}: each session holds about {} of its own; over a pack ('wshare pack') it is "
-        "one copy\n",
-        in_quotes(model.model), format_bytes(own));
+    ++models;
+    bytes += own;
+    if (own > most_bytes) most = model.model, most_bytes = own;
   }
+  if (models == 0) return;
+  if (models == 1) {
+    out << fmt::format("{}: each session holds about {} of its own", in_quotes(most),
+                       format_bytes(bytes));
+  } else {
+    out << fmt::format("sessions of {} models hold about {} of their own, one of each; most {}: {}",
+                       models, format_bytes(bytes), in_quotes(most), format_bytes(most_bytes));
+  }
+  out << "; over a pack ('wshare pack') it is one copy\n";
 }
 
 }  // namespace
