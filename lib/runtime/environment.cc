@@ -112,9 +112,9 @@ void check_weights(const std::string& model, const SessionOptions& options) {
 
 // Entries of a pool of the session's own, which there is none of. Before 1.23 nobody could list
 // entries, so these are asked for by name.
-constexpr const char* kPoolEntries[] = {kOrtSessionOptionsConfigAllowInterOpSpinning,
-                                        kOrtSessionOptionsConfigAllowIntraOpSpinning,
-                                        kOrtSessionOptionsConfigIntraOpThreadAffinities};
+const char* const kPoolEntries[] = {kOrtSessionOptionsConfigAllowInterOpSpinning,
+                                    kOrtSessionOptionsConfigAllowIntraOpSpinning,
+                                    kOrtSessionOptionsConfigIntraOpThreadAffinities};
 constexpr unsigned kListsEntries = 23;
 
 constexpr char kNoPool[] = "all sessions share the threads of the environment";
