@@ -8,6 +8,7 @@
 
 #include "cuda/driver_memory.h"
 #include "run/parity.h"
+#include "runtime/stack_model.h"
 #include "runtime/task_models.h"
 #include "runtime/task_sessions.h"
 #include "support/bundle_test.h"
@@ -15,26 +16,8 @@
 namespace wshare::test {
 namespace {
 
-// A stack of square matrices that all models share, and a head of their own.
 onnx::ModelProto stack(int layers, int64_t width, uint32_t seed) {
-  onnx::ModelProto model = empty_model();
-  onnx::GraphProto& graph = *model.mutable_graph();
-  set_type(*graph.add_input(), "x", Proto::FLOAT, {"2", std::to_string(width)});
-  set_type(*graph.add_output(), "y", Proto::FLOAT, {"2", "8"});
-  std::string value = "x";
-  const auto multiply = [&](const std::string& name, int64_t columns, uint32_t number,
-                            const std::string& result) {
-    *graph.add_initializer() = raw(name, floats(static_cast<size_t>(width * columns), number),
-                                   Proto::FLOAT, {width, columns});
-    add_node(graph, "MatMul", {value, name}, {result});
-  };
-  for (int layer = 0; layer < layers; ++layer) {
-    const std::string number = std::to_string(layer);
-    multiply("w" + number, width, static_cast<uint32_t>(layer + 1), "p" + number);
-    value = "p" + number;
-  }
-  multiply("head", 8, seed, "y");
-  return model;
+  return stack_model(layers, width, 8, seed);
 }
 
 std::vector<Ort::Value> run_stack(Ort::Session& session, int64_t width) {

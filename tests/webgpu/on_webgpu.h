@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "run/parity.h"
+#include "runtime/stack_model.h"
 #include "runtime/task_models.h"
 #include "support/bundle_test.h"
 #include "webgpu/vulkan_counts.h"
@@ -30,28 +31,6 @@ inline void use_software_gpu() {
   ::setenv("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER", "1", 1);
   ::setenv("VK_LAYER_PATH", WSHARE_VULKAN_LAYER, 1);
   ::setenv("VK_INSTANCE_LAYERS", "VK_LAYER_WSHARE_counts", 1);
-}
-
-// A stack of square matrices that all models share, and a head of `seed`.
-inline onnx::ModelProto stack_model(int layers, int64_t width, int64_t head, uint32_t seed) {
-  onnx::ModelProto model = empty_model();
-  onnx::GraphProto& graph = *model.mutable_graph();
-  set_type(*graph.add_input(), "x", Proto::FLOAT, {"2", std::to_string(width)});
-  set_type(*graph.add_output(), "y", Proto::FLOAT, {"2", std::to_string(head)});
-  std::string value = "x";
-  const auto multiply = [&](const std::string& name, int64_t columns, uint32_t number,
-                            const std::string& result) {
-    *graph.add_initializer() = raw(name, floats(static_cast<size_t>(width * columns), number),
-                                   Proto::FLOAT, {width, columns});
-    add_node(graph, "MatMul", {value, name}, {result});
-  };
-  for (int layer = 0; layer < layers; ++layer) {
-    const std::string number = std::to_string(layer);
-    multiply("w" + number, width, static_cast<uint32_t>(layer + 1), "p" + number);
-    value = "p" + number;
-  }
-  multiply("head", head, seed, "y");
-  return model;
 }
 
 // Bundles on WebGPU's provider, as Microsoft built it, over a software GPU.
