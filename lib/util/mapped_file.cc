@@ -164,9 +164,16 @@ std::filesystem::path MappedFile::open_path() const {
   return folder_ == nullptr ? path_ : folder_->path_of(path_.filename().string());
 }
 
-bool MappedFile::is_unchanged() const {
-  const bool damaged = guard_slot_ >= 0 && guard_slots[static_cast<size_t>(guard_slot_)].damaged;
-  return !damaged && stamp_now() == stamp_;
+bool MappedFile::is_damaged() const {
+  return guard_slot_ >= 0 && guard_slots[static_cast<size_t>(guard_slot_)].damaged;
+}
+
+bool MappedFile::is_unchanged() const { return !is_damaged() && stamp_now() == stamp_; }
+
+// One look at the name: between two, another file may take it.
+bool MappedFile::was_written_to() const {
+  const std::optional<FileStamp> now = stamp_now();
+  return is_damaged() || (now && now->id == stamp_.id && *now != stamp_);
 }
 
 void MappedFile::check_unchanged() const {

@@ -48,6 +48,10 @@ class MappedFile {
   // install_sigbus_guard).
   void check_unchanged() const;
 
+  // True if somebody has written to this very file, or reading it hit pages that are gone. A file
+  // whose name leads to another one by now, or to none, is as it was.
+  bool was_written_to() const;
+
   // Gives the resident pages back to the system; later reads fetch them from the file again.
   void drop_pages() const;
 
@@ -57,6 +61,7 @@ class MappedFile {
 
   void map(int descriptor);
   std::optional<FileStamp> stamp_now() const;
+  bool is_damaged() const;
 
   std::shared_ptr<const Folder> folder_;  // that the file was opened in; null: by its path
   std::filesystem::path path_;

@@ -128,13 +128,18 @@ TEST_F(MappedFileTest, NoticesThatTheFileChanged) {
     ASSERT_NO_THROW(file.check_unchanged());
     write("a", c.text);
     EXPECT_THROW(file.check_unchanged(), Error);
+    EXPECT_TRUE(file.was_written_to());
   }
 }
 
 TEST_F(MappedFileTest, NoticesThatTheNameGoesElsewhere) {
   const MappedFile file = MappedFile::open(write("a", "1234567890"));
+  EXPECT_FALSE(file.was_written_to());
   fs::rename(write("b", "other"), folder_ / "a");
   EXPECT_THROW(file.check_unchanged(), Error);
+  EXPECT_FALSE(file.was_written_to());
+  fs::remove(folder_ / "a");
+  EXPECT_FALSE(file.was_written_to());
   EXPECT_EQ(text_of(file), "1234567890");
 }
 

@@ -24,15 +24,10 @@ std::vector<std::string> ManifestFile::models() const {
 // A manifest that another one has replaced stays as it was. One that was written to may be shorter
 // now, and to read behind its end would end the process.
 void ManifestFile::require_unwritten() const {
-  const std::optional<FileStamp> now = folder_->look_up(kManifestName);
-  if (!now || now->id != file_.id()) return;
-  try {
-    file_.check_unchanged();
-  } catch (const Error&) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(file_.path().string()) + ": was changed or removed since it was opened",
-                "open the bundle again");
-  }
+  if (!file_.was_written_to()) return;
+  throw Error(ErrorCode::kIo,
+              in_quotes(file_.path().string()) + ": was changed or removed since it was opened",
+              "open the bundle again");
 }
 
 ModelPart ManifestFile::read(std::string_view name) const {
