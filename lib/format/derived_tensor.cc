@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "format/codec/quantised.h"
 #include "format/codec/residual.h"
 #include "format/dtype.h"
 #include "format/matrix.h"
@@ -54,6 +55,45 @@ std::optional<MatrixView> view_of(const std::optional<MatrixRecord>& matrix, uin
   return MatrixView{bytes_of(matrix->extent), matrix->dtype, rows, cols, matrix->transposed};
 }
 
+void check_numbers(const char* what, const MatrixRecord& numbers, std::optional<uint64_t> needed) {
+  if (needed == numbers.extent.size) return;
+  throw Error(ErrorCode::kInvalid, std::string(what) + " has " +
+                                       std::to_string(numbers.extent.size) + " bytes of " +
+                                       dtype_name(numbers.dtype) + ", not what its shape needs");
+}
+
+void check_quantised_record(const OriginalTensor& tensor) {
+  const DerivationRecord& derivation = *tensor.derivation;
+  const QuantisedRecord& quantised = *derivation.quantised;
+  if (derivation.multiplier != 1 || derivation.rank != 0 || !derivation.exact)
+    throw Error(ErrorCode::kInvalid, "it is quantised, so it has no multiplier, rank or error");
+  const QuantisedLayout layout = layout_of(tensor.dtype, tensor.shape, quantised.how);
+  check_matrix("its base", derivation.base, layout.rows, layout.base_cols);
+  check_float_type(quantised.scale.dtype);
+  const int64_t scales[] = {static_cast<int64_t>(layout.scales)};
+  check_numbers("its scale", quantised.scale,
+                byte_size(*find_dtype(quantised.scale.dtype), scales));
+  if (!quantised.zero) return;
+  check_numbers("its zero point", *quantised.zero, bytes_of_zeros(layout, quantised.zero->dtype));
+}
+
+NumberView numbers_of(const MatrixRecord& numbers, const BytesOf& bytes_of) {
+  return {bytes_of(numbers.extent), numbers.dtype};
+}
+
+QuantisedPrediction quantised_prediction(const OriginalTensor& tensor, const BytesOf& bytes_of) {
+  const DerivationRecord& derivation = *tensor.derivation;
+  const QuantisedRecord& quantised = *derivation.quantised;
+  const QuantisedLayout layout = layout_of(tensor.dtype, tensor.shape, quantised.how);
+  QuantisedPrediction prediction{quantised.how,
+                                 layout,
+                                 *view_of(derivation.base, layout.rows, layout.base_cols, bytes_of),
+                                 numbers_of(quantised.scale, bytes_of),
+                                 {}};
+  if (quantised.zero) prediction.zero = numbers_of(*quantised.zero, bytes_of);
+  return prediction;
+}
+
 template <typename Call>
 void name_tensor(const OriginalTensor& tensor, const Call& call) {
   try {
@@ -69,6 +109,7 @@ void name_tensor(const OriginalTensor& tensor, const Call& call) {
 void check_derivation(const OriginalTensor& tensor) {
   name_tensor(tensor, [&] {
     const DerivationRecord& derivation = *tensor.derivation;
+    if (derivation.quantised) return check_quantised_record(tensor);
     const auto [rows, cols] = matrix_shape(tensor.shape);
     check_float_type(tensor.dtype);
     if (!std::isfinite(derivation.multiplier))
@@ -83,6 +124,9 @@ void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const 
   check_derivation(tensor);
   name_tensor(tensor, [&] {
     const DerivationRecord& derivation = *tensor.derivation;
+    const Bytes residual = derivation.residual.size > 0 ? bytes_of(derivation.residual) : Bytes();
+    if (derivation.quantised)
+      return decode_quantised(quantised_prediction(tensor, bytes_of), residual, write);
     const auto [rows, cols] = matrix_shape(tensor.shape);
     const Prediction prediction{tensor.dtype,
                                 rows,
@@ -91,8 +135,7 @@ void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const 
                                 derivation.multiplier,
                                 view_of(derivation.left, rows, derivation.rank, bytes_of),
                                 view_of(derivation.right, derivation.rank, cols, bytes_of)};
-    decode_residual(prediction,
-                    derivation.residual.size > 0 ? bytes_of(derivation.residual) : Bytes(), write);
+    decode_residual(prediction, residual, write);
   });
 }
 

@@ -1,6 +1,7 @@
 // A residual: (mode bit 6) one that is made here, read as it is and with one bit changed; (bit 7)
-// symbols; else any bytes.
+// symbols; (both) of a quantised tensor; else any bytes.
 
+#include "format/codec/quantised.h"
 #include "format/codec/residual.h"
 #include "format/codec/symbol_coder.h"
 #include "fuzz/fuzz.h"
@@ -43,11 +44,65 @@ void try_round_trip(Input& input, const Prediction& prediction, uint64_t size) {
   accepts([&] { decode_residual(prediction, damaged.bytes(), [](std::span<const std::byte>) {}); });
 }
 
+// Parts of any sizes, of which most fit together; then any bytes and a real residual.
+void try_quantised(Input& input) {
+  constexpr int32_t kIntegers[] = {2, 3, 4, 5, 6, 21, 22, 25, 26};
+  const uint8_t flags = input.byte();
+  Quantisation how;
+  const int32_t dtype = kIntegers[input.byte() % std::size(kIntegers)];
+  const int64_t shape[] = {input.byte() % 9, input.byte() % 9, input.byte() % 33};
+  if ((flags & 1) != 0) how.axis = input.byte() % 4;
+  if ((flags & 2) != 0) how.block = input.byte() % 20;
+  if ((flags & 4) != 0) how.packed_bits = 1 << input.byte() % 5;
+  if ((flags & 8) != 0) how.columns = input.word() % 600;
+  if ((flags & 16) != 0) how.low = input.byte() - 128;
+  if ((flags & 32) != 0) how.through = kTypes[input.byte() % 4];
+  how.zero = input.byte() - 128;
+  const uint8_t rule = input.byte();
+  how.by_reciprocal = (rule & 1) != 0;
+  how.zero_before = (rule & 2) != 0;
+  how.away = (rule & 4) != 0;
+  how.in_double = (rule & 8) != 0;
+  accepts([&] {
+    QuantisedPrediction prediction;
+    prediction.quantisation = how;
+    prediction.layout = layout_of(dtype, shape, how);
+    const QuantisedLayout& layout = prediction.layout;
+    const int32_t base_type = kTypes[input.byte() % 4], scale_type = kTypes[input.byte() % 4];
+    const int32_t zero_type = kIntegers[input.byte() % std::size(kIntegers)];
+    const Exact base =
+        bytes_from(input, layout.rows * layout.base_cols * float_format(base_type)->size);
+    const Exact scale = bytes_from(input, layout.scales * float_format(scale_type)->size);
+    const Exact zero = bytes_from(input, bytes_of_zeros(layout, zero_type).value_or(1));
+    prediction.base = {base.bytes(), base_type, layout.rows, layout.base_cols, (rule & 16) != 0};
+    prediction.scale = {scale.bytes(), scale_type};
+    if ((rule & 32) != 0) prediction.zero = NumberView{zero.bytes(), zero_type};
+    if ((rule & 64) != 0) {
+      const Exact residual(input.rest());
+      return decode_quantised(prediction, residual.bytes(), [](std::span<const std::byte>) {});
+    }
+    const Exact actual = bytes_from(input, layout.bytes);
+    std::string code, decoded;
+    encode_quantised(prediction, actual.bytes(), append_to(code));
+    const Exact stored(code);
+    decode_quantised(prediction, stored.bytes(), append_to(decoded));
+    expect(decoded == actual.text(), "a quantised tensor comes back from its residual");
+    if (code.empty()) return;
+    code[input.word() % code.size()] ^= static_cast<char>(1 << input.byte() % 8);
+    const Exact damaged(code);
+    decode_quantised(prediction, damaged.bytes(), [](std::span<const std::byte>) {});
+  });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input input(data, size);
   const uint8_t mode = input.byte();
+  if ((mode & 192) == 192) {
+    try_quantised(input);
+    return 0;
+  }
   if ((mode & 128) != 0) {
     try_symbols(input);
     return 0;

@@ -28,6 +28,10 @@ void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
     for (auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
       if (*matrix) visit((*matrix)->extent);
     }
+    if (derivation.quantised) {
+      visit(derivation.quantised->scale.extent);
+      if (derivation.quantised->zero) visit(derivation.quantised->zero->extent);
+    }
     if (derivation.residual.size > 0) visit(derivation.residual);
   }
 }

@@ -11,15 +11,16 @@
 #include <string_view>
 #include <vector>
 
+#include "format/quantisation.h"
 #include "util/content_hash.h"
 #include "util/shared_array.h"
 
 namespace wshare {
 
-// 5 where a model has several packs; 4 where something is needed that is no extent:
+// 6 where a tensor is quantised from others; 5 where a model has several packs; 4 where something is needed that is no extent:
 // SourceRecord::blobs, ModelRecord::files; 3 where there are packs, 2 where there are tasks,
 // else 1.
-inline constexpr int kFormatVersion = 5;
+inline constexpr int kFormatVersion = 6;
 inline constexpr char kManifestName[] = "manifest.json";
 
 // A range of bytes of one blob.
@@ -82,12 +83,20 @@ struct MatrixRecord {
   bool transposed = false;  // stored as [columns, rows] of what it stands for
 };
 
+// What a quantised tensor is computed of, beside its base.
+struct QuantisedRecord {
+  MatrixRecord scale;
+  std::optional<MatrixRecord> zero;  // integers, or floats
+  Quantisation how;
+};
+
 // How a tensor of an original is computed: docs/bundle-format.md, "Derived tensors".
 struct DerivationRecord {
   std::optional<MatrixRecord> base;
   double multiplier = 1;
   uint64_t rank = 0;  // of left and right, which are there unless it is 0
   std::optional<MatrixRecord> left, right;
+  std::optional<QuantisedRecord> quantised;  // then there is a base of that multiple, and no rank
   Extent residual;  // empty: the prediction is exact, or `exact` is false
   bool exact = true;
   double relative_error =

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <set>
@@ -285,6 +286,36 @@ class ManifestReader {
     return matrix;
   }
 
+  // Of a key that only some quantisers need; negative numbers, too.
+  int64_t read_integer() {
+    const double number = json_.real();
+    if (!(std::abs(number) <= 0x1p40) || number != std::floor(number))
+      fail("a number of a quantised tensor is no integer, or too large");
+    return static_cast<int64_t>(number);
+  }
+
+  QuantisedRecord read_quantised() {
+    QuantisedRecord quantised;
+    Quantisation& how = quantised.how;
+    json_.object({"scale"}, [&](std::string_view key) {
+      if (key == "scale") quantised.scale = read_matrix();
+      if (key == "zero") quantised.zero = read_matrix();
+      if (key == "zero_value") how.zero = read_integer();
+      if (key == "axis") how.axis = json_.number();
+      if (key == "block") how.block = json_.number();
+      if (key == "bits") how.packed_bits = static_cast<int>(json_.number(8));
+      if (key == "columns") how.columns = json_.number();
+      if (key == "low") how.low = read_integer();
+      if (key == "high") how.high = read_integer();
+      if (key == "by_reciprocal") how.by_reciprocal = json_.flag();
+      if (key == "zero_before") how.zero_before = json_.flag();
+      if (key == "away") how.away = json_.flag();
+      if (key == "in_double") how.in_double = json_.flag();
+      if (key == "through") how.through = read_dtype();
+    });
+    return quantised;
+  }
+
   DerivationRecord read_derivation() {
     DerivationRecord derivation;
     // Two thin factors alone could ask for any number of bytes; a base is as large as the tensor.
@@ -294,6 +325,7 @@ class ManifestReader {
       if (key == "rank") derivation.rank = json_.number(UINT32_MAX);
       if (key == "left") derivation.left = read_matrix();
       if (key == "right") derivation.right = read_matrix();
+      if (key == "quantised") derivation.quantised = read_quantised();
       if (key == "residual") derivation.residual = read_extent();
       if (key == "exact") derivation.exact = json_.flag();
       if (key == "relative_error") derivation.relative_error = json_.real();

@@ -96,6 +96,25 @@ Json matrix_json(const MatrixRecord& matrix) {
   return json;
 }
 
+Json quantised_json(const QuantisedRecord& quantised) {
+  const Quantisation& how = quantised.how;
+  Json json{{"scale", matrix_json(quantised.scale)}};
+  if (quantised.zero) json["zero"] = matrix_json(*quantised.zero);
+  if (how.zero != 0) json["zero_value"] = how.zero;
+  if (how.axis) json["axis"] = *how.axis;
+  if (how.block > 0) json["block"] = how.block;
+  if (how.packed_bits > 0) json["bits"] = how.packed_bits;
+  if (how.columns > 0) json["columns"] = how.columns;
+  if (how.low) json["low"] = *how.low;
+  if (how.high) json["high"] = *how.high;
+  if (how.by_reciprocal) json["by_reciprocal"] = true;
+  if (how.zero_before) json["zero_before"] = true;
+  if (how.away) json["away"] = true;
+  if (how.in_double) json["in_double"] = true;
+  if (how.through != 0) json["through"] = dtype_name(how.through);
+  return json;
+}
+
 std::string derivation_text(const DerivationRecord& derivation) {
   Json json = Json::object();
   if (derivation.base) json["base"] = matrix_json(*derivation.base);
@@ -103,6 +122,7 @@ std::string derivation_text(const DerivationRecord& derivation) {
   if (derivation.rank > 0) json["rank"] = derivation.rank;
   if (derivation.left) json["left"] = matrix_json(*derivation.left);
   if (derivation.right) json["right"] = matrix_json(*derivation.right);
+  if (derivation.quantised) json["quantised"] = quantised_json(*derivation.quantised);
   if (derivation.residual.size > 0) json["residual"] = extent_json(derivation.residual);
   if (!derivation.exact) json["exact"] = false;
   if (derivation.relative_error != 0) json["relative_error"] = derivation.relative_error;
@@ -200,9 +220,15 @@ int version_of(const Manifest& manifest) {
     return source && (!source->blobs.empty() || !is_file_name(source->file) ||
                       (!source->folder.empty() && !is_file_name(source->folder)));
   };
+  const auto is_quantised = [](const OriginalTensor& tensor) {
+    return tensor.derivation && tensor.derivation->quantised;
+  };
+  for (const TaskRecord& task : manifest.tasks) {
+    if (std::any_of(task.tensors.begin(), task.tensors.end(), is_quantised)) return kFormatVersion;
+  }
   std::set<std::string_view> packed;
   for (const PackRecord& pack : manifest.packs) {
-    if (!packed.insert(pack.model.name).second) return kFormatVersion;
+    if (!packed.insert(pack.model.name).second) return 5;
   }
   const auto has_files = [](const ModelRecord& model) { return !model.files.empty(); };
   const std::vector<ModelRecord>& models = manifest.models;
