@@ -55,9 +55,16 @@ RunAnswer do_job(const RunJob& job, const TellFn& tell) {
   Bundle bundle = Bundle::open(job.bundle);
   options.shared_on_device = [&bundle] { return bundle.report().device_bytes(); };
   RunAnswer answer;
+  std::optional<MemoryWatch> watch;
+  if (!options.device) options.watch = &watch.emplace(job.bundle, job.shared_arena);
   answer.measurement = measure(
       job.models, shared_opener(bundle, job.tier, options.device, job.device.copies), options);
   answer.measurement.models = bundle.report().models;
+  if (watch) {
+    tell("finding out where the memory is");
+    answer.measurement.parts =
+        watch->gone([&](const std::string& model) { return open_bare(bundle, model); });
+  }
   answer.parity = compare_outputs(job, bundle, options);
   return answer;
 }

@@ -117,6 +117,16 @@ void fields(Is<ModelReport> auto& model, const auto& field) {
   field("device", model.device);
 }
 
+void fields(Is<MemoryParts> auto& parts, const auto& field) {
+  field("weights_bytes", parts.weights);
+  field("copies_bytes", parts.copies);
+  field("activations_bytes", parts.activations);
+  field("freed_bytes", parts.freed);
+  field("other_bytes", parts.other);
+  field("pack_saves_bytes", parts.pack_saves);
+  field("shared_arena_saves_bytes", parts.arena_saves);
+}
+
 void fields(Is<Measurement> auto& measurement, const auto& field) {
   field("sessions", measurement.sessions);
   field("session_count", measurement.session_count);
@@ -124,6 +134,7 @@ void fields(Is<Measurement> auto& measurement, const auto& field) {
   field("pss_bytes", measurement.memory.pss);
   field("anonymous_bytes", measurement.memory.anonymous);
   field("device_bytes", measurement.memory.device);
+  field("memory_parts", measurement.parts);
   field("threads", measurement.threads);
   field("cut_short", measurement.cut_short);
 }

@@ -82,12 +82,20 @@ uint64_t bytes_on_device(const std::vector<Opened>& opened, const MeasureOptions
   return bytes;
 }
 
+std::vector<MemoryWatch::OfModel> sessions_of(const std::vector<Opened>& opened) {
+  std::vector<MemoryWatch::OfModel> sessions;
+  for (const Opened& each : opened)
+    sessions.push_back({each.model->session_model(), each.runner.session.get()});
+  return sessions;
+}
+
 }  // namespace
 
 Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
                     const MeasureOptions& options) {
   Measurement result;
   const std::vector<Opened> opened = open_all(models, open, options, result);
+  if (options.watch != nullptr) options.watch->made(sessions_of(opened));
   std::vector<KnownInputs> known;
   for (const Opened& one : opened)
     known.push_back({one.model->names(), one.runner.session->GetInputNames()});
@@ -114,6 +122,7 @@ Measurement measure(const std::vector<NamedModel>& models, const Opener& open,
     if (!times.empty()) figures.run_ms_min = *least, figures.run_ms_max = *most;
     figures.run_ms_median = median(std::move(times));
   }
+  if (options.watch != nullptr) options.watch->ran(sessions_of(opened), result.memory);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "run/inputs.h"
+#include "run/memory_parts.h"
 #include "run/named_model.h"
 #include "run/openers.h"
 #include "util/memory.h"
@@ -24,6 +25,7 @@ struct MeasureOptions {
   std::function<uint64_t()> shared_on_device = nullptr;
   // Called with what is done next: "opening session 3 of 8".
   std::function<void(const std::string&)> progress = nullptr;
+  MemoryWatch* watch = nullptr;  // told of the sessions; null: nobody asks where the memory is
 };
 
 struct SessionFigures {
@@ -47,7 +49,8 @@ struct Measurement {
   MemoryFigures memory;                  // of the process, after one run of each session
   size_t session_count = 0;              // tasks over one base share theirs
   size_t threads = 0;                    // of the process, after one run of each session
-  bool cut_short = false;                // fewer than MeasureOptions::repeat: max_seconds were over
+  std::optional<MemoryParts> parts = std::nullopt;  // of shared sessions on the CPU
+  bool cut_short = false;  // fewer than MeasureOptions::repeat: max_seconds were over
 };
 
 // Opens all sessions, runs each once, takes the memory, then runs each `repeat` times.

@@ -60,6 +60,12 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
   };
 }
 
+Session open_bare(Bundle& bundle, const std::string& model) {
+  SessionOptions options{Tier::kCompact, default_ort_options()};
+  options.ort.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
+  return bundle.session(model, options);
+}
+
 Opener plain_opener(const std::optional<Device>& device, int threads,
                     GraphOptimizationLevel level) {
   return [=](const NamedModel& model) {

@@ -36,6 +36,10 @@ Opener shared_opener(Bundle& bundle, Tier tier, const std::optional<Device>& dev
 Opener plain_opener(const std::optional<Device>& device = std::nullopt, int threads = 1,
                     GraphOptimizationLevel level = ORT_ENABLE_ALL);
 
+// Makes a session of `model` that has its graph as it stands in the bundle: nothing is optimised or
+// packed, and weights lie in maps.
+Session open_bare(Bundle& bundle, const std::string& model);
+
 // Returns the options that `wshare run` gives all its sessions: one thread, so that figures
 // compare, or as many as shared sessions share.
 Ort::SessionOptions default_ort_options(int threads = 1);

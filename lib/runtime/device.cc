@@ -136,6 +136,15 @@ std::optional<DeviceUse> Device::use_of(const Ort::Session& session) const {
 }
 
 // Source: ONNX Runtime, AllocatorStats::ToKeyValuePairs; all are empty where nothing is counted.
+std::optional<DeviceUse> arena_use(const Ort::Session& session) {
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  try {
+    return read_use(Ort::Allocator(session, memory).GetStats());
+  } catch (const Ort::Exception&) {
+    return std::nullopt;
+  }
+}
+
 std::optional<DeviceUse> read_use(const Ort::KeyValuePairs& figures) {
   const auto read = [&](const char* key) {
     const char* value = figures.GetValue(key);
@@ -144,7 +153,8 @@ std::optional<DeviceUse> read_use(const Ort::KeyValuePairs& figures) {
   const int64_t in_use = read("InUse"), allocated = read("TotalAllocated");
   if (in_use < 0) return std::nullopt;
   return DeviceUse{static_cast<uint64_t>(in_use),
-                   static_cast<uint64_t>(std::max(in_use, allocated))};
+                   static_cast<uint64_t>(std::max(in_use, allocated)),
+                   static_cast<uint64_t>(std::max(in_use, read("MaxInUse")))};
 }
 
 }  // namespace wshare

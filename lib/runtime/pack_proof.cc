@@ -1,6 +1,5 @@
 #include "runtime/pack_proof.h"
 
-#include <malloc.h>
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
@@ -46,19 +45,14 @@ bool has_own_arena(const Ort::SessionOptions& options) {
 std::optional<uint64_t> bytes_in_use(const Ort::Session& session,
                                      const Ort::SessionOptions& options) {
   if (!has_own_arena(options)) return std::nullopt;
-  const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-  try {
-    const std::optional<DeviceUse> use = read_use(Ort::Allocator(session, memory).GetStats());
-    return use ? std::optional(use->in_use) : std::nullopt;
-  } catch (const Ort::Exception&) {
-    return std::nullopt;  // before 1.23 none counts
-  }
+  const std::optional<DeviceUse> use = arena_use(session);
+  return use ? std::optional(use->in_use) : std::nullopt;
 }
 
 // Makes a session and returns how many bytes of anonymous memory it holds.
 uint64_t growth(const Make& make, Ort::Session& session) {
   const auto anonymous = [] {
-    malloc_trim(0);
+    trim_heap();
     return measure_memory().anonymous;
   };
   const uint64_t before = anonymous();
@@ -112,7 +106,7 @@ std::string make_unproven(const std::filesystem::path& model, const Ort::Session
   try {
     session = Ort::Session(environment(), model.c_str(), options);
     // What it packed to compare, which glibc may keep: measured, 90 MiB a session.
-    malloc_trim(0);
+    trim_heap();
     return "";
   } catch (const Ort::Exception& exception) {
     return std::string("ONNX Runtime refuses its pack: ") + exception.what();

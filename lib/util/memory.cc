@@ -1,5 +1,7 @@
 #include "util/memory.h"
 
+#include <malloc.h>
+
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -46,6 +48,44 @@ MemoryFigures measure_memory() {
   std::stringstream text;
   text << file.rdbuf();
   return parse_rollup(text.str());
+}
+
+// A map is a line "FROM-TO PERMISSIONS OFFSET DEVICE INODE PATH", then lines "KEY: VALUE kB".
+uint64_t parse_pss_below(std::istream& smaps, const std::string& folder) {
+  uint64_t bytes = 0;
+  bool is_below = false;
+  std::string line;
+  while (std::getline(smaps, line)) {
+    const size_t space = line.find(' ');
+    if (space != line.npos && space > 0 && line[space - 1] != ':') {
+      const size_t path = line.find('/');
+      is_below = path != line.npos && line.compare(path, folder.size(), folder) == 0 &&
+                 line.size() > path + folder.size() && line[path + folder.size()] == '/';
+    } else if (is_below && line.starts_with("Pss:")) {
+      bytes += std::stoull(line.substr(4)) * 1024;
+    }
+  }
+  return bytes;
+}
+
+uint64_t pss_of_files_below(const std::filesystem::path& folder) {
+  std::ifstream file("/proc/self/smaps");
+  return parse_pss_below(file, std::filesystem::weakly_canonical(folder).string());
+}
+
+uint64_t heap_in_use() {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  const struct mallinfo2 heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+#else
+  return 0;
+#endif
+}
+
+void trim_heap() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 uint64_t parse_unwritten(const std::string& text) {

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <istream>
 #include <string>
 
 namespace wshare {
@@ -17,6 +19,19 @@ struct MemoryFigures {
 // Returns the figures of this process. Throws Error(kUnsupported) where the system does not give
 // them. Source: proc(5), /proc/pid/smaps_rollup.
 MemoryFigures measure_memory();
+
+// Returns the PSS of all maps of files in or below `folder`. Source: proc(5), /proc/pid/smaps.
+uint64_t pss_of_files_below(const std::filesystem::path& folder);
+
+// Returns the same from the text of smaps.
+uint64_t parse_pss_below(std::istream& smaps, const std::string& folder);
+
+// Returns how many bytes malloc has given out and not taken back; 0 where it is not glibc's (2.33
+// or newer).
+uint64_t heap_in_use();
+
+// Gives free memory of the heap back to the system, where malloc can.
+void trim_heap();
 
 // Returns the threads of this process. Source: proc(5), /proc/pid/task.
 size_t count_threads();

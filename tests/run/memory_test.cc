@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <sstream>
 #include <vector>
 
 #include "support/bundle_test.h"
@@ -30,6 +31,31 @@ TEST(ParseRollup, RefusesATextWithoutFigures) {
     SCOPED_TRACE(text);
     EXPECT_EQ(code_of([&] { parse_rollup(text); }), 5);
   }
+}
+
+constexpr char kSmaps[] =
+    "7f00-7f10 r--s 00000000 08:01 12   /b/a.bin\n"
+    "Size:                  8 kB\n"
+    "Pss:                   3 kB\n"
+    "Pss_Dirty:             1 kB\n"
+    "VmFlags: rd mr mw me\n"
+    "7f10-7f20 r--s 00000000 08:01 13   /b/sub/with space.bin\n"
+    "Pss:                   4 kB\n"
+    "7f20-7f30 r--s 00000000 08:01 14   /bundle/a.bin\n"
+    "Pss:                  50 kB\n"
+    "7f30-7f40 rw-p 00000000 00:00 0 \n"
+    "Pss:                 600 kB\n"
+    "7f40-7f50 rw-p 00000000 00:00 0    [heap]\n"
+    "Pss:                7000 kB\n";
+
+TEST(ParsePssBelow, CountsFilesInAndBelowAFolder) {
+  const auto below = [](const std::string& folder) {
+    std::istringstream text(kSmaps);
+    return parse_pss_below(text, folder);
+  };
+  EXPECT_EQ(below("/b"), 7u * 1024);
+  EXPECT_EQ(below("/bundle"), 50u * 1024);
+  EXPECT_EQ(below("/bun"), 0u);
 }
 
 // Touched pages are this process's alone and count in full. Nothing is said of the rest, which

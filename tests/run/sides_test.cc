@@ -211,7 +211,8 @@ TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
   EXPECT_EQ(side.exit_code, 0);
   EXPECT_EQ(side.err, "");
   EXPECT_EQ(told, (Names{"opening session 1 of 2", "opening session 2 of 2",
-                         "first run of session 1 of 2", "first run of session 2 of 2"}));
+                         "first run of session 1 of 2", "first run of session 2 of 2",
+                         "finding out where the memory is"}));
 }
 
 // ONNX Runtime's telemetry writes into the user's cache and into TMPDIR.

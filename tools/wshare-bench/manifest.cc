@@ -1,6 +1,5 @@
 #include "manifest.h"
 
-#include <malloc.h>
 #include <unistd.h>
 
 #include <any>
@@ -53,7 +52,7 @@ uint64_t anonymous_bytes() {
 void measure(const char* what, const std::filesystem::path& path,
              const std::function<std::any(std::string_view)>& read) {
   const wshare::MappedFile file = wshare::MappedFile::open(path);
-  malloc_trim(0);
+  wshare::trim_heap();
   const uint64_t before = anonymous_bytes();
   std::atomic<uint64_t> peak{before};
   std::jthread watch([&](const std::stop_token& stop) {

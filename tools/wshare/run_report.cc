@@ -213,45 +213,50 @@ void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t p
                      100.0 * static_cast<double>(change) / static_cast<double>(plain));
 }
 
-// What each session of `model` holds that sessions over a pack would share: further sessions grow
-// by what optimisers make of weights, or (of one session alone nothing is known) weights are
-// folded.
-uint64_t own_bytes(const RunReport& report, const ModelReport& model) {
-  uint64_t own = 0;
-  size_t sessions = 0;
-  for (const SessionFigures& session : report.shared.sessions) {
-    if (session.model != model.model || ++sessions == 1) continue;
-    own = sessions == 2 ? session.own_bytes : std::min(own, session.own_bytes);
+// What would make the parts less, each with its gain; empty: nothing that is worth it.
+struct Advice {
+  std::string pack, arena;
+};
+
+Advice advise(const RunReport& report, const MemoryParts& parts) {
+  const uint64_t worth_it = std::max(uint64_t{1} << 20, report.shared.memory.pss / 50);
+  const auto less = [](uint64_t bytes) { return "about " + format_bytes(bytes) + " less"; };
+  Advice advice;
+  if (tier_of(report.shared) != text_of(Tier::kPacked)) {
+    const std::string pack = "over a pack ('wshare pack'): ";
+    if (parts.pack_saves >= worth_it) {
+      advice.pack = pack + less(parts.pack_saves);
+    } else if (parts.copies >= worth_it) {
+      advice.pack = pack + "one copy, also for further sessions";
+    }
   }
-  for (const LeftTensors& group : model.left) {
-    if (sessions == 1 && group.reason == LeftReason::kFolded) own = group.bytes;
-  }
-  return own;
+  if (parts.arena_saves >= worth_it)
+    advice.arena = "with --shared-arena: " + less(parts.arena_saves);
+  return advice;
 }
 
-// Says which models would share more over a pack, in one line.
-void print_advice(std::ostream& out, const RunReport& report) {
-  constexpr uint64_t kWorthIt = uint64_t{1} << 20;
-  if (report.ep != "cpu") return;
-  std::string most;
-  uint64_t most_bytes = 0, bytes = 0;
-  size_t models = 0;
-  for (const ModelReport& model : report.shared.models) {
-    const uint64_t own = model.tier == Tier::kShared ? own_bytes(report, model) : 0;
-    if (own < kWorthIt || own < model.shared_bytes / 10) continue;
-    ++models;
-    bytes += own;
-    if (own > most_bytes) most = model.model, most_bytes = own;
+void print_parts(std::ostream& out, const RunReport& report) {
+  if (!report.shared.parts) return;
+  const MemoryParts& parts = *report.shared.parts;
+  const Advice advice = advise(report, parts);
+  const bool any = !advice.pack.empty() || !advice.arena.empty();
+  Rows rows = {
+      {"PSS", "of it"},
+      {format_bytes(parts.weights), "weights, one copy"},
+      {format_bytes(parts.copies), "copies of weights, of each session"},
+      {format_bytes(parts.freed), "freed by ONNX Runtime, kept by malloc"},
+      {format_bytes(parts.activations), "activations, kept for the next run"},
+      {format_bytes(parts.other), "graphs, ONNX Runtime, inputs"},
+  };
+  if (any) {
+    rows[0].push_back("what makes it less");
+    for (size_t i = 1; i < rows.size(); ++i) rows[i].push_back("");
+    rows[2].back() = advice.pack;
+    rows[4].back() = advice.arena;
   }
-  if (models == 0) return;
-  if (models == 1) {
-    out << fmt::format("{}: each session holds about {} of its own", in_quotes(most),
-                       format_bytes(bytes));
-  } else {
-    out << fmt::format("sessions of {} models hold about {} of their own, one of each; most {}: {}",
-                       models, format_bytes(bytes), in_quotes(most), format_bytes(most_bytes));
-  }
-  out << "; over a pack ('wshare pack') it is one copy\n";
+  out << '\n';
+  print_table(out, rows, 1);
+  if (!any) out << "nothing more to share\n";
 }
 
 }  // namespace
@@ -281,8 +286,9 @@ void print_report(std::ostream& out, const RunReport& report) {
     out << '\n';
   }
   print_memory(out, report);
-  print_advice(out, report);
+  print_parts(out, report);
   if (!report.baseline) return;
+  out << '\n';
   const MemoryFigures& ours = report.shared.memory;
   const MemoryFigures& plain = report.baseline->memory;
   print_saving(out, "PSS", ours.pss, plain.pss);

@@ -16,6 +16,7 @@ namespace wshare {
 struct DeviceUse {
   uint64_t in_use = 0;  // by tensors and kernels
   uint64_t held = 0;    // also what its arena keeps for later runs, where it has one
+  uint64_t most = 0;    // in use at any time so far
 };
 
 // Options of a provider by the names that it documents, such as {"device_type", "GPU"}.
