@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bundle/draft.h"
+#include "bundle/drop_renames.h"
 #include "bundle/edit.h"
 #include "bundle/model_figures.h"
 #include "bundle/split_uses.h"
@@ -82,6 +83,7 @@ class NewModels : public Addition {
     draft_.inputs = inputs;
     draft_.models = scan_all(draft_.inputs, threads);
     for (const ScannedModel& model : draft_.models) check_external(bundle, model);
+    if (!options.keep_identity) drop_renames(draft_, options.min_bytes);
     split_uses(draft_, options.split_uses, options.min_bytes);
     draft_.start.emplace(make_start(manifest, bundle, threads));
     place_tensors(draft_, {options.min_bytes, options.threads, options.progress});

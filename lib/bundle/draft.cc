@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "bundle/drop_renames.h"
 #include "bundle/side_files.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -145,6 +146,7 @@ Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options) {
   Draft draft;
   draft.inputs = std::move(inputs);
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
+  drop_renames(draft, options.min_bytes);
   place_tensors(draft, options);
   return draft;
 }

@@ -28,13 +28,16 @@ struct DraftOptions {
   ProgressFn progress;
 };
 
+// Changes a graph; is given the places of ModelRewrite::added.
+using GraphEdit = std::function<void(onnx::ModelProto&, std::span<const ExternalReference>)>;
+
 // What changes in a model on its way into a bundle beside the places of its tensors.
 struct ModelRewrite {
   std::map<size_t, Bytes> substitutes;  // [tensor]: what takes the place of its bytes; same size
   std::vector<TensorRef> added;         // come with the edit; all go into a blob
-  // Called on the graph before it is written, with the places of `added`.
-  std::function<void(onnx::ModelProto&, std::span<const ExternalReference>)> apply;
-  bool is_original = true;  // false: nothing of the model itself is to be restored
+  GraphEdit apply;                      // called on the graph before it is written
+  bool is_original = true;              // false: nothing of the model itself is to be restored
+  size_t renames = 0;                   // nodes that only rename a weight and go
 };
 
 // Bytes that the bundle holds already, for models that come to it.
@@ -81,7 +84,8 @@ struct Draft {
   size_t first_new() const { return start && start->base_file ? 1 : 0; }
 };
 
-// Reads `inputs` and finds a place for each tensor; every byte of the weights is read once.
+// Reads `inputs` and finds a place for each tensor, as dedupe() does unless told otherwise; every
+// byte of the weights is read once.
 //
 // Throws what scan_model() throws.
 Draft make_draft(std::vector<ModelInput> inputs, const DraftOptions& options);

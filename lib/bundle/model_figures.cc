@@ -36,6 +36,8 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
     if (same[record]) entry.same_as = records[*same[record]].name;
     entry.bytes_in = bytes_in.of_model[m - first];
     entry.model_bytes = records[record].size;
+    if (const auto edit = draft.edits.find(m); edit != draft.edits.end())
+      entry.renames = edit->second.renames;
     std::set<uint32_t> distinct;
     for (size_t t = 0; t < draft.models[m].tensors.size(); ++t) {
       const TensorRef& tensor = draft.models[m].tensors[t];

@@ -85,8 +85,10 @@ onnx::TensorProto& add_initializer(onnx::ModelProto& model, const TensorRef& ten
 
 class Splitter {
  public:
-  Splitter(ScannedModel& model, SplitUses kinds, uint64_t min_bytes)
+  // `before`: what else is done to the graph, first; it adds no tensors.
+  Splitter(ScannedModel& model, SplitUses kinds, uint64_t min_bytes, const GraphEdit& before)
       : model_(model), kinds_(kinds), skeleton_(model.file.skeleton()), names_(skeleton_.model()) {
+    if (before) before(skeleton_.model(), {});
     Definitions definitions;
     walk_graph(std::as_const(skeleton_.model()).graph(), definitions);
     for (size_t t = 0; t < model.tensors.size(); ++t) {
@@ -136,8 +138,7 @@ class Splitter {
     for (const TensorRef& tensor : added_) add_initializer(proto, tensor);
     const GraphUses uses = find_uses(proto);
     for (TensorRef& tensor : added_) tensor.folded = uses.of(tensor.name).folded;
-    for (const auto& [name, index] : weights_)
-      model_.tensors[index].folded = uses.of(name).folded;
+    for (const auto& [name, index] : weights_) model_.tensors[index].folded = uses.of(name).folded;
   }
 
   ScannedModel& model_;
@@ -156,8 +157,17 @@ void split_uses(Draft& draft, SplitUses kinds, uint64_t min_bytes) {
   if (kinds == SplitUses::kNever) return;
   for (size_t m = 0; m < draft.models.size(); ++m) {
     if (draft.models[m].ir_version < kFreeInitializers) continue;
-    auto edit = Splitter(draft.models[m], kinds, min_bytes).run();
-    if (edit) draft.edits[m] = *std::move(edit);
+    const auto known = draft.edits.find(m);
+    const GraphEdit before = known == draft.edits.end() ? GraphEdit() : known->second.apply;
+    auto split = Splitter(draft.models[m], kinds, min_bytes, before).run();
+    if (!split) continue;
+    ModelRewrite& edit = draft.edits[m];
+    edit.added = std::move(split->added);
+    edit.apply = [before, split = std::move(split->apply)](
+                     onnx::ModelProto& proto, std::span<const ExternalReference> places) {
+      if (before) before(proto, {});
+      split(proto, places);
+    };
   }
 }
 

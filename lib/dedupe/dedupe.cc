@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bundle/draft.h"
+#include "bundle/drop_renames.h"
 #include "bundle/model_figures.h"
 #include "bundle/replace_bundle.h"
 #include "bundle/split_uses.h"
@@ -71,6 +72,7 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   Draft draft;
   draft.inputs = inputs;
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
+  if (!options.keep_identity) drop_renames(draft, options.min_bytes);
   split_uses(draft, options.split_uses, options.min_bytes);
   place_tensors(draft, {options.min_bytes, options.threads, options.progress});
   if (!bundle.empty()) {

@@ -67,6 +67,7 @@ class Scanner {
       model_.external.back().named_by_node = true;
     }
     model_.texts = named.texts;
+    model_.renames = find_renames(proto, model_.tensors, uses_);  // changes the graph: last
   }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "model/external_file.h"
 #include "model/model_file.h"
+#include "model/renames.h"
 #include "model/tensor_sites.h"
 #include "util/mapped_file.h"
 #include "util/scratch.h"
@@ -42,6 +43,7 @@ struct ScannedModel {
   std::vector<TensorRef> tensors;
   int64_t ir_version = 0;
   std::vector<std::string> texts = {};  // of nodes, that may be names of files
+  std::vector<Rename> renames = {};     // by the number of the node
 };
 
 // Reads the model at `path` and finds its tensors and their canonical bytes.

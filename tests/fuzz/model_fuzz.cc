@@ -61,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.explain = true;
   if ((mode & 2) != 0) options.split_uses = SplitUses::kByNode;
   if ((mode & 4) != 0) options.split_uses = SplitUses::kByOperator;
+  options.keep_identity = (mode & 16) != 0;
   if ((mode & 8) != 0) {
     look(folder / "m.onnx", options.min_bytes);
   } else {

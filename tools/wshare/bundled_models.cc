@@ -23,7 +23,8 @@ nlohmann::ordered_json to_json(const std::vector<DedupedModel>& models) {
                     {"own_bytes", model.own_bytes},
                     {"shared_bytes", model.shared_bytes},
                     {"tensors", model.tensors},
-                    {"distinct", model.distinct}});
+                    {"distinct", model.distinct},
+                    {"renames", model.renames}});
   }
   return json;
 }
@@ -51,6 +52,10 @@ void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
   for (const DedupedModel& model : models) {
     if (!model.same_as.empty())
       out << fmt::format("{}: same file as {}\n", in_quotes(model.name), in_quotes(model.same_as));
+    if (model.renames > 0) {
+      out << fmt::format("{}: reads weights without {} that only rename them\n",
+                         in_quotes(model.name), count_of(model.renames, "node"));
+    }
   }
   std::map<std::string, std::pair<uint64_t, uint64_t>> reasons;
   for (const InlineTensor& tensor : left_inline) {

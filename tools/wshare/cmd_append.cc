@@ -92,6 +92,7 @@ void add_append(CLI::App& app, Context& context, Action& action) {
                "Add models, also where the bundle has tasks")
       ->excludes(base);
   add_min_bytes_option(app, arguments->options.min_bytes);
+  add_keep_identity_option(app, arguments->options.keep_identity);
   add_split_option(app, arguments->options.split_uses);
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);

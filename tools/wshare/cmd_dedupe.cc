@@ -32,6 +32,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   add_wait_option(app, arguments->options.wait);
   app.add_flag("--explain", arguments->options.explain,
                "Say of each large tensor who shares it, or why it stays");
+  add_keep_identity_option(app, arguments->options.keep_identity);
   add_split_option(app, arguments->options.split_uses);
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");

@@ -34,6 +34,11 @@ void add_split_option(CLI::App& app, SplitUses& kinds) {
       ->check(CLI::IsMember({"operators", "nodes"}));
 }
 
+void add_keep_identity_option(CLI::App& app, bool& keep) {
+  app.add_flag("--keep-identity", keep,
+               "Leave nodes that only give a weight another name; each session then has its copy");
+}
+
 void say_kept(std::ostream& err, const std::string& kept) {
   if (kept.empty()) return;
   print_message(err, "warning: what others put into the replaced bundle is in " + in_quotes(kept));

@@ -28,6 +28,9 @@ void add_min_bytes_option(CLI::App& app, uint64_t& min_bytes);
 // Declares --split-device-uses.
 void add_split_option(CLI::App& app, SplitUses& kinds);
 
+// Declares --keep-identity.
+void add_keep_identity_option(CLI::App& app, bool& keep);
+
 // Says where files of others are that came into a replaced bundle and could not come along: in the
 // folder `kept`, unless that is empty.
 void say_kept(std::ostream& err, const std::string& kept);

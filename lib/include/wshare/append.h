@@ -21,6 +21,7 @@ struct AppendOptions {
   bool as_models = false;                    // make no tasks
   uint64_t min_bytes = 1024;                 // smaller tensors stay in their models
   SplitUses split_uses = SplitUses::kNever;  // of models; tasks have the names of their base
+  bool keep_identity = false;                // of models, as in DedupeOptions
   bool dry_run = false;                      // find out everything, write nothing
   unsigned threads = 0;                      // 0: all cores
   // How long to wait for another command that changes the bundle.

@@ -16,6 +16,9 @@ namespace wshare {
 struct DedupeOptions {
   uint64_t min_bytes = 1024;  // smaller tensors stay inline
   SplitUses split_uses = SplitUses::kNever;
+  // False: what reads a weight of 64 KiB and more behind Identity, a Cast to its type or a Reshape
+  // to its shape reads the weight itself.
+  bool keep_identity = false;
   bool dry_run = false;  // find out everything, write nothing
   bool explain = false;  // fill DedupeReport::placed
   bool replace = false;  // an existing bundle is replaced as a whole
@@ -42,7 +45,7 @@ struct DedupeReport {
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
 //
 // The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on
-// inputs, names, min_bytes and split_uses only. Throws Error(kIo) if `bundle` exists (and is not to
+// inputs, names, min_bytes, split_uses and keep_identity only. Throws Error(kIo) if `bundle` exists (and is not to
 // be replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be
 // read or written or changed meanwhile; Error(kInvalid) if an input is malformed.
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,
