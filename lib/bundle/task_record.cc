@@ -1,5 +1,6 @@
 #include "bundle/task_record.h"
 
+#include "format/codec/residual.h"
 #include "util/parallel.h"
 
 namespace wshare {
@@ -27,6 +28,7 @@ DerivationRecord derivation_record(const Draft& draft, const DraftDerivation& de
   record.right = matrix_record(draft, derivation.right, blobs);
   if (derivation.residual_size > 0) {
     record.residual = {*blobs.residual, derivation.residual_offset, derivation.residual_size};
+    record.codec = kLaneCodec;
   }
   record.exact = derivation.exact;
   record.relative_error = derivation.relative_error;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "format/dtype.h"
+#include "util/as_text.h"
 
 namespace wshare {
 namespace {
@@ -80,9 +81,9 @@ CodedResidual code_residual(const Prediction& prediction, std::span<const std::b
                             bool keep, SharedScratch& scratch) {
   std::string coded;
   CodedResidual result;
-  result.report = encode_residual(prediction, actual, [&](std::span<const std::byte> bytes) {
-    coded.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  });
+  result.report = encode_residual(
+      prediction, actual, [&](std::span<const std::byte> bytes) { coded += as_text(bytes); },
+      {.errors = true});
   if (!keep || coded.empty()) return result;
   const std::span<std::byte> kept = scratch.allocate(coded.size());
   std::memcpy(kept.data(), coded.data(), coded.size());

@@ -135,7 +135,7 @@ void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const 
                                 derivation.multiplier,
                                 view_of(derivation.left, rows, derivation.rank, bytes_of),
                                 view_of(derivation.right, derivation.rank, cols, bytes_of)};
-    decode_residual(prediction, residual, write);
+    decode_residual(prediction, derivation.codec, residual, write);
   });
 }
 

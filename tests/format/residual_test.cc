@@ -4,7 +4,6 @@
 
 #include <bit>
 
-#include "format/codec/residual_block.h"
 #include "format/floats.h"
 #include "support/bytes.h"
 #include "support/files.h"
@@ -28,15 +27,37 @@ struct Coded {
 
 Coded encode(const Prediction& prediction, const std::string& actual) {
   Coded coded;
-  coded.report = encode_residual(prediction, bytes_of(actual), append_to(coded.bytes));
+  coded.report =
+      encode_residual(prediction, bytes_of(actual), append_to(coded.bytes), {.errors = true});
   EXPECT_EQ(coded.report.coded_bytes, coded.bytes.size());
   return coded;
 }
 
-std::string decode(const Prediction& prediction, const std::string& residual) {
+std::string decode(const Prediction& prediction, const std::string& residual,
+                   int codec = kLaneCodec) {
   std::string actual;
-  decode_residual(prediction, bytes_of(residual), append_to(actual));
+  decode_residual(prediction, codec, bytes_of(residual), append_to(actual));
   return actual;
+}
+
+constexpr LaneForm kForms[] = {LaneForm::kScalar, LaneForm::kAvx2, LaneForm::kAvx512};
+
+// By each form that the machine has; all must agree.
+std::string decode_by_forms(const Prediction& prediction, const std::string& residual) {
+  std::string first;
+  for (const LaneForm form : kForms) {
+    if (!has_lane_form(form)) continue;
+    const ResidualReader reader(prediction, bytes_of(residual), form);
+    std::string actual;
+    for (size_t i = 0; i < reader.block_count(); ++i) {
+      std::string block(reader.block_bytes(i), '\0');
+      reader.read_block(i, std::as_writable_bytes(std::span(block)));
+      actual += block;
+    }
+    if (form == LaneForm::kScalar) first = actual;
+    EXPECT_TRUE(actual == first) << static_cast<int>(form);
+  }
+  return first;
 }
 
 std::string predict(const Prediction& prediction) { return decode(prediction, ""); }
@@ -83,6 +104,7 @@ TEST(Residual, GivesMergedWeightsBackBitForBit) {
       const Merge merge = merge_of(c.rows, c.cols, c.rank, dtype, c.transposed);
       const Coded coded = encode(merge.prediction(), merge.task);
       ASSERT_TRUE(decode(merge.prediction(), coded.bytes) == merge.task);
+      ASSERT_TRUE(decode_by_forms(merge.prediction(), coded.bytes) == merge.task);
       EXPECT_EQ(encode(merge.prediction(), merge.task).bytes, coded.bytes);
       EXPECT_EQ(coded.bytes.empty(), predict(merge.prediction()) == merge.task);
     }
@@ -110,7 +132,7 @@ TEST(Residual, SkipsEqualBlocks) {
   std::string actual(size_t{5} << 20, '\0');
   actual[(size_t{2} << 20) + 4] = 1;
   const Coded coded = encode(zeros, actual);
-  EXPECT_EQ(coded.bytes.substr(0, 8), std::string(8, '\0'));
+  EXPECT_EQ(coded.bytes.substr(0, 2), std::string(2, '\0'));
   EXPECT_LT(coded.bytes.size(), 100u);
   EXPECT_EQ(coded.report.differing_elements, 1u);
   EXPECT_TRUE(decode(zeros, coded.bytes) == actual);
@@ -140,7 +162,7 @@ TEST(Residual, KeepsEverySpecialValueOnBothSides) {
     // A NaN with a payload and a sign, which no rounding makes.
     task.replace(0, float_format(dtype)->size, std::string(float_format(dtype)->size, '\xff'));
     const Prediction prediction{dtype, 12, 12, base.view(), 1, {}, {}};
-    EXPECT_EQ(decode(prediction, encode(prediction, task).bytes), task);
+    EXPECT_EQ(decode_by_forms(prediction, encode(prediction, task).bytes), task);
   }
 }
 
@@ -151,7 +173,7 @@ TEST(Residual, TakesTensorsThatHaveNothingInCommon) {
     const Prediction prediction{
         dtype, 1, count, MatrixView{bytes_of(base), dtype, 1, count, false}, 1, {}, {}};
     const Coded coded = encode(prediction, task);
-    EXPECT_EQ(decode(prediction, coded.bytes), task);
+    EXPECT_TRUE(decode_by_forms(prediction, coded.bytes) == task);
     EXPECT_LT(coded.bytes.size(), task.size() * 5 / 4);
   }
 }
@@ -195,22 +217,25 @@ TEST(DecodeResidual, RefusesEveryTruncationWithinABlock) {
   EXPECT_NE(decode(merge.prediction(), ""), merge.task);
 }
 
-TEST(DecodeResidual, SeesEveryBitFlipOrGivesOtherBytes) {
+// But for weights that give the same shares.
+TEST(DecodeResidual, SeesBitFlipsOrGivesOtherBytes) {
   for (const int32_t dtype : kFloatTypes) {
     Merge merge = merge_of(9, 20, 2, dtype);
     for (size_t i = 0; i < merge.task.size(); i += 7) merge.task[i] ^= 0x21;
     const std::string residual = encode(merge.prediction(), merge.task).bytes;
     ASSERT_GT(residual.size(), 40u);
+    size_t harmless = 0;
     for (size_t bit = 0; bit < residual.size() * 8; ++bit) {
       std::string bad = residual;
       bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
       try {
         const std::string actual = decode(merge.prediction(), bad);
         EXPECT_EQ(actual.size(), merge.task.size());
-        EXPECT_NE(actual, merge.task) << bit;
+        if (actual == merge.task) ++harmless;
       } catch (const Error&) {
       }
     }
+    EXPECT_LT(harmless, 20u);
   }
 }
 
@@ -223,20 +248,138 @@ TEST(DecodeResidual, RefusesHostileSizes) {
     std::string bytes;
   };
   for (const Case& c : {Case{"block larger than the residual", 0, "\xff\xff\xff\xff"},
-                        Case{"symbols larger than the block", 4, "\xff\xff\xff\xff"},
-                        Case{"exponent of infinity", 8, std::string("\xff\0", 2)},
-                        Case{"exponent beyond the type", 8, "\xff\xff"}}) {
+                        Case{"a size that does not end", 0, std::string(11, '\xff')},
+                        Case{"64 lanes", 2, "\6"}, Case{"a flag that nobody writes", 2, "\x22"},
+                        Case{"marks of rows larger than the block", 2, "\x10"},
+                        Case{"exponent of infinity", 3, std::string("\xff\0", 2)},
+                        Case{"exponent beyond the type", 3, "\xff\xff"}}) {
     SCOPED_TRACE(c.name);
     std::string bad = residual;
     bad.replace(c.at, c.bytes.size(), c.bytes);
     EXPECT_THROW(decode(merge.prediction(), bad), Error);
   }
   EXPECT_THROW(decode(merge.prediction(), residual + residual), Error);
-  EXPECT_THROW(decode(merge.prediction(), residual + std::string(4, '\0')), Error);
+  EXPECT_THROW(decode(merge.prediction(), residual + '\0'), Error);
+}
+
+// A fine-tune: every element of some rows moves a little, the others not at all.
+std::string tuned(const HeldMatrix& base, double by, uint64_t every_row) {
+  std::mt19937 random(7);
+  std::vector<double> values = values_of(base.bytes, base.dtype);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double move = by * (static_cast<double>(random()) / 0x1p31 - 1);
+    if (i / base.cols % every_row == 0) values[i] += move;
+  }
+  return bytes_as(values, base.dtype);
+}
+
+Prediction copy_of(const HeldMatrix& base) {
+  return {base.dtype, base.rows, base.cols, base.view(), 1, {}, {}};
+}
+
+TEST(Residual, GivesFineTunesBackByEveryForm) {
+  struct Case {
+    const char* name;
+    uint64_t rows, cols;
+    double by;
+    uint64_t every_row;
+  };
+  for (const Case& c :
+       {Case{"few elements", 3, 5, 1e-3, 1}, Case{"a group and a rest", 5, 20, 1e-3, 1},
+        Case{"blocks and a rest", 901, 700, 1e-3, 1}, Case{"large moves", 300, 700, 10, 1},
+        Case{"small moves", 300, 700, 1e-9, 1}, Case{"some rows", 901, 700, 1e-3, 7},
+        Case{"rows of one element", 3000, 1, 1e-3, 3},
+        Case{"rows larger than a block", 3, 300001, 1e-3, 2}}) {
+    for (const int32_t dtype : kFloatTypes) {
+      SCOPED_TRACE(testing::Message() << c.name << ", type " << dtype);
+      const HeldMatrix base = random_matrix(c.rows, c.cols, dtype, 5, 0.1);
+      const std::string task = tuned(base, c.by, c.every_row);
+      const std::string residual = encode(copy_of(base), task).bytes;
+      ASSERT_TRUE(decode_by_forms(copy_of(base), residual) == task);
+      EXPECT_LT(residual.size(), task.size() * 21 / 20 + 300);
+    }
+  }
+}
+
+TEST(Residual, LeavesRowsOutThatAreAsPredicted) {
+  const HeldMatrix base = random_matrix(2000, 200, kFloat32, 5, 0.1);
+  const size_t all = encode(copy_of(base), tuned(base, 1e-4, 1)).bytes.size();
+  const size_t some = encode(copy_of(base), tuned(base, 1e-4, 10)).bytes.size();
+  // A tenth, the marks, and two tables less.
+  EXPECT_LT(some, all / 10 + 2000 / 8 + 400);
+  EXPECT_GT(some, all / 11);
+}
+
+TEST(Residual, SharesOneTableAmongTheClassesOfASmallTensor) {
+  const HeldMatrix base = random_matrix(1, 200, kFloat32, 5, 0.1);
+  const Coded coded = encode(copy_of(base), tuned(base, 1e-4, 1));
+  EXPECT_EQ(coded.bytes[2] & 8, 8);
+  // About 2 bytes each; the table takes a few dozen.
+  EXPECT_LT(coded.bytes.size(), 500u);
+}
+
+TEST(Residual, IsTheSameOnAnyNumberOfThreads) {
+  const HeldMatrix base = random_matrix(901, 700, kFloat32, 5, 0.1);
+  const std::string task = tuned(base, 1e-3, 1);
+  const std::string residual = encode(copy_of(base), task).bytes;
+  for (const unsigned threads : {2U, 5U}) {
+    std::string coded, decoded;
+    const ResidualReport report =
+        encode_residual(copy_of(base), bytes_of(task), append_to(coded), {threads, true});
+    EXPECT_TRUE(coded == residual);
+    EXPECT_EQ(report.square_error, encode(copy_of(base), task).report.square_error);
+    decode_residual(copy_of(base), kLaneCodec, bytes_of(residual), append_to(decoded), threads);
+    EXPECT_TRUE(decoded == task);
+  }
+}
+
+TEST(Residual, CopiesTheBaseBitByBit) {
+  // A NaN with a payload, which arithmetic would not keep; and a transposed base.
+  HeldMatrix base = random_matrix(70, 41, kFloat16, 5, 0.1);
+  base.bytes.replace(100, 2, "\x01\xfe");
+  Prediction prediction = copy_of(base);
+  EXPECT_EQ(encode(prediction, base.bytes).bytes, "");
+  EXPECT_EQ(predict(prediction), base.bytes);
+  prediction = {kFloat16, 41, 70, transpose_of(base.view()), 1, {}, {}};
+  const std::string turned = predict(prediction);
+  const HeldMatrix again{turned, kFloat16, 41, 70};
+  EXPECT_EQ(predict({kFloat16, 70, 41, transpose_of(again.view()), 1, {}, {}}), base.bytes);
+  EXPECT_EQ(turned.substr(1 * 70 * 2, 2), base.bytes.substr(1 * 2, 2));  // (1, 0) of (0, 1)
+}
+
+TEST(DecodeResidual, SeesDamageAlikeInEveryForm) {
+  const HeldMatrix base = random_matrix(300, 500, kFloat32, 5, 0.1);
+  const std::string residual = encode(copy_of(base), tuned(base, 1e-3, 1)).bytes;
+  std::mt19937 random(3);
+  for (int i = 0; i < 60; ++i) {
+    std::string bad = residual;
+    const size_t at = i < 30 ? i * 20 : random() % bad.size();
+    bad[at] = static_cast<char>(bad[at] ^ 1 << random() % 8);
+    if (i % 3 == 0) bad.resize(bad.size() - random() % 1000);
+    std::vector<std::string> seen;
+    for (const LaneForm form : kForms) {
+      if (!has_lane_form(form)) continue;
+      std::string block(base.bytes.size(), '\0');
+      try {
+        ResidualReader(copy_of(base), bytes_of(bad), form)
+            .read_block(0, std::as_writable_bytes(std::span(block)));
+        seen.push_back(block);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kInvalid);
+        seen.push_back("refused");
+      }
+      EXPECT_TRUE(seen.back() == seen.front()) << at;
+    }
+  }
+}
+
+TEST(ResidualReader, RefusesMoreBlocksThanTheTensorHas) {
+  const HeldMatrix base = random_matrix(2, 2, kFloat32, 5, 0.1);
+  EXPECT_THROW(ResidualReader(copy_of(base), bytes_of(std::string(2, '\0'))), Error);
 }
 
 // Made by testdata/make/derived.py, a second implementation of docs/bundle-format.md.
-TEST(Residual, IsThatOfTheFormatsDescription) {
+TEST(FirstResidual, IsThatOfTheFormatsDescription) {
   for (const auto& [name, dtype] :
        {std::pair("float32", kFloat32), std::pair("float16", kFloat16)}) {
     SCOPED_TRACE(name);
@@ -249,8 +392,42 @@ TEST(Residual, IsThatOfTheFormatsDescription) {
     ASSERT_EQ(task.size(), 1200 * float_format(dtype)->size);
     const Prediction prediction{dtype, 30,          40,          transpose_of(base.view()),
                                 0.75,  left.view(), right.view()};
-    EXPECT_TRUE(decode(prediction, residual) == task);
-    EXPECT_TRUE(encode(prediction, task).bytes == residual);
+    EXPECT_TRUE(decode(prediction, residual, kFirstCodec) == task);
+    EXPECT_TRUE(decode(prediction, encode(prediction, task).bytes) == task);
+    EXPECT_LT(encode(prediction, task).bytes.size(), residual.size());
+    for (size_t size = 1; size < residual.size(); ++size)
+      EXPECT_THROW(decode(prediction, residual.substr(0, size), kFirstCodec), Error) << size;
+    EXPECT_THROW(decode(prediction, residual + std::string(4, '\0'), kFirstCodec), Error);
+    for (size_t bit = 0; bit < residual.size() * 8; bit += 3) {
+      std::string bad = residual;
+      bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
+      try {
+        EXPECT_NE(decode(prediction, bad, kFirstCodec), task) << bit;
+      } catch (const Error&) {
+      }
+    }
+  }
+}
+
+TEST(Residual, IsThatOfTheFormatsDescription) {
+  struct Case {
+    const char* name;
+    int32_t dtype;
+    uint64_t rows, cols;
+  };
+  // By class and shifted, with marks of rows and without, 32, 4 and 1 lanes, coarse weights.
+  for (const Case& c : {Case{"float32", kFloat32, 37, 45}, Case{"bfloat16", kBfloat16, 40, 50},
+                        Case{"float16", kFloat16, 20, 30}, Case{"float64", kFloat64, 7, 9}}) {
+    SCOPED_TRACE(c.name);
+    const std::string stem = std::string(WSHARE_TESTDATA) + "/compat/lanes_" + c.name + ".";
+    const HeldMatrix base{test::read_file(stem + "base"), c.dtype, c.rows, c.cols};
+    const std::string residual = test::read_file(stem + "residual");
+    const std::string task = test::read_file(stem + "task");
+    ASSERT_EQ(task.size(), base.bytes.size());
+    EXPECT_TRUE(decode_by_forms(copy_of(base), residual) == task);
+    for (size_t size = 1; size < residual.size(); ++size)
+      EXPECT_THROW(decode(copy_of(base), residual.substr(0, size)), Error) << size;
+    EXPECT_LE(encode(copy_of(base), task).bytes.size(), residual.size());
   }
 }
 

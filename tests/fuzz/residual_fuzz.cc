@@ -1,5 +1,8 @@
 // A residual: (mode bit 6) one that is made here, read as it is and with one bit changed; (bit 7)
-// symbols; (both) of a quantised tensor; else any bytes.
+// symbols of the first format; (both) of a quantised tensor; else any bytes, as both formats. What
+// forms of the decoder the machine has must agree.
+
+#include <optional>
 
 #include "format/codec/quantised.h"
 #include "format/codec/residual.h"
@@ -31,17 +34,40 @@ void try_symbols(Input& input) {
   accepts([&] { decode_symbols(code.bytes(), classes, limit, symbols); });
 }
 
+// What a form makes of a residual; nothing if it refuses it.
+std::optional<std::string> decoded(const Prediction& prediction, const Exact& residual,
+                                   LaneForm form) {
+  std::string values;
+  const bool taken = accepts([&] {
+    const ResidualReader reader(prediction, residual.bytes(), form);
+    for (size_t i = 0; i < reader.block_count(); ++i) {
+      std::vector<std::byte> block(reader.block_bytes(i));
+      reader.read_block(i, block);
+      values += as_text(block);
+    }
+  });
+  return taken ? std::optional(values) : std::nullopt;
+}
+
+void decode_by_forms(const Prediction& prediction, const Exact& residual) {
+  const std::optional<std::string> values = decoded(prediction, residual, LaneForm::kScalar);
+  for (const LaneForm form : {LaneForm::kAvx2, LaneForm::kAvx512}) {
+    if (!has_lane_form(form)) continue;
+    expect(decoded(prediction, residual, form) == values, "all forms give the same");
+  }
+}
+
 void try_round_trip(Input& input, const Prediction& prediction, uint64_t size) {
   const Exact actual = bytes_from(input, size);
-  std::string code, decoded;
+  std::string code, back;
   if (!accepts([&] { encode_residual(prediction, actual.bytes(), append_to(code)); })) return;
   const Exact stored(code);
-  decode_residual(prediction, stored.bytes(), append_to(decoded));
-  expect(decoded == actual.text(), "a tensor comes back from its residual");
+  decode_residual(prediction, kLaneCodec, stored.bytes(), append_to(back));
+  expect(back == actual.text(), "a tensor comes back from its residual");
   if (code.empty()) return;
   code[input.word() % code.size()] ^= static_cast<char>(1 << input.byte() % 8);
   const Exact damaged(code);
-  accepts([&] { decode_residual(prediction, damaged.bytes(), [](std::span<const std::byte>) {}); });
+  decode_by_forms(prediction, damaged);
 }
 
 // Parts of any sizes, of which most fit together; then any bytes and a real residual.
@@ -132,7 +158,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const Exact residual(input.rest());
-  accepts(
-      [&] { decode_residual(prediction, residual.bytes(), [](std::span<const std::byte>) {}); });
+  accepts([&] {
+    decode_residual(prediction, kFirstCodec, residual.bytes(), [](std::span<const std::byte>) {});
+  });
+  if (accepts([&] { check_prediction(prediction); })) decode_by_forms(prediction, residual);
   return 0;
 }

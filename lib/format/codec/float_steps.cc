@@ -30,22 +30,6 @@ template <typename Bits>
     classes[i] = known.class_of(load<Bits>(values + i * sizeof(Bits)), top);
 }
 
-template <typename Bits>
-[[gnu::always_inline]] inline void find_steps_of(const std::byte* __restrict from,
-                                                 const std::byte* __restrict to,
-                                                 ChunkSteps<Bits>& __restrict found) {
-  Bits steps[kStepChunk], changed = 0;
-  for (size_t i = 0; i < kStepChunk; ++i)
-    steps[i] = FloatSteps<Bits>::step(load<Bits>(from + i * sizeof(Bits)),
-                                      load<Bits>(to + i * sizeof(Bits)));
-  for (size_t i = 0; i < kStepChunk; ++i)
-    changed = static_cast<Bits>(changed + (steps[i] != 0 ? 1 : 0));
-  for (size_t i = 0; i < kStepChunk; ++i) found.steps[i] = steps[i];
-  for (size_t i = 0; i < kStepChunk; ++i) found.low[i] = static_cast<uint8_t>(steps[i]);
-  for (size_t i = 0; i < kStepChunk; ++i) found.large[i] = steps[i] >= kDirect ? 1 : 0;
-  found.changed = static_cast<unsigned>(changed);
-}
-
 }  // namespace
 
 WSHARE_VECTOR_CLONES uint16_t top_exponent(const std::byte* values, size_t count,
@@ -57,10 +41,6 @@ WSHARE_VECTOR_CLONES void find_classes(const std::byte* values, size_t count,
                                        uint8_t* classes) {
   find_classes_of(values, count, layout, top, classes);
 }
-WSHARE_VECTOR_CLONES void find_steps(const std::byte* from, const std::byte* to,
-                                     ChunkSteps<uint16_t>& found) {
-  find_steps_of(from, to, found);
-}
 
 WSHARE_VECTOR_CLONES uint32_t top_exponent(const std::byte* values, size_t count,
                                            const FloatSteps<uint32_t>& layout) {
@@ -71,10 +51,6 @@ WSHARE_VECTOR_CLONES void find_classes(const std::byte* values, size_t count,
                                        uint8_t* classes) {
   find_classes_of(values, count, layout, top, classes);
 }
-WSHARE_VECTOR_CLONES void find_steps(const std::byte* from, const std::byte* to,
-                                     ChunkSteps<uint32_t>& found) {
-  find_steps_of(from, to, found);
-}
 
 uint64_t top_exponent(const std::byte* values, size_t count, const FloatSteps<uint64_t>& layout) {
   return top_exponent_of(values, count, layout);
@@ -82,9 +58,6 @@ uint64_t top_exponent(const std::byte* values, size_t count, const FloatSteps<ui
 void find_classes(const std::byte* values, size_t count, const FloatSteps<uint64_t>& layout,
                   uint64_t top, uint8_t* classes) {
   find_classes_of(values, count, layout, top, classes);
-}
-void find_steps(const std::byte* from, const std::byte* to, ChunkSteps<uint64_t>& found) {
-  find_steps_of(from, to, found);
 }
 
 }  // namespace wshare

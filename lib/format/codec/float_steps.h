@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -9,10 +8,8 @@
 
 namespace wshare {
 
-// How many floats one float is away from another, in bulk: what residual_block.cc codes.
-
-inline constexpr size_t kStepChunk = 64;  // a fixed count becomes vector instructions
-inline constexpr uint64_t kDirect = 16;   // steps below this are a symbol of their own
+// Floats by their bits: how many floats one is away from another, which is what residuals code, and
+// their exponents.
 
 // The bits of a float type of that size, and their order.
 template <typename Bits>
@@ -31,11 +28,7 @@ struct FloatSteps {
   static Bits at_rank(Bits rank) {
     return static_cast<Bits>((rank & kSign) != 0 ? rank ^ kSign : ~rank);
   }
-  // Differences modulo the size of the type, those near 0 on both sides as small numbers.
-  static Bits step(Bits from, Bits to) {
-    const auto difference = static_cast<Bits>(rank(to) - rank(from));
-    return static_cast<Bits>((difference << 1) ^ ((difference & kSign) != 0 ? ~Bits{0} : Bits{0}));
-  }
+  // A step is a difference modulo the size of the type, those near 0 on both sides small numbers.
   static Bits after_step(Bits from, Bits step) {
     const auto difference = static_cast<Bits>((step >> 1) ^ ((step & 1) != 0 ? ~Bits{0} : Bits{0}));
     return at_rank(static_cast<Bits>(rank(from) + difference));
@@ -54,17 +47,20 @@ struct FloatSteps {
   Bits special;  // the exponent of infinity and NaN
 };
 
-// How far apart kStepChunk elements are.
-template <typename Bits>
-struct ChunkSteps {
-  std::array<Bits, kStepChunk> steps;
-  std::array<uint8_t, kStepChunk> low;    // of the steps
-  std::array<uint8_t, kStepChunk> large;  // 1 where a step is kDirect or more
-  unsigned changed = 0;                   // steps that are not 0
-};
+// Calls `use` with the unsigned type of the size of `dtype`.
+template <typename Use>
+auto with_bits(int32_t dtype, const Use& use) {
+  switch (float_format(dtype)->size) {
+    case 2:
+      return use(uint16_t{});
+    case 4:
+      return use(uint32_t{});
+    default:
+      return use(uint64_t{});
+  }
+}
 
-// Calls for float16 and bfloat16, float32, float64. `values`, `from` and `to` may lie at any
-// address.
+// Calls for float16 and bfloat16, float32, float64. `values` may lie at any address.
 
 // Returns the largest exponent of the `count` values that are finite, or 0.
 uint16_t top_exponent(const std::byte* values, size_t count, const FloatSteps<uint16_t>& layout);
@@ -78,10 +74,5 @@ void find_classes(const std::byte* values, size_t count, const FloatSteps<uint32
                   uint32_t top, uint8_t* classes);
 void find_classes(const std::byte* values, size_t count, const FloatSteps<uint64_t>& layout,
                   uint64_t top, uint8_t* classes);
-
-// Finds out how far kStepChunk elements of `to` are from those of `from`.
-void find_steps(const std::byte* from, const std::byte* to, ChunkSteps<uint16_t>& found);
-void find_steps(const std::byte* from, const std::byte* to, ChunkSteps<uint32_t>& found);
-void find_steps(const std::byte* from, const std::byte* to, ChunkSteps<uint64_t>& found);
 
 }  // namespace wshare

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "format/codec/vector_clones.h"
@@ -109,6 +110,37 @@ WSHARE_VECTOR_CLONES void add_panel(const PanelSize& size, const double* __restr
   }
 }
 
+// Calls use(block) for the rectangles that `count` elements from number `first` on consist of: the
+// rest of a row, whole rows, and a part of a row.
+template <typename Use>
+void for_each_block(uint64_t first, uint64_t count, uint64_t cols, const Use& use) {
+  while (count > 0) {
+    const uint64_t row = first / cols, col = first % cols;
+    const bool whole = col == 0 && count >= cols;
+    const Block block{row, whole ? count / cols : 1, col, std::min(cols - col, count)};
+    use(block);
+    first += block.rows * block.cols;
+    count -= block.rows * block.cols;
+  }
+}
+
+// Writes `block` of a matrix that is stored transposed to `out`, row by row; a few rows and columns
+// at a time, which stay in the cache.
+template <typename Bits>
+void turn_block(const MatrixView& view, const Block& block, std::byte* out) {
+  constexpr uint64_t kTurned = 32;
+  for (uint64_t row = 0; row < block.rows; row += kTurned) {
+    const uint64_t rows_end = std::min(row + kTurned, block.rows);
+    for (uint64_t col = 0; col < block.cols; ++col) {
+      const uint64_t from = (block.col + col) * view.rows + block.row;
+      for (uint64_t i = row; i < rows_end; ++i) {
+        std::memcpy(out + (i * block.cols + col) * sizeof(Bits),
+                    view.bytes.data() + (from + i) * sizeof(Bits), sizeof(Bits));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 uint64_t check_prediction(const Prediction& prediction) {
@@ -123,6 +155,11 @@ uint64_t check_prediction(const Prediction& prediction) {
     check_view("the right factor", *prediction.right, rank, prediction.cols);
   }
   return size;
+}
+
+bool is_copy(const Prediction& prediction) {
+  return prediction.base && prediction.base->dtype == prediction.dtype &&
+         prediction.multiplier == 1 && !prediction.left;
 }
 
 Stretches::Stretches(uint64_t rows, uint64_t cols, size_t element_size)
@@ -206,6 +243,27 @@ void Predictor::predict(const Stretch& stretch, std::byte* out) {
       write_values({tile.sums + row * tile.stride, static_cast<size_t>(tile.block.cols)},
                    prediction_.dtype, out + at * size);
     }
+  });
+}
+
+void Predictor::for_each_tile(uint64_t first, uint64_t count,
+                              const std::function<void(const PredictedTile&)>& use) {
+  for_each_block(first, count, prediction_.cols,
+                 [&](const Block& block) { for_each_tile(block, use); });
+}
+
+void copy_elements(const Prediction& prediction, uint64_t first, uint64_t count, std::byte* out) {
+  const MatrixView& base = *prediction.base;
+  const size_t size = float_format(base.dtype)->size;
+  if (!base.transposed) {
+    std::memcpy(out, base.bytes.data() + first * size, static_cast<size_t>(count) * size);
+    return;
+  }
+  for_each_block(first, count, prediction.cols, [&](const Block& block) {
+    if (size == 2) turn_block<uint16_t>(base, block, out);
+    if (size == 4) turn_block<uint32_t>(base, block, out);
+    if (size == 8) turn_block<uint64_t>(base, block, out);
+    out += block.rows * block.cols * size;
   });
 }
 

@@ -34,6 +34,10 @@ struct Prediction {
 // each other or the result, a multiplier that is not finite, bytes that are not those of a shape.
 uint64_t check_prediction(const Prediction& prediction);
 
+// Returns whether all bits are those of the base: a base of the same type, not multiplied, and no
+// factors.
+bool is_copy(const Prediction& prediction);
+
 // Elements that lie one after the other: some whole rows, or a part of one row.
 using Stretch = Block;
 
@@ -76,6 +80,11 @@ class Predictor {
   // Writes the elements of `stretch` to `out`.
   void predict(const Stretch& stretch, std::byte* out);
 
+  // Calls `use` with the tiles that make up `count` elements from number `first` on, in the order
+  // they are stored.
+  void for_each_tile(uint64_t first, uint64_t count,
+                     const std::function<void(const PredictedTile&)>& use);
+
  private:
   void start_tile(const Block& tile, size_t stride);
   void add_products(const Block& tile, size_t stride);
@@ -83,5 +92,8 @@ class Predictor {
   Prediction prediction_;
   std::vector<double> start_, sums_, left_, right_;
 };
+
+// Writes `count` elements of `prediction`, which is_copy(), from number `first` on to `out`.
+void copy_elements(const Prediction& prediction, uint64_t first, uint64_t count, std::byte* out);
 
 }  // namespace wshare

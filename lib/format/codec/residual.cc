@@ -3,28 +3,29 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <string>
-#include <vector>
 
-#include "format/codec/residual_block.h"
+#include "format/codec/delta_block.h"
+#include "format/codec/first_residual.h"
 #include "format/codec/vector_clones.h"
+#include "util/parallel.h"
+#include "util/wire.h"
 #include "wshare/error.h"
 
 namespace wshare {
 namespace {
 
-constexpr size_t kLanes = 8;
+constexpr size_t kSums = 8;
 
 // Sums of many terms in lanes, which become vector instructions and always add up alike.
 struct ErrorSums {
-  std::array<double, kLanes> delta{}, error{}, largest{};
+  std::array<double, kSums> delta{}, error{}, largest{};
 };
 
 WSHARE_VECTOR_CLONES void add_errors(const double* actual, const double* scaled_base,
                                      const double* predicted, size_t count, ErrorSums& sums) {
-  const size_t whole = count / kLanes * kLanes;
+  const size_t whole = count / kSums * kSums;
   const auto add = [&](size_t at, size_t lanes) __attribute__((always_inline)) {
     for (size_t lane = 0; lane < lanes; ++lane) {
       const size_t i = at + lane;
@@ -37,172 +38,226 @@ WSHARE_VECTOR_CLONES void add_errors(const double* actual, const double* scaled_
       sums.largest[lane] = size > sums.largest[lane] ? size : sums.largest[lane];
     }
   };
-  for (size_t i = 0; i < whole; i += kLanes) add(i, kLanes);
+  for (size_t i = 0; i < whole; i += kSums) add(i, kSums);
   add(whole, count - whole);
 }
 
-// Joins stretches to blocks of the size that residuals are coded in.
-class BlockBuffer {
- public:
-  // Passes whole blocks on to use(first byte, bytes).
-  template <typename Use>
-  void append(std::span<const std::byte> bytes, const Use& use) {
-    while (!bytes.empty()) {
-      const size_t some = std::min(bytes.size(), kResidualBlock - block_.size());
-      block_.insert(block_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(some));
-      bytes = bytes.subspan(some);
-      if (block_.size() == kResidualBlock) finish(use);
-    }
+void add_sums(const ErrorSums& of_block, ErrorSums& sums) {
+  for (size_t lane = 0; lane < kSums; ++lane) {
+    sums.delta[lane] += of_block.delta[lane];
+    sums.error[lane] += of_block.error[lane];
+    sums.largest[lane] = std::max(sums.largest[lane], of_block.largest[lane]);
   }
-  // Passes on what is left.
-  template <typename Use>
-  void finish(const Use& use) {
-    if (block_.empty()) return;
-    use(first_, std::span(block_));
-    first_ += block_.size();
-    block_.clear();
-  }
+}
 
- private:
-  std::vector<std::byte> block_;
-  uint64_t first_ = 0;  // byte of the tensor
+// A part of a tensor that is coded on its own.
+struct BlockPlace {
+  uint64_t first;  // element
+  size_t count;
+  size_t element_size;
+
+  size_t bytes() const { return count * element_size; }
+  uint64_t first_byte() const { return first * element_size; }
 };
 
-class Encoder {
- public:
-  Encoder(const Prediction& prediction, std::span<const std::byte> actual, const ByteSink& write)
-      : prediction_(prediction), actual_(actual), write_(write) {}
+BlockPlace place_of(const Prediction& prediction, size_t index) {
+  const size_t element_size = float_format(prediction.dtype)->size;
+  const uint64_t first = uint64_t{index} * (kResidualBlock / element_size);
+  const uint64_t left = prediction.rows * prediction.cols - first;
+  return {first, static_cast<size_t>(std::min<uint64_t>(left, kResidualBlock / element_size)),
+          element_size};
+}
 
-  ResidualReport run() {
-    Predictor predictor(prediction_);
-    const size_t size = float_format(prediction_.dtype)->size;
-    Stretches stretches(prediction_.rows, prediction_.cols, size);
-    std::vector<std::byte> predicted(stretches.size_bytes());
-    const auto encode = [&](uint64_t first, std::span<const std::byte> block) {
-      encode_block(first, block);
-    };
-    while (const std::optional<Stretch> stretch = stretches.next()) {
-      predictor.for_each_tile(
-          *stretch, [&](const PredictedTile& tile) { add_tile(tile, *stretch, predicted.data()); });
-      const size_t bytes = static_cast<size_t>(stretch->rows * stretch->cols) * size;
-      blocks_.append({predicted.data(), bytes}, encode);
-    }
-    blocks_.finish(encode);
-    return finish_report();
-  }
+BlockRows rows_of(const Prediction& prediction, const BlockPlace& place) {
+  return {prediction.cols, place.first % prediction.cols};
+}
 
- private:
-  void add_tile(const PredictedTile& tile, const Stretch& stretch, std::byte* predicted) {
-    const size_t size = float_format(prediction_.dtype)->size;
-    const auto cols = static_cast<size_t>(tile.block.cols);
-    actual_row_.resize(cols);
+// Calls use(tile's row, its first element in the block, predicted values) for each row of each
+// tile.
+template <typename Use>
+void for_each_predicted_row(const Prediction& prediction, const BlockPlace& place, const Use& use) {
+  Predictor predictor(prediction);
+  predictor.for_each_tile(place.first, place.count, [&](const PredictedTile& tile) {
     for (uint64_t row = 0; row < tile.block.rows; ++row) {
-      const uint64_t at = (tile.block.row + row) * prediction_.cols + tile.block.col;
-      const uint64_t at_stretch = stretch.row * prediction_.cols + stretch.col;
-      const double* sums = tile.sums + row * tile.stride;
-      write_values({sums, cols}, prediction_.dtype, predicted + (at - at_stretch) * size);
-      read_values(actual_.subspan(static_cast<size_t>(at) * size, cols * size), prediction_.dtype,
-                  actual_row_.data());
-      add_errors(actual_row_.data(), tile.scaled_base + row * tile.stride, sums, cols, errors_);
+      const uint64_t at = (tile.block.row + row) * prediction.cols + tile.block.col - place.first;
+      use(tile, row, static_cast<size_t>(at));
     }
-  }
+  });
+}
 
-  void encode_block(uint64_t first, std::span<const std::byte> predicted) {
-    code_.clear();
-    const std::span<const std::byte> actual =
-        actual_.subspan(static_cast<size_t>(first), predicted.size());
-    report_.differing_elements +=
-        encode_residual_block(predicted, actual, prediction_.dtype, code_);
-    if (code_.empty()) {
-      ++equal_blocks_;
+void predict_block(const Prediction& prediction, const BlockPlace& place, std::byte* out) {
+  if (is_copy(prediction)) return copy_elements(prediction, place.first, place.count, out);
+  for_each_predicted_row(
+      prediction, place, [&](const PredictedTile& tile, uint64_t row, size_t at) {
+        write_values({tile.sums + row * tile.stride, static_cast<size_t>(tile.block.cols)},
+                     prediction.dtype, out + at * place.element_size);
+      });
+}
+
+ErrorSums sum_errors(const Prediction& prediction, const BlockPlace& place,
+                     std::span<const std::byte> actual) {
+  ErrorSums sums;
+  std::vector<double> values;
+  for_each_predicted_row(
+      prediction, place, [&](const PredictedTile& tile, uint64_t row, size_t at) {
+        const auto cols = static_cast<size_t>(tile.block.cols);
+        values.resize(cols);
+        read_values(actual.subspan(at * place.element_size, cols * place.element_size),
+                    prediction.dtype, values.data());
+        add_errors(values.data(), tile.scaled_base + row * tile.stride,
+                   tile.sums + row * tile.stride, cols, sums);
+      });
+  return sums;
+}
+
+struct EncodedBlock {
+  std::string code;
+  uint64_t differing = 0;
+  ErrorSums errors;
+};
+
+void encode_block(const Prediction& prediction, std::span<const std::byte> actual, size_t index,
+                  bool errors, EncodedBlock& block) {
+  const BlockPlace place = place_of(prediction, index);
+  actual = actual.subspan(static_cast<size_t>(place.first_byte()), place.bytes());
+  std::vector<std::byte> predicted;
+  std::span<const std::byte> from;
+  if (is_copy(prediction) && !prediction.base->transposed) {
+    from = prediction.base->bytes.subspan(static_cast<size_t>(place.first_byte()), place.bytes());
+  } else {
+    predicted.resize(place.bytes());
+    predict_block(prediction, place, predicted.data());
+    from = predicted;
+  }
+  block.code.clear();
+  block.differing =
+      encode_delta_block(from, actual, prediction.dtype, rows_of(prediction, place), block.code);
+  if (errors) block.errors = sum_errors(prediction, place, actual);
+}
+
+// Writes blocks in order; equal ones once it is known that another one follows.
+class BlockWriter {
+ public:
+  explicit BlockWriter(const ByteSink& write) : write_(write) {}
+
+  void add(const std::string& code) {
+    if (code.empty()) {
+      ++equal_;
       return;
     }
-    // Equal blocks are written once it is known that another one follows.
-    for (; equal_blocks_ > 0; --equal_blocks_) write_block({});
-    write_block(std::as_bytes(std::span(code_)));
+    std::string sizes(equal_, '\0');
+    equal_ = 0;
+    append_varint(sizes, code.size());
+    put(sizes);
+    put(code);
+  }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  void put(const std::string& text) {
+    write_(std::as_bytes(std::span(text)));
+    bytes_ += text.size();
   }
 
-  void write_block(std::span<const std::byte> code) {
-    const auto size = static_cast<uint32_t>(code.size());
-    write_(std::as_bytes(std::span(&size, 1)));
-    if (!code.empty()) write_(code);
-    report_.coded_bytes += sizeof(size) + code.size();
-  }
-
-  ResidualReport finish_report() {
-    const auto total = [](const std::array<double, kLanes>& lanes) {
-      return std::accumulate(lanes.begin(), lanes.end(), 0.0);
-    };
-    report_.square_delta = total(errors_.delta);
-    report_.square_error = total(errors_.error);
-    report_.max_abs_error = std::isnan(report_.square_error)
-                                ? report_.square_error
-                                : *std::max_element(errors_.largest.begin(), errors_.largest.end());
-    return report_;
-  }
-
-  const Prediction& prediction_;
-  std::span<const std::byte> actual_;
   const ByteSink& write_;
-  BlockBuffer blocks_;
-  std::vector<double> actual_row_;
-  ErrorSums errors_;
-  std::string code_;
-  uint64_t equal_blocks_ = 0;
-  ResidualReport report_;
+  size_t equal_ = 0;
+  uint64_t bytes_ = 0;
 };
 
-// Takes the code of the next block off `residual`; empty if the block is as predicted.
-std::span<const std::byte> take_block(std::span<const std::byte>& residual) {
-  if (residual.empty()) return {};
-  uint32_t size = 0;
-  if (residual.size() < sizeof(size)) throw Error(ErrorCode::kInvalid, "residual: ends early");
-  std::memcpy(&size, residual.data(), sizeof(size));
-  residual = residual.subspan(sizeof(size));
-  if (size > residual.size()) {
-    throw Error(ErrorCode::kInvalid, "residual: a block has " + std::to_string(size) +
-                                         " bytes, only " + std::to_string(residual.size()) +
-                                         " are left");
+void finish_report(const ErrorSums& sums, ResidualReport& report) {
+  const auto total = [](const std::array<double, kSums>& lanes) {
+    return std::accumulate(lanes.begin(), lanes.end(), 0.0);
+  };
+  report.square_delta = total(sums.delta);
+  report.square_error = total(sums.error);
+  report.max_abs_error = std::isnan(report.square_error)
+                             ? report.square_error
+                             : *std::max_element(sums.largest.begin(), sums.largest.end());
+}
+
+// Calls make(index, slot) for blocks 0 to count - 1, as many at a time as there are threads, and
+// then use(slot) for each of them in order.
+template <typename Slot, typename Make, typename Use>
+void for_each_block(size_t count, unsigned threads, const Make& make, const Use& use) {
+  threads = thread_count(threads);
+  std::vector<Slot> slots(std::min<size_t>(count, threads));
+  for (size_t first = 0; first < count; first += slots.size()) {
+    const size_t some = std::min(slots.size(), count - first);
+    parallel_for(some, threads, [&](size_t i) { make(first + i, slots[i]); });
+    for (size_t i = 0; i < some; ++i) use(slots[i]);
   }
-  const std::span<const std::byte> block = residual.first(size);
-  residual = residual.subspan(size);
-  return block;
 }
 
 }  // namespace
 
 ResidualReport encode_residual(const Prediction& prediction, std::span<const std::byte> actual,
-                               const ByteSink& write) {
+                               const ByteSink& write, const ResidualOptions& options) {
   const uint64_t size = check_prediction(prediction);
   if (actual.size() != size) {
     throw Error(ErrorCode::kInvalid, "residual: the tensor has " + std::to_string(actual.size()) +
                                          " bytes, its prediction " + std::to_string(size));
   }
-  return Encoder(prediction, actual, write).run();
+  ResidualReport report;
+  ErrorSums sums;
+  BlockWriter blocks(write);
+  for_each_block<EncodedBlock>(
+      static_cast<size_t>((size + kResidualBlock - 1) / kResidualBlock), options.threads,
+      [&](size_t index, EncodedBlock& block) {
+        encode_block(prediction, actual, index, options.errors, block);
+      },
+      [&](const EncodedBlock& block) {
+        blocks.add(block.code);
+        report.differing_elements += block.differing;
+        add_sums(block.errors, sums);
+      });
+  report.coded_bytes = blocks.bytes();
+  finish_report(sums, report);
+  return report;
 }
 
-void decode_residual(const Prediction& prediction, std::span<const std::byte> residual,
-                     const ByteSink& write) {
-  Predictor predictor(prediction);
-  const size_t size = float_format(prediction.dtype)->size;
-  Stretches stretches(prediction.rows, prediction.cols, size);
-  std::vector<std::byte> predicted(stretches.size_bytes());
-  BlockBuffer blocks;
-  const auto correct = [&](uint64_t, std::span<std::byte> block) {
-    const std::span<const std::byte> code = take_block(residual);
-    if (!code.empty()) decode_residual_block(code, prediction.dtype, block);
-    write(block);
-  };
-  while (const std::optional<Stretch> stretch = stretches.next()) {
-    predictor.predict(*stretch, predicted.data());
-    const size_t bytes = static_cast<size_t>(stretch->rows * stretch->cols) * size;
-    blocks.append({predicted.data(), bytes}, correct);
+ResidualReader::ResidualReader(const Prediction& prediction, std::span<const std::byte> residual,
+                               LaneForm form)
+    : prediction_(prediction), form_(form), size_(check_prediction(prediction)) {
+  while (!residual.empty()) {
+    const uint64_t size = take_varint(residual);
+    if (size > residual.size()) {
+      throw Error(ErrorCode::kInvalid, "residual: a block has " + std::to_string(size) +
+                                           " bytes, only " + std::to_string(residual.size()) +
+                                           " are left");
+    }
+    if (codes_.size() == block_count()) {
+      throw Error(ErrorCode::kInvalid, "residual: has more than the " +
+                                           std::to_string(block_count()) +
+                                           " blocks that its tensor has");
+    }
+    codes_.push_back(residual.first(static_cast<size_t>(size)));
+    residual = residual.subspan(static_cast<size_t>(size));
   }
-  blocks.finish(correct);
-  if (!residual.empty()) {
-    throw Error(ErrorCode::kInvalid, "residual: has " + std::to_string(residual.size()) +
-                                         " bytes more than its tensor needs");
+}
+
+size_t ResidualReader::block_bytes(size_t index) const {
+  return place_of(prediction_, index).bytes();
+}
+
+void ResidualReader::read_block(size_t index, std::span<std::byte> out) const {
+  const BlockPlace place = place_of(prediction_, index);
+  predict_block(prediction_, place, out.data());
+  if (index < codes_.size() && !codes_[index].empty()) {
+    decode_delta_block(codes_[index], prediction_.dtype, rows_of(prediction_, place), out, form_);
   }
+}
+
+void decode_residual(const Prediction& prediction, int codec, std::span<const std::byte> residual,
+                     const ByteSink& write, unsigned threads) {
+  if (codec == kFirstCodec) return decode_first_residual(prediction, residual, write);
+  const ResidualReader reader(prediction, residual);
+  for_each_block<std::vector<std::byte>>(
+      reader.block_count(), threads,
+      [&](size_t index, std::vector<std::byte>& block) {
+        block.resize(reader.block_bytes(index));
+        reader.read_block(index, block);
+      },
+      [&](const std::vector<std::byte>& block) { write(block); });
 }
 
 }  // namespace wshare

@@ -3,11 +3,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "format/byte_sink.h"
+#include "format/codec/lane_decoder.h"
 #include "format/codec/prediction.h"
 
 namespace wshare {
+
+// Formats of residuals, as DerivationRecord names them.
+inline constexpr int kFirstCodec = 1;  // only read
+inline constexpr int kLaneCodec = 2;   // what is written
+
+// Residuals are coded in blocks of this size of the tensor; the last one may be shorter.
+inline constexpr size_t kResidualBlock = size_t{1} << 20;
+
+struct ResidualOptions {
+  unsigned threads = 1;  // 0: as many as cores
+  bool errors = false;   // whether to compute square_delta, square_error, max_abs_error
+};
 
 // How far a prediction is from the tensor that it stands for. Sums over all elements, in double;
 // NaN where a NaN or an infinity on one side makes them so. sqrt(square_error / square_delta) is
@@ -21,19 +35,44 @@ struct ResidualReport {
 };
 
 // Writes to `write` what turns the rounded prediction into `actual`, the bytes of a tensor of the
-// prediction's type and shape. The same input gives the same bytes. Memory: about 6 MiB, and
-// what Stretches says of wide rows.
+// prediction's type and shape, in the format kLaneCodec. The same input gives the same bytes, on
+// any number of threads. Memory: about 6 MiB for each thread.
 //
-// Throws Error(kInvalid) as check_prediction(), or if `actual` has another size.
+// `write` is called in the caller's thread. Throws Error(kInvalid) as check_prediction(), or if
+// `actual` has another size.
 ResidualReport encode_residual(const Prediction& prediction, std::span<const std::byte> actual,
-                               const ByteSink& write);
+                               const ByteSink& write, const ResidualOptions& options = {});
 
-// Writes the bytes of the tensor to `write`, from the first to the last, given what
-// encode_residual() wrote for it. Memory: about 5 MiB, and what Stretches says of wide rows.
+// Writes the bytes of the tensor to `write`, from the first to the last, given a residual of the
+// format `codec`. Memory: about 4 MiB for each thread; in the first format, which has one thread,
+// also what Stretches says of wide rows.
 //
-// Throws Error(kInvalid) as check_prediction(), or if `residual` cannot belong to it. Damage that
-// is not seen gives other bytes, so compare the hash of the tensor.
-void decode_residual(const Prediction& prediction, std::span<const std::byte> residual,
-                     const ByteSink& write);
+// `write` is called in the caller's thread. Throws Error(kInvalid) as check_prediction(), or if
+// `residual` cannot belong to it. Damage that is not seen gives other bytes, so compare the hash of
+// the tensor.
+void decode_residual(const Prediction& prediction, int codec, std::span<const std::byte> residual,
+                     const ByteSink& write, unsigned threads = 1);
+
+// Gives any block of a tensor, given its residual in the format kLaneCodec. Threads may share it.
+class ResidualReader {
+ public:
+  // Borrows the bytes of both. Throws as decode_residual() if the sizes of the blocks are damaged.
+  ResidualReader(const Prediction& prediction, std::span<const std::byte> residual,
+                 LaneForm form = best_lane_form());
+
+  size_t block_count() const {
+    return static_cast<size_t>((size_ + kResidualBlock - 1) / kResidualBlock);
+  }
+  // Of block number `index`: kResidualBlock, or less at the end.
+  size_t block_bytes(size_t index) const;
+  // Writes its bytes to `out`, which has that size. Throws as decode_residual().
+  void read_block(size_t index, std::span<std::byte> out) const;
+
+ private:
+  Prediction prediction_;
+  LaneForm form_;
+  uint64_t size_;
+  std::vector<std::span<const std::byte>> codes_;  // of the blocks; those behind are as predicted
+};
 
 }  // namespace wshare

@@ -7,6 +7,8 @@
 
 namespace wshare {
 
+// The entropy coder of the first residual format and of quantised tensors.
+//
 // Codes symbols close to their entropy, where each has a class that both sides know and symbols of
 // one class are distributed alike. Lossless; the bytes depend on the input only.
 // Source: docs/bundle-format.md, "Derived tensors"; J. Duda 2013, "Asymmetric numeral systems".

@@ -17,7 +17,8 @@
 
 namespace wshare {
 
-// 6 where a tensor is quantised from others; 5 where a model has several packs; 4 where something is needed that is no extent:
+// 6 where a tensor is quantised from others or a residual has a codec above 1; 5 where a model has
+// several packs; 4 where something is needed that is no extent:
 // SourceRecord::blobs, ModelRecord::files; 3 where there are packs, 2 where there are tasks,
 // else 1.
 inline constexpr int kFormatVersion = 6;
@@ -98,6 +99,7 @@ struct DerivationRecord {
   std::optional<MatrixRecord> left, right;
   std::optional<QuantisedRecord> quantised;  // then there is a base of that multiple, and no rank
   Extent residual;  // empty: the prediction is exact, or `exact` is false
+  int codec = 1;    // of the prediction and its residual: residual.h
   bool exact = true;
   double relative_error =
       0;  // of the stored factors: ||what they miss|| / ||difference||, Frobenius

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "format/codec/residual.h"
 #include "format/derived_tensor.h"
 #include "format/dtype.h"
 #include "format/json_reader.h"
@@ -316,6 +317,13 @@ class ManifestReader {
     return quantised;
   }
 
+  int read_codec() {
+    const uint64_t codec = json_.number(UINT32_MAX);
+    if (codec != kFirstCodec && codec != kLaneCodec)
+      fail("a residual has codec " + std::to_string(codec));
+    return static_cast<int>(codec);
+  }
+
   DerivationRecord read_derivation() {
     DerivationRecord derivation;
     // Two thin factors alone could ask for any number of bytes; a base is as large as the tensor.
@@ -327,6 +335,7 @@ class ManifestReader {
       if (key == "right") derivation.right = read_matrix();
       if (key == "quantised") derivation.quantised = read_quantised();
       if (key == "residual") derivation.residual = read_extent();
+      if (key == "codec") derivation.codec = read_codec();
       if (key == "exact") derivation.exact = json_.flag();
       if (key == "relative_error") derivation.relative_error = json_.real();
       if (key == "max_abs_error") derivation.max_abs_error = json_.real();

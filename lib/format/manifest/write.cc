@@ -124,6 +124,7 @@ std::string derivation_text(const DerivationRecord& derivation) {
   if (derivation.right) json["right"] = matrix_json(*derivation.right);
   if (derivation.quantised) json["quantised"] = quantised_json(*derivation.quantised);
   if (derivation.residual.size > 0) json["residual"] = extent_json(derivation.residual);
+  if (derivation.codec != 1) json["codec"] = derivation.codec;
   if (!derivation.exact) json["exact"] = false;
   if (derivation.relative_error != 0) json["relative_error"] = derivation.relative_error;
   if (derivation.max_abs_error != 0) json["max_abs_error"] = derivation.max_abs_error;
@@ -220,11 +221,11 @@ int version_of(const Manifest& manifest) {
     return source && (!source->blobs.empty() || !is_file_name(source->file) ||
                       (!source->folder.empty() && !is_file_name(source->folder)));
   };
-  const auto is_quantised = [](const OriginalTensor& tensor) {
-    return tensor.derivation && tensor.derivation->quantised;
+  const auto is_new_tensor = [](const OriginalTensor& tensor) {
+    return tensor.derivation && (tensor.derivation->quantised || tensor.derivation->codec > 1);
   };
   for (const TaskRecord& task : manifest.tasks) {
-    if (std::any_of(task.tensors.begin(), task.tensors.end(), is_quantised)) return kFormatVersion;
+    if (std::any_of(task.tensors.begin(), task.tensors.end(), is_new_tensor)) return kFormatVersion;
   }
   std::set<std::string_view> packed;
   for (const PackRecord& pack : manifest.packs) {
