@@ -6,6 +6,9 @@
 #   tools/bench.sh [RUNS]      default 7
 #   tools/bench.sh scale       every command on 2,000 and on 10,000 models, flat and as on the Hub, and one model of
 #                              a million initializers; needs about 5 GiB of disk
+#   tools/bench.sh deltas      what fine-tunes take beside their base, and the CPU time of one thread: simulated ones
+#                              (python3 with numpy), and real ones where it has torch; beside zstd, XOR with byte
+#                              split and zstd, and ZipNN where python3 has zipnn
 #
 # Each run writes into a folder of its own, and nothing is removed before the end: ext4 does not give inodes
 # away again for some minutes, and looks at each of them whenever a file is made (400 files: 9 ms, after 400 were
@@ -14,7 +17,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 runs=${1:-7}
 tools/setup.sh
-[[ $runs == scale ]] || command -v xxhsum >/dev/null || { echo "bench: xxhsum is missing: apt-get install xxhash" >&2; exit 1; }
+[[ $runs == scale || $runs == deltas ]] || command -v xxhsum >/dev/null || { echo "bench: xxhsum is missing: apt-get install xxhash" >&2; exit 1; }
 cmake -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build build --target wshare wshare-bench >/dev/null
 data=build/bench
@@ -77,10 +80,32 @@ scale() {
   done
 }
 
-if [[ $runs == scale ]]; then
-  scale
-  exit
-fi
+deltas() {
+  local in=$data/deltas base name
+  python3 -c 'import numpy' || { echo "bench: python3 needs numpy to make fine-tunes" >&2; exit 1; }
+  [[ -f $in/fp32.task.safetensors ]] || python3 testdata/make/finetunes.py "$in"
+  if ! python3 -c 'import torch' 2>/dev/null; then
+    echo "bench: python3 has no torch here, so no fine-tune is trained"
+  elif [[ ! -f $in/trained-fp32.task.safetensors ]]; then
+    python3 testdata/make/trained.py "$in"
+  fi
+  python3 -c 'import zipnn' 2>/dev/null || echo "bench: python3 has no zipnn here, so it is not compared"
+  for base in "$in"/*.base.safetensors; do
+    name=$(basename "$base" .base.safetensors)
+    printf '\n%-28s %-9s %-12s  %s\n' "$name" 'of task' 'compressed' 'and back'
+    build/bin/wshare-bench deltas "$base" "$in/$name.task.safetensors"
+    if python3 -c 'import zipnn' 2>/dev/null; then
+      python3 tools/wshare-bench/peers.py zipnn "$out" "$in/$name.task.safetensors"
+    fi
+  done
+}
+
+case $runs in
+  scale | deltas)
+    $runs
+    exit
+    ;;
+esac
 peers=()
 if python3 -c 'import onnx' 2>/dev/null; then
   peers=(peer-share peer-save)

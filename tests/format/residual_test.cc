@@ -4,6 +4,8 @@
 
 #include <bit>
 
+#include "format/codec/delta_block.h"
+#include "format/codec/residual_estimate.h"
 #include "format/floats.h"
 #include "support/bytes.h"
 #include "support/files.h"
@@ -277,6 +279,15 @@ Prediction copy_of(const HeldMatrix& base) {
   return {base.dtype, base.rows, base.cols, base.view(), 1, {}, {}};
 }
 
+// The first block, encoded by a form.
+std::string first_block(const HeldMatrix& base, const std::string& task, LaneForm form) {
+  const size_t size = std::min(task.size(), kResidualBlock);
+  std::string code;
+  encode_delta_block(bytes_of(base.bytes).first(size), bytes_of(task).first(size), base.dtype,
+                     {base.cols, 0}, form, code);
+  return code;
+}
+
 TEST(Residual, GivesFineTunesBackByEveryForm) {
   struct Case {
     const char* name;
@@ -296,6 +307,8 @@ TEST(Residual, GivesFineTunesBackByEveryForm) {
       const std::string task = tuned(base, c.by, c.every_row);
       const std::string residual = encode(copy_of(base), task).bytes;
       ASSERT_TRUE(decode_by_forms(copy_of(base), residual) == task);
+      ASSERT_TRUE(first_block(base, task, LaneForm::kScalar) ==
+                  first_block(base, task, best_lane_form()));
       EXPECT_LT(residual.size(), task.size() * 21 / 20 + 300);
     }
   }
@@ -305,8 +318,8 @@ TEST(Residual, LeavesRowsOutThatAreAsPredicted) {
   const HeldMatrix base = random_matrix(2000, 200, kFloat32, 5, 0.1);
   const size_t all = encode(copy_of(base), tuned(base, 1e-4, 1)).bytes.size();
   const size_t some = encode(copy_of(base), tuned(base, 1e-4, 10)).bytes.size();
-  // A tenth, the marks, and two tables less.
-  EXPECT_LT(some, all / 10 + 2000 / 8 + 400);
+  // A tenth, the marks, and as many tables.
+  EXPECT_LT(some, all / 10 + 2000 / 8 + 1000);
   EXPECT_GT(some, all / 11);
 }
 
@@ -371,6 +384,56 @@ TEST(DecodeResidual, SeesDamageAlikeInEveryForm) {
       EXPECT_TRUE(seen.back() == seen.front()) << at;
     }
   }
+}
+
+TEST(EstimateResidual, IsWithinTwoPointsOfTheSize) {
+  struct Case {
+    const char* name;
+    double by;
+    uint64_t every_row;
+  };
+  for (const Case& c : {Case{"large moves", 1e-2, 1}, Case{"small moves", 1e-6, 1},
+                        Case{"some rows", 1e-3, 9}, Case{"none", 0, 1}}) {
+    for (const int32_t dtype : {kFloat32, kFloat16, kBfloat16}) {
+      SCOPED_TRACE(testing::Message() << c.name << ", type " << dtype);
+      const HeldMatrix base = random_matrix(1000, 700, dtype, 5, 0.1);
+      const std::string task = tuned(base, c.by, c.every_row);
+      const auto size = static_cast<double>(encode(copy_of(base), task).bytes.size());
+      const auto estimate = static_cast<double>(estimate_residual(copy_of(base), bytes_of(task)));
+      EXPECT_NEAR(estimate, size, 0.02 * static_cast<double>(task.size()));
+    }
+  }
+}
+
+TEST(EstimateResidual, IsTheSizeOfASmallTensor) {
+  const HeldMatrix base = random_matrix(10, 70, kFloat32, 5, 0.1);
+  const std::string task = tuned(base, 1e-3, 1);
+  EXPECT_EQ(estimate_residual(copy_of(base), bytes_of(task)),
+            encode(copy_of(base), task).bytes.size());
+}
+
+TEST(FitMultiplier, FindsWeightDecay) {
+  const HeldMatrix base = random_matrix(1000, 200, kFloat32, 5, 0.1);
+  std::vector<double> values = values_of(base.bytes, kFloat32);
+  for (double& value : values) value *= 0.9991;
+  // A tenth of the rows was trained, too.
+  const HeldMatrix decayed{bytes_as(values, kFloat32), kFloat32, 1000, 200};
+  const std::string task = tuned(decayed, 1e-3, 10);
+  Prediction prediction = copy_of(base);
+  const size_t copied = encode(prediction, task).bytes.size();
+  prediction.multiplier = fit_multiplier(prediction, bytes_of(task));
+  EXPECT_NEAR(prediction.multiplier, 0.9991, 1e-7);
+  const std::string residual = encode(prediction, task).bytes;
+  EXPECT_LT(residual.size(), copied / 3);
+  EXPECT_TRUE(decode_by_forms(prediction, residual) == task);
+}
+
+TEST(FitMultiplier, IsOneWhereNothingIsGained) {
+  const HeldMatrix base = random_matrix(1000, 200, kFloat32, 5, 0.1);
+  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(tuned(base, 1e-3, 1))), 1);
+  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(base.bytes)), 1);
+  const HeldMatrix zeros{std::string(4000, '\0'), kFloat32, 10, 100};
+  EXPECT_EQ(fit_multiplier(copy_of(zeros), bytes_of(base.bytes).first(4000)), 1);
 }
 
 TEST(ResidualReader, RefusesMoreBlocksThanTheTensorHas) {

@@ -71,6 +71,20 @@ void add_records(Seeds& seeds) {
   seeds.add("restore_record", '\0' + pack_record(record, std::string(300, 'm')));
 }
 
+// Residuals of codec 2, whose tensors are as large here as there; the base has other elements.
+void add_residuals(Seeds& seeds) {
+  struct Case {
+    const char* name;
+    char type, rows, cols;  // the type as residual_fuzz.cc numbers it
+  };
+  for (const Case& c : {Case{"float32", 0, 37, 45}, Case{"float16", 1, 20, 30},
+                        Case{"float64", 2, 7, 9}, Case{"bfloat16", 3, 39, 50}}) {
+    const std::string residual = read_file(path_of("/compat/lanes_") + c.name + ".residual");
+    const char head[] = {1, c.type, c.type, 0, c.rows, c.cols, 0, 0, 0, 0};
+    seeds.add("residual", std::string(head, sizeof(head)) + residual);
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -98,6 +112,7 @@ int main(int count, char** arguments) {
                                std::string(58, ' ') + '\n' + std::string(24, '\0'));
   seeds.add("references", "\1key|0;64;123|64;128;7");
   add_records(seeds);
+  add_residuals(seeds);
   for (const char mode : {'\0', '\x40', '\x4b', '\x7f', '\x80'}) {
     seeds.add("residual",
               mode + std::string("\0\1\1\10\20\2\5abcdefg", 15) + std::string(100, '\7'));

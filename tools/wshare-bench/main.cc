@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "command.h"
+#include "deltas.h"
 #include "generate.h"
 #include "manifest.h"
 #ifdef WSHARE_HAS_ONNXRUNTIME
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
   CLI::App app("Makes data for wshare's benchmarks, and measures sessions.", "wshare-bench");
   app.require_subcommand(1);
   add_command_command(app);
+  add_deltas_command(app);
   add_generate_command(app);
   add_manifest_command(app);
 #ifdef WSHARE_HAS_ONNXRUNTIME

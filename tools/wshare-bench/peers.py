@@ -5,16 +5,18 @@
   peers.py save OUT MODEL...    onnx.save_model with external data: a file per model, nothing shared
   peers.py svd OUT BASE TASK    LoRA of rank 16 by torch.svd_lowrank from each matrix that differs, its error,
                                 factors to OUT; prints the seconds of the SVD alone and the worst error
+  peers.py zipnn OUT FILE       a safetensors file tensor by tensor by ZipNN, without a base, on one thread: its size
+                                and CPU time
 """
 import hashlib
 import os
 import sys
 
-import onnx
-from onnx.external_data_helper import set_external_data
-
 
 def share(out, paths):
+    import onnx
+    from onnx.external_data_helper import set_external_data
+
     places = {}
     with open(os.path.join(out, "weights.bin"), "wb") as blob:
         for path in paths:
@@ -35,6 +37,8 @@ def share(out, paths):
 
 
 def save(out, paths):
+    import onnx
+
     for path in paths:
         name = os.path.basename(path)
         onnx.save_model(onnx.load(path), os.path.join(out, name), save_as_external_data=True,
@@ -45,6 +49,7 @@ def svd(out, paths, rank=16):
     import time
 
     import numpy
+    import onnx
     import torch
     from onnx import numpy_helper
 
@@ -65,5 +70,34 @@ def svd(out, paths, rank=16):
     print(f"svd {seconds:.3f} s, {len(factors) // 2} matrices, worst relative error {worst:.1e}")
 
 
+def zipnn(out, paths):
+    import json
+    import struct
+    import time
+
+    import zipnn
+
+    types = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+    size = coded = compress = decompress = 0
+    with open(paths[0], "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        start = file.tell()
+        for tensor in header.values():
+            file.seek(start + tensor["data_offsets"][0])
+            data = file.read(tensor["data_offsets"][1] - tensor["data_offsets"][0])
+            coder = zipnn.ZipNN(bytearray_dtype=types[tensor["dtype"]], threads=1)
+            times = [time.process_time()]
+            code = coder.compress(bytearray(data))  # it changes what it is given
+            times.append(time.process_time())
+            back = coder.decompress(code)
+            times.append(time.process_time())
+            if bytes(back) != data:
+                raise SystemExit("zipnn: a tensor did not come back")
+            size, coded = size + len(data), coded + len(code)
+            compress, decompress = compress + times[1] - times[0], decompress + times[2] - times[1]
+    print(f"  {'ZipNN, no base':26} {100 * coded / size:6.2f} %  {size / compress / 1e9:6.2f} GB/s  "
+          f"{size / decompress / 1e9:6.2f} GB/s")
+
+
 if __name__ == "__main__":
-    {"share": share, "save": save, "svd": svd}[sys.argv[1]](sys.argv[2], sys.argv[3:])
+    {"share": share, "save": save, "svd": svd, "zipnn": zipnn}[sys.argv[1]](sys.argv[2], sys.argv[3:])

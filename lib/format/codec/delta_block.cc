@@ -174,7 +174,8 @@ Coding code_shifted(const Counts& counts) {
   return coding;
 }
 
-// The cheaper of the two; one table for all only where a block is too small for many lanes.
+// The cheaper of the two; one table for all only where a block of `count` elements is too small for
+// many lanes.
 template <typename Bits>
 Coding choose_coding(const Counts& counts, size_t count) {
   Coding by_class = code_by_class(counts);
@@ -197,38 +198,44 @@ template <typename Bits>
 class Encoder {
  public:
   Encoder(std::span<const std::byte> predicted, std::span<const std::byte> actual, int32_t dtype,
-          const BlockRows& rows, std::string& out)
-      : predicted_(predicted), actual_(actual), layout_(dtype), rows_(rows), out_(out) {}
+          const BlockRows& rows, LaneForm form, std::string& out)
+      : predicted_(predicted),
+        actual_(actual),
+        layout_(dtype),
+        rows_(rows),
+        form_(form),
+        out_(out) {}
 
   uint64_t encode() {
     if (std::memcmp(predicted_.data(), actual_.data(), predicted_.size()) == 0) return 0;
-    top_ = top_exponent(predicted_.data(), predicted_.size() / sizeof(Bits), layout_);
+    top_ = top_exponent(predicted_.data(), block_count(), layout_);
     const uint64_t differing = rows_.cols < kFewestCols ? 0 : encode_changed_rows();
     if (differing > 0) return differing;
     const CountedMoves<Bits> moves(predicted_, actual_, layout_, top_);
-    return write(moves, choose_coding<Bits>(*moves.counts, moves.count), {});
+    return write(moves, choose_coding<Bits>(*moves.counts, block_count()), {});
   }
 
  private:
   static constexpr uint64_t kFewestCols = 8;
+
+  size_t block_count() const { return predicted_.size() / sizeof(Bits); }
 
   // Returns 0 if nothing was written, as marks of rows do not pay off.
   uint64_t encode_changed_rows() {
     const ChangedRows changed = find_changed_rows();
     if (changed.predicted.size() == predicted_.size()) return 0;
     const CountedMoves<Bits> moves(changed.predicted, changed.actual, layout_, top_);
-    const Coding coding = choose_coding<Bits>(*moves.counts, moves.count);
-    const size_t count = predicted_.size() / sizeof(Bits);
+    const Coding coding = choose_coding<Bits>(*moves.counts, block_count());
     Counts with_equal = *moves.counts;
     for (size_t i = 0; i < kSymbolClasses; ++i) with_equal[i][0] += changed.equal[i];
-    if (choose_coding<Bits>(with_equal, count).cost <
+    if (choose_coding<Bits>(with_equal, block_count()).cost <
         coding.cost + 8 * changed.marks.size() * kCostOfBit)
       return 0;
     return write(moves, coding, changed.marks);
   }
 
   ChangedRows find_changed_rows() const {
-    const size_t count = predicted_.size() / sizeof(Bits);
+    const size_t count = block_count();
     ChangedRows changed;
     changed.marks.resize((row_count(count, rows_) + 7) / 8);
     std::vector<std::byte> equal;
@@ -249,14 +256,14 @@ class Encoder {
 
   uint64_t write(const CountedMoves<Bits>& moves, const Coding& coding,
                  std::span<const std::byte> marks) {
-    const unsigned log2 = lanes_log2(moves.count, coding.cost);
+    const unsigned log2 = lanes_log2(block_count(), coding.cost);
     out_ += static_cast<char>(log2 | (coding.shifted ? kShiftedFlag : 0) |
                               (marks.empty() ? 0 : kRowsFlag));
     out_ += as_text(marks);
     const auto top = static_cast<uint16_t>(top_);
     out_.append(reinterpret_cast<const char*>(&top), sizeof(top));
     out_ += coding.tables;
-    encode_lanes(moves.moves(), coding.shares, size_t{1} << log2, out_);
+    encode_lanes(moves.moves(), coding.shares, size_t{1} << log2, form_, out_);
     uint64_t differing = moves.count;
     for (const SymbolCounts& counts : *moves.counts) differing -= counts[0];
     return differing;
@@ -265,6 +272,7 @@ class Encoder {
   std::span<const std::byte> predicted_, actual_;
   const FloatSteps<Bits> layout_;
   const BlockRows rows_;
+  LaneForm form_;
   std::string& out_;
   Bits top_{};
 };
@@ -371,9 +379,9 @@ class Decoder {
 }  // namespace
 
 uint64_t encode_delta_block(std::span<const std::byte> predicted, std::span<const std::byte> actual,
-                            int32_t dtype, const BlockRows& rows, std::string& out) {
+                            int32_t dtype, const BlockRows& rows, LaneForm form, std::string& out) {
   return with_bits(dtype, [&]<typename Bits>(Bits) {
-    return Encoder<Bits>(predicted, actual, dtype, rows, out).encode();
+    return Encoder<Bits>(predicted, actual, dtype, rows, form, out).encode();
   });
 }
 

@@ -20,7 +20,7 @@ struct BlockRows {
 //
 // Both have the same size, at most kResidualBlock.
 uint64_t encode_delta_block(std::span<const std::byte> predicted, std::span<const std::byte> actual,
-                            int32_t dtype, const BlockRows& rows, std::string& out);
+                            int32_t dtype, const BlockRows& rows, LaneForm form, std::string& out);
 
 // Turns the predicted `values` into the actual ones. `bytes` is not empty.
 //

@@ -3,8 +3,10 @@
 #include "format/codec/lane_decoder.h"
 
 #if defined(__x86_64__)
+#if !defined(__clang__)
 // GCC 12 says so of what its own header leaves undefined (its bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include <bit>

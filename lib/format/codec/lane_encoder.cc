@@ -2,7 +2,9 @@
 #include "format/codec/lane_encoder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
+#include <vector>
 
 namespace wshare {
 namespace {
@@ -49,82 +51,94 @@ constexpr std::array<uint8_t, kLaneSymbols> kRawBits = [] {
   return bits;
 }();
 
+// Puts `count` elements from number `first` on before what `sink` has, at most as many as there are
+// lanes.
 template <typename Bits>
-class GroupEncoder {
- public:
-  GroupEncoder(const Moves<Bits>& moves, const Steps& steps, uint16_t* words_end)
-      : moves_(moves), steps_(steps), first_word_(words_end) {
-    numbers_.fill(kLaneStart);
-  }
-
-  // Elements [first, first + count), at most as many as there are lanes.
-  void encode(size_t first, size_t count) {
-    if constexpr (sizeof(Bits) > 2) {
-      unsigned most = 0;
-      for (size_t lane = 0; lane < count; ++lane)
-        most = std::max<unsigned>(most, kRawBits[moves_.symbols[first + lane]]);
-      for (unsigned piece = (most + kPieceBits - 1) / kPieceBits; piece > 1; --piece)
-        add_pieces(first, count, (piece - 1) * kPieceBits);
-    }
+void encode_group(const Moves<Bits>& moves, const Steps& steps, size_t first, size_t count,
+                  LaneSink& sink) {
+  const uint8_t* symbols = moves.symbols.data() + first;
+  const uint8_t* classes = moves.classes.data() + first;
+  const Bits* raw = moves.raw.data() + first;
+  uint16_t* word = sink.first_word;  // in a register
+  unsigned most = 0;
+  for (size_t lane = 0; lane < count; ++lane)
+    most = std::max<unsigned>(most, kRawBits[symbols[lane]]);
+  const unsigned pieces = sizeof(Bits) == 2 ? 1 : (most + kPieceBits - 1) / kPieceBits;
+  for (unsigned piece = pieces; piece-- > 0;) {
+    const unsigned taken = piece * kPieceBits;
     for (size_t lane = count; lane-- > 0;) {
-      const unsigned bits = kRawBits[moves_.symbols[first + lane]];
-      const unsigned some = std::min<unsigned>(bits, kPieceBits);
-      const auto raw = static_cast<uint32_t>(moves_.raw[first + lane] & 0xffff);
-      add_raw(raw & ((uint32_t{1} << some) - 1), some, numbers_[lane], first_word_);
-    }
-    for (size_t lane = count; lane-- > 0;) {
-      const size_t i = first + lane;
-      add_symbol(steps_[moves_.classes[i]][moves_.symbols[i]], numbers_[lane], first_word_);
-    }
-  }
-
-  const std::array<uint32_t, kMostLanes>& numbers() const { return numbers_; }
-  const uint16_t* first_word() const { return first_word_; }
-
- private:
-  // Of the raw bits, those behind the first `taken`.
-  void add_pieces(size_t first, size_t count, unsigned taken) {
-    for (size_t lane = count; lane-- > 0;) {
-      const unsigned bits = kRawBits[moves_.symbols[first + lane]];
+      const unsigned bits = kRawBits[symbols[lane]];
       if (bits <= taken) continue;
-      const unsigned some = std::min<unsigned>(bits - taken, kPieceBits);
-      const auto piece = static_cast<uint32_t>(moves_.raw[first + lane] >> taken & 0xffff);
-      add_raw(piece & ((uint32_t{1} << some) - 1), some, numbers_[lane], first_word_);
+      const unsigned some = std::min(bits - taken, kPieceBits);
+      const auto taken_bits = static_cast<uint32_t>(raw[lane] >> taken);
+      add_raw(taken_bits & ((uint32_t{1} << some) - 1), some, sink.numbers[lane], word);
     }
   }
+  for (size_t lane = count; lane-- > 0;)
+    add_symbol(steps[classes[lane]][symbols[lane]], sink.numbers[lane], word);
+  sink.first_word = word;
+}
 
-  const Moves<Bits>& moves_;
-  const Steps& steps_;
-  std::array<uint32_t, kMostLanes> numbers_;
-  uint16_t* first_word_;
-};
+template <typename Bits>
+void encode_scalar(const Moves<Bits>& moves, const std::array<ShareRanges, kSymbolClasses>& shares,
+                   size_t lanes, size_t first, LaneSink& sink) {
+  const auto steps = std::make_unique<Steps>();
+  for (size_t i = 0; i < kSymbolClasses; ++i)
+    std::transform(shares[i].begin(), shares[i].end(), (*steps)[i].begin(), step_of);
+  size_t i = moves.symbols.size();
+  for (const size_t rest = i % lanes; i > first; i -= i % lanes == 0 ? lanes : rest) {
+    const size_t some = i % lanes == 0 ? lanes : rest;
+    encode_group(moves, *steps, i - some, some, sink);
+  }
+}
+
+// Returns how many of the first elements are left to vectors.
+template <typename Bits>
+size_t vector_elements(size_t count, size_t lanes, LaneForm form) {
+  return sizeof(Bits) > 4 || lanes != kMostLanes || form == LaneForm::kScalar
+             ? 0
+             : count / kMostLanes * kMostLanes;
+}
+
+template <typename Bits>
+void encode_vectors(const Moves<Bits>& moves, const std::array<ShareRanges, kSymbolClasses>& shares,
+                    size_t elements, LaneSink& sink) {
+#if defined(__x86_64__)
+  if constexpr (sizeof(Bits) <= 4) {
+    if (elements == 0) return;
+    std::vector<uint32_t> steps;
+    steps.reserve(kSymbolClasses * kLaneSymbols);
+    for (const ShareRanges& ranges : shares)
+      std::transform(ranges.begin(), ranges.end(), std::back_inserter(steps), packed_step);
+    encode_groups_avx2(moves, steps.data(), elements / kMostLanes, sink);
+  }
+#endif
+}
 
 }  // namespace
 
 template <typename Bits>
 void encode_lanes(const Moves<Bits>& moves, const std::array<ShareRanges, kSymbolClasses>& shares,
-                  size_t lanes, std::string& out) {
-  const auto steps = std::make_unique<Steps>();
-  for (size_t i = 0; i < kSymbolClasses; ++i)
-    std::transform(shares[i].begin(), shares[i].end(), (*steps)[i].begin(), step_of);
-  // Filled from the end; a symbol and each piece give one at most.
+                  size_t lanes, LaneForm form, std::string& out) {
+  // A symbol and each piece give one word at most.
   const size_t count = moves.symbols.size();
-  const size_t most = count * (1 + (sizeof(Bits) * 8 + kPieceBits - 1) / kPieceBits);
+  const size_t most = kWordPadding + count * (1 + (sizeof(Bits) * 8 + kPieceBits - 1) / kPieceBits);
   const auto words = std::make_unique_for_overwrite<uint16_t[]>(most);
-  GroupEncoder<Bits> groups(moves, *steps, words.get() + most);
-  size_t i = count - count % lanes;
-  groups.encode(i, count - i);
-  for (; i > 0; i -= lanes) groups.encode(i - lanes, lanes);
-  out.append(reinterpret_cast<const char*>(groups.numbers().data()), lanes * sizeof(uint32_t));
-  const auto words_taken = static_cast<size_t>(words.get() + most - groups.first_word());
-  out.append(reinterpret_cast<const char*>(groups.first_word()), words_taken * sizeof(uint16_t));
+  LaneSink sink{{}, words.get() + most};
+  sink.numbers.fill(kLaneStart);
+  const size_t in_vectors = vector_elements<Bits>(count, lanes, form);
+  encode_scalar(moves, shares, lanes, in_vectors, sink);
+  encode_vectors(moves, shares, in_vectors, sink);
+  out.append(reinterpret_cast<const char*>(sink.numbers.data()), lanes * sizeof(uint32_t));
+  const auto words_taken = static_cast<size_t>(words.get() + most - sink.first_word);
+  out.append(reinterpret_cast<const char*>(sink.first_word), words_taken * sizeof(uint16_t));
 }
 
 template void encode_lanes(const Moves<uint16_t>&, const std::array<ShareRanges, kSymbolClasses>&,
-                           size_t, std::string&);
+                           size_t, LaneForm, std::string&);
 template void encode_lanes(const Moves<uint32_t>&, const std::array<ShareRanges, kSymbolClasses>&,
-                           size_t, std::string&);
+                           size_t, LaneForm, std::string&);
 template void encode_lanes(const Moves<uint64_t>&, const std::array<ShareRanges, kSymbolClasses>&,
-                           size_t, std::string&);
+                           size_t, LaneForm, std::string&);
 
 }  // namespace wshare

@@ -141,6 +141,20 @@ void turn_block(const MatrixView& view, const Block& block, std::byte* out) {
   }
 }
 
+void copy_elements(const MatrixView& base, uint64_t first, uint64_t count, std::byte* out) {
+  const size_t size = float_format(base.dtype)->size;
+  if (!base.transposed) {
+    std::memcpy(out, base.bytes.data() + first * size, static_cast<size_t>(count) * size);
+    return;
+  }
+  for_each_block(first, count, base.cols, [&](const Block& block) {
+    if (size == 2) turn_block<uint16_t>(base, block, out);
+    if (size == 4) turn_block<uint32_t>(base, block, out);
+    if (size == 8) turn_block<uint64_t>(base, block, out);
+    out += block.rows * block.cols * size;
+  });
+}
+
 }  // namespace
 
 uint64_t check_prediction(const Prediction& prediction) {
@@ -187,6 +201,10 @@ std::optional<Stretch> Stretches::next() {
 
 Predictor::Predictor(const Prediction& prediction) : prediction_(prediction) {
   check_prediction(prediction_);
+}
+
+void Predictor::allocate() {
+  if (!start_.empty()) return;
   const uint64_t tile_rows = std::min(kTileRows, prediction_.rows);
   start_.resize(static_cast<size_t>(tile_rows * kTileCols));
   if (!prediction_.left) return;
@@ -220,6 +238,7 @@ void Predictor::add_products(const Block& tile, size_t stride) {
 
 void Predictor::for_each_tile(const Block& block,
                               const std::function<void(const PredictedTile&)>& use) {
+  allocate();
   const bool has_products = prediction_.left && prediction_.left->cols > 0;
   for (uint64_t row = 0; row < block.rows; row += kTileRows) {
     for (uint64_t col = 0; col < block.cols; col += kTileCols) {
@@ -246,24 +265,25 @@ void Predictor::predict(const Stretch& stretch, std::byte* out) {
   });
 }
 
-void Predictor::for_each_tile(uint64_t first, uint64_t count,
-                              const std::function<void(const PredictedTile&)>& use) {
+void Predictor::for_each_row(
+    uint64_t first, uint64_t count,
+    const std::function<void(const PredictedTile&, uint64_t, size_t)>& use) {
+  const auto use_rows = [&](const PredictedTile& tile) {
+    for (uint64_t row = 0; row < tile.block.rows; ++row) {
+      const uint64_t at = (tile.block.row + row) * prediction_.cols + tile.block.col - first;
+      use(tile, row, static_cast<size_t>(at));
+    }
+  };
   for_each_block(first, count, prediction_.cols,
-                 [&](const Block& block) { for_each_tile(block, use); });
+                 [&](const Block& block) { for_each_tile(block, use_rows); });
 }
 
-void copy_elements(const Prediction& prediction, uint64_t first, uint64_t count, std::byte* out) {
-  const MatrixView& base = *prediction.base;
-  const size_t size = float_format(base.dtype)->size;
-  if (!base.transposed) {
-    std::memcpy(out, base.bytes.data() + first * size, static_cast<size_t>(count) * size);
-    return;
-  }
-  for_each_block(first, count, prediction.cols, [&](const Block& block) {
-    if (size == 2) turn_block<uint16_t>(base, block, out);
-    if (size == 4) turn_block<uint32_t>(base, block, out);
-    if (size == 8) turn_block<uint64_t>(base, block, out);
-    out += block.rows * block.cols * size;
+void Predictor::predict_elements(uint64_t first, uint64_t count, std::byte* out) {
+  if (is_copy(prediction_)) return copy_elements(*prediction_.base, first, count, out);
+  const size_t size = float_format(prediction_.dtype)->size;
+  for_each_row(first, count, [&](const PredictedTile& tile, uint64_t row, size_t at) {
+    write_values({tile.sums + row * tile.stride, static_cast<size_t>(tile.block.cols)},
+                 prediction_.dtype, out + at * size);
   });
 }
 

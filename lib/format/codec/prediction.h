@@ -80,20 +80,21 @@ class Predictor {
   // Writes the elements of `stretch` to `out`.
   void predict(const Stretch& stretch, std::byte* out);
 
-  // Calls `use` with the tiles that make up `count` elements from number `first` on, in the order
-  // they are stored.
-  void for_each_tile(uint64_t first, uint64_t count,
-                     const std::function<void(const PredictedTile&)>& use);
+  // Calls use(tile, row of the tile, where it begins) for the rows of tiles that make up `count`
+  // elements from number `first` on, in the order they are stored. Where: elements behind `first`.
+  void for_each_row(uint64_t first, uint64_t count,
+                    const std::function<void(const PredictedTile&, uint64_t, size_t)>& use);
+
+  // Writes `count` elements from number `first` on to `out`: bits of the base where is_copy().
+  void predict_elements(uint64_t first, uint64_t count, std::byte* out);
 
  private:
+  void allocate();
   void start_tile(const Block& tile, size_t stride);
   void add_products(const Block& tile, size_t stride);
 
   Prediction prediction_;
   std::vector<double> start_, sums_, left_, right_;
 };
-
-// Writes `count` elements of `prediction`, which is_copy(), from number `first` on to `out`.
-void copy_elements(const Prediction& prediction, uint64_t first, uint64_t count, std::byte* out);
 
 }  // namespace wshare

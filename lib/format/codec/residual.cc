@@ -72,41 +72,23 @@ BlockRows rows_of(const Prediction& prediction, const BlockPlace& place) {
   return {prediction.cols, place.first % prediction.cols};
 }
 
-// Calls use(tile's row, its first element in the block, predicted values) for each row of each
-// tile.
-template <typename Use>
-void for_each_predicted_row(const Prediction& prediction, const BlockPlace& place, const Use& use) {
-  Predictor predictor(prediction);
-  predictor.for_each_tile(place.first, place.count, [&](const PredictedTile& tile) {
-    for (uint64_t row = 0; row < tile.block.rows; ++row) {
-      const uint64_t at = (tile.block.row + row) * prediction.cols + tile.block.col - place.first;
-      use(tile, row, static_cast<size_t>(at));
-    }
-  });
-}
-
-void predict_block(const Prediction& prediction, const BlockPlace& place, std::byte* out) {
-  if (is_copy(prediction)) return copy_elements(prediction, place.first, place.count, out);
-  for_each_predicted_row(
-      prediction, place, [&](const PredictedTile& tile, uint64_t row, size_t at) {
-        write_values({tile.sums + row * tile.stride, static_cast<size_t>(tile.block.cols)},
-                     prediction.dtype, out + at * place.element_size);
-      });
-}
-
-ErrorSums sum_errors(const Prediction& prediction, const BlockPlace& place,
-                     std::span<const std::byte> actual) {
+// Writes the predicted elements of a block to `out`, and says how far `actual` is from them.
+ErrorSums compare_block(const Prediction& prediction, const BlockPlace& place,
+                        std::span<const std::byte> actual, std::byte* out) {
   ErrorSums sums;
   std::vector<double> values;
-  for_each_predicted_row(
-      prediction, place, [&](const PredictedTile& tile, uint64_t row, size_t at) {
-        const auto cols = static_cast<size_t>(tile.block.cols);
-        values.resize(cols);
-        read_values(actual.subspan(at * place.element_size, cols * place.element_size),
-                    prediction.dtype, values.data());
-        add_errors(values.data(), tile.scaled_base + row * tile.stride,
-                   tile.sums + row * tile.stride, cols, sums);
-      });
+  const auto compare_row = [&](const PredictedTile& tile, uint64_t row, size_t at) {
+    const auto cols = static_cast<size_t>(tile.block.cols);
+    const double* predicted = tile.sums + row * tile.stride;
+    write_values({predicted, cols}, prediction.dtype, out + at * place.element_size);
+    values.resize(cols);
+    read_values(actual.subspan(at * place.element_size, cols * place.element_size),
+                prediction.dtype, values.data());
+    add_errors(values.data(), tile.scaled_base + row * tile.stride, predicted, cols, sums);
+  };
+  Predictor predictor(prediction);
+  predictor.for_each_row(place.first, place.count, compare_row);
+  if (is_copy(prediction)) predictor.predict_elements(place.first, place.count, out);
   return sums;
 }
 
@@ -114,25 +96,28 @@ struct EncodedBlock {
   std::string code;
   uint64_t differing = 0;
   ErrorSums errors;
+  std::vector<std::byte> predicted;  // for the next one to use
 };
 
 void encode_block(const Prediction& prediction, std::span<const std::byte> actual, size_t index,
                   bool errors, EncodedBlock& block) {
   const BlockPlace place = place_of(prediction, index);
-  actual = actual.subspan(static_cast<size_t>(place.first_byte()), place.bytes());
-  std::vector<std::byte> predicted;
-  std::span<const std::byte> from;
-  if (is_copy(prediction) && !prediction.base->transposed) {
-    from = prediction.base->bytes.subspan(static_cast<size_t>(place.first_byte()), place.bytes());
+  const auto first_byte = static_cast<size_t>(place.first_byte());
+  actual = actual.subspan(first_byte, place.bytes());
+  std::span<const std::byte> predicted;
+  if (is_copy(prediction) && !prediction.base->transposed && !errors) {
+    predicted = prediction.base->bytes.subspan(first_byte, place.bytes());
   } else {
-    predicted.resize(place.bytes());
-    predict_block(prediction, place, predicted.data());
-    from = predicted;
+    block.predicted.resize(place.bytes());
+    predicted = block.predicted;
+    if (errors)
+      block.errors = compare_block(prediction, place, actual, block.predicted.data());
+    else
+      Predictor(prediction).predict_elements(place.first, place.count, block.predicted.data());
   }
   block.code.clear();
-  block.differing =
-      encode_delta_block(from, actual, prediction.dtype, rows_of(prediction, place), block.code);
-  if (errors) block.errors = sum_errors(prediction, place, actual);
+  block.differing = encode_delta_block(predicted, actual, prediction.dtype,
+                                       rows_of(prediction, place), best_lane_form(), block.code);
 }
 
 // Writes blocks in order; equal ones once it is known that another one follows.
@@ -241,7 +226,7 @@ size_t ResidualReader::block_bytes(size_t index) const {
 
 void ResidualReader::read_block(size_t index, std::span<std::byte> out) const {
   const BlockPlace place = place_of(prediction_, index);
-  predict_block(prediction_, place, out.data());
+  Predictor(prediction_).predict_elements(place.first, place.count, out.data());
   if (index < codes_.size() && !codes_[index].empty()) {
     decode_delta_block(codes_[index], prediction_.dtype, rows_of(prediction_, place), out, form_);
   }

@@ -36,7 +36,7 @@ struct ResidualReport {
 
 // Writes to `write` what turns the rounded prediction into `actual`, the bytes of a tensor of the
 // prediction's type and shape, in the format kLaneCodec. The same input gives the same bytes, on
-// any number of threads. Memory: about 6 MiB for each thread.
+// any number of threads. Memory: about 8 MiB for each thread.
 //
 // `write` is called in the caller's thread. Throws Error(kInvalid) as check_prediction(), or if
 // `actual` has another size.

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+void add_deltas_command(CLI::App& app);
