@@ -6,6 +6,7 @@
 
 #include "format/restore_record.h"
 #include "util/as_text.h"
+#include "util/distinct_names.h"
 #include "util/parallel.h"
 #include "util/paths.h"
 #include "util/text.h"
@@ -36,6 +37,23 @@ std::vector<fs::path> paths_of(const Recorded& recorded, const StoredFiles& file
     throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(), kDamageHint);
   }
   return paths;
+}
+
+// Returns for each of `folders` its own name, or where several have that, the part of its path that
+// tells it from them; with room for a number behind it.
+std::map<fs::path, std::string> stems_of(const std::vector<fs::path>& folders) {
+  std::map<std::string, std::vector<fs::path>> by_name;
+  for (const fs::path& folder : folders) by_name[folder.filename().string()].push_back(folder);
+  std::map<fs::path, std::string> result;
+  for (const auto& [name, same] : by_name) {
+    const std::vector<std::string> names =
+        same.size() == 1 ? std::vector<std::string>{name} : distinct_names(same);
+    for (size_t i = 0; i < same.size(); ++i) {
+      const bool fits = is_path_part(names[i]) && names[i].size() <= kLongestFileName;
+      result[same[i]] = fits ? names[i] : "folder";
+    }
+  }
+  return result;
 }
 
 }  // namespace
@@ -86,6 +104,7 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
                          });
     });
   };
+  const std::map<fs::path, std::string> stems = stems_of(order);
   const bool names_folder = std::any_of(sources.begin(), sources.end(),
                                         [](const SourceFiles& each) { return each.names_folder; });
   std::map<fs::path, std::string> name_of;
@@ -97,10 +116,7 @@ std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
       name_of[parent] = "";
       break;
     }
-    const std::string last = parent.filename().string();
-    // With room for a number behind it.
-    const std::string stem =
-        is_path_part(last) && last.size() <= kLongestFileName ? last : "folder";
+    const std::string& stem = stems.at(parent);
     int& number = next_number.try_emplace(stem, 1).first->second;
     std::string name;
     do {

@@ -31,7 +31,8 @@ struct SourceFiles {
 
 // Returns the folder names that keep `sources` apart from each other and from `taken` on restore:
 // "" when all come from one folder, no location names that, and nothing is in their way, else the
-// folders' own names, with a number where one is taken.
+// folders' own names, or of several with one name the parts of their paths that tell them apart
+// (util/distinct_names.h), with a number where one is taken.
 std::vector<std::string> source_folders(const std::vector<SourceFiles>& sources,
                                         const RestoredPaths& taken);
 

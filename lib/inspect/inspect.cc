@@ -209,7 +209,7 @@ std::vector<std::string> open_bundles(const std::vector<std::string>& paths) {
 Inspection inspect(const std::vector<std::string>& paths, const InspectOptions& options) try {
   if (paths.size() == 1 && is_bundle(paths[0])) return inspect_bundle(paths[0], options);
   std::vector<std::string> left_out;
-  std::vector<ModelInput> inputs = resolve_inputs(open_bundles(paths), &left_out);
+  std::vector<ModelInput> inputs = resolve_inputs(open_bundles(paths), {options.recursive, &left_out});
   Inspection inspection = inspect_models(std::move(inputs), options);
   inspection.left_out = std::move(left_out);
   return inspection;

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "util/distinct_names.h"
 #include "util/paths.h"
 #include "util/suggest.h"
 #include "util/system_errors.h"
@@ -39,32 +40,64 @@ std::string hint_of_folder(const fs::path& folder, bool left_out) {
   if (fs::exists(folder / "saved_model.pb", ignored))
     return "it is a SavedModel of TensorFlow: convert it to ONNX first";
   if (left_out) return "hidden files and links that lead nowhere do not count";
-  return "folders in it are not looked into: name them, or files";
+  return "folders in it are looked into with --recursive";
 }
 
-std::vector<fs::path> models_in(const fs::path& folder, std::vector<std::string>& left_out) {
-  std::vector<fs::path> found;
-  std::vector<std::string> others;
-  std::error_code error, ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (!is_model_name(entry.path()) || entry.is_directory(ignored)) continue;
-    const std::string reason = reason_to_leave_out(entry);
-    if (reason.empty()) {
-      found.push_back(entry.path());
-    } else {
-      others.push_back(in_quotes(entry.path().string()) + ": " + reason + ": left out");
+// Collects the models in a folder.
+class FolderWalk {
+ public:
+  explicit FolderWalk(bool recursive) : recursive_(recursive) {}
+
+  // Adds what `folder` has to the models and to `others`, lines on what is left out.
+  void walk(const fs::path& folder) {
+    std::vector<fs::path> folders;
+    std::error_code error, ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+      if (entry.is_directory(ignored)) {
+        if (may_enter(entry)) folders.push_back(entry.path());
+        continue;
+      }
+      if (!is_model_name(entry.path())) continue;
+      const std::string reason = reason_to_leave_out(entry);
+      if (reason.empty()) {
+        models.push_back(entry.path());
+      } else {
+        others.push_back(in_quotes(entry.path().string()) + ": " + reason + ": left out");
+      }
     }
+    if (error)
+      throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
+    for (const fs::path& each : folders) walk(each);
   }
-  if (error)
-    throw Error(ErrorCode::kIo, in_quotes(folder.string()) + ": cannot read: " + error.message());
-  if (found.empty()) {
+
+  std::vector<fs::path> models;
+  std::vector<std::string> others;
+
+ private:
+  // A link may lead back to a folder around it.
+  bool may_enter(const fs::directory_entry& entry) {
+    std::error_code ignored;
+    if (!recursive_ || entry.path().filename().string()[0] == '.') return false;
+    if (!entry.is_symlink(ignored)) return true;
+    others.push_back(in_quotes(entry.path().string()) + ": is a link to a folder: left out");
+    return false;
+  }
+
+  bool recursive_;
+};
+
+std::vector<fs::path> models_in(const fs::path& folder, const ResolveOptions& options) {
+  FolderWalk found(options.recursive);
+  found.walk(folder);
+  if (found.models.empty()) {
     throw Error(ErrorCode::kInvalid, in_quotes(folder.string()) + ": holds no .onnx file",
-                hint_of_folder(folder, !others.empty()));
+                hint_of_folder(folder, !found.others.empty()));
   }
-  std::sort(found.begin(), found.end());
-  std::sort(others.begin(), others.end());
-  left_out.insert(left_out.end(), others.begin(), others.end());
-  return found;
+  std::sort(found.models.begin(), found.models.end());
+  std::sort(found.others.begin(), found.others.end());
+  if (options.left_out != nullptr)
+    options.left_out->insert(options.left_out->end(), found.others.begin(), found.others.end());
+  return std::move(found.models);
 }
 
 [[noreturn]] void fail_missing(const fs::path& path, const std::string& hint) {
@@ -92,18 +125,62 @@ std::string hint_of_neighbours(const fs::path& path) {
   return "did you mean " + in_quotes((path.parent_path() / meant).string()) + "?";
 }
 
+// Models of one set of names: those that stand on the command line, or those of NAME=folder.
+struct Group {
+  std::vector<ModelInput> models;
+  std::vector<bool> named;  // parallel: NAME=file
+};
+
+// Returns by stem the numbers of the models without a name that have it, where others have it, too.
+std::map<std::string, std::vector<size_t>> same_stems(const Group& group) {
+  std::set<std::string> names;
+  std::map<std::string, std::vector<size_t>> result;
+  for (size_t i = 0; i < group.models.size(); ++i) {
+    if (group.named[i]) {
+      names.insert(group.models[i].name);
+    } else {
+      result[group.models[i].name].push_back(i);
+    }
+  }
+  std::erase_if(result, [&](const auto& each) {
+    return each.second.size() == 1 && !names.contains(each.first);
+  });
+  return result;
+}
+
+// Gives models whose stems collide names that tell them apart.
+void tell_apart(Group& group) {
+  const std::map<std::string, std::vector<size_t>> same = same_stems(group);
+  std::map<std::string, size_t> uses;
+  for (const auto& [stem, numbers] : same) {
+    std::vector<fs::path> folders;
+    for (const size_t i : numbers)
+      folders.push_back(fs::absolute(group.models[i].path).lexically_normal().parent_path());
+    const std::vector<std::string> names = distinct_names(folders);
+    for (size_t k = 0; k < numbers.size(); ++k) group.models[numbers[k]].name = names[k];
+  }
+  for (const ModelInput& model : group.models) ++uses[model.name];
+  for (const auto& [stem, numbers] : same) {
+    const bool collides = std::any_of(numbers.begin(), numbers.end(),
+                                      [&](size_t i) { return uses[group.models[i].name] > 1; });
+    for (const size_t i : numbers) {
+      if (collides) group.models[i].name += "-" + stem;
+    }
+  }
+}
+
 // A file may have any name, a model only one that other files can have, too. Two that differ no
 // more get a number.
-void make_safe(std::vector<ModelInput>& models, const std::vector<bool>& named) {
+void make_safe(Group& group) {
   std::set<std::string> taken;
-  for (const ModelInput& model : models) taken.insert(model.name);
-  for (size_t i = 0; i < models.size(); ++i) {
-    if (named[i] || is_file_name(models[i].name)) continue;
-    const std::string safe = safe_file_name(models[i].name, kLongestFileName - 10);
+  for (const ModelInput& model : group.models) taken.insert(model.name);
+  for (size_t i = 0; i < group.models.size(); ++i) {
+    if (group.named[i] || is_file_name(group.models[i].name)) continue;
+    const std::string safe = safe_file_name(group.models[i].name, kLongestFileName - 10);
     std::string name = safe;
     for (int number = 2; !taken.insert(name).second; ++number)
       name = safe + "_" + std::to_string(number);
-    models[i].name = name;
+    group.models[i].name = name;
   }
 }
 
@@ -141,39 +218,37 @@ void require_unique(const std::vector<ModelInput>& models) {
 }  // namespace
 
 std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments,
-                                       std::vector<std::string>* left_out) try {
-  std::vector<ModelInput> models;
-  std::vector<std::string> others;
-  std::vector<bool> named;
+                                       const ResolveOptions& options) try {
+  Group all;
+  const auto add = [](Group& group, const std::string& name, const fs::path& path, bool named) {
+    std::error_code error;
+    if (!fs::exists(path, error)) fail_missing(path, hint_of_neighbours(path));
+    group.models.push_back({name, path});
+    group.named.push_back(named);
+  };
   for (const std::string& argument : arguments) {
     std::error_code ignored;
-    if (fs::is_directory(argument, ignored)) {
-      for (const fs::path& path : models_in(argument, others))
-        models.push_back({path.stem().string(), path});
-    } else if (const size_t equals = argument.find('=');
-               equals != std::string::npos && !fs::exists(argument, ignored)) {
-      models.push_back({argument.substr(0, equals), argument.substr(equals + 1)});
-      named.resize(models.size() - 1, false);
-      named.push_back(true);
-    } else {
-      models.push_back({fs::path(argument).stem().string(), argument});
+    const size_t equals = fs::exists(argument, ignored) ? argument.npos : argument.find('=');
+    const fs::path path = equals == argument.npos ? argument : argument.substr(equals + 1);
+    const std::string name = equals == argument.npos ? "" : argument.substr(0, equals);
+    if (!fs::is_directory(path, ignored)) {
+      const bool named = equals != argument.npos;
+      add(all, named ? name : path.stem().string(), path, named);
+      continue;
     }
+    Group group;
+    for (const fs::path& each : models_in(path, options))
+      add(equals == argument.npos ? all : group, each.stem().string(), each, false);
+    if (equals == argument.npos) continue;
+    tell_apart(group);
+    make_safe(group);
+    for (const ModelInput& model : group.models)
+      add(all, group.models.size() == 1 ? name : name + "-" + model.name, model.path, true);
   }
-  named.resize(models.size(), false);
-  std::map<std::string, int> uses;
-  for (const ModelInput& model : models) {
-    std::error_code error;
-    if (!fs::exists(model.path, error)) fail_missing(model.path, hint_of_neighbours(model.path));
-    ++uses[model.name];
-  }
-  for (size_t i = 0; i < models.size(); ++i) {
-    if (named[i] || uses[models[i].name] == 1) continue;
-    models[i].name = fs::absolute(models[i].path).parent_path().filename().string();
-  }
-  make_safe(models, named);
-  require_unique(models);
-  if (left_out != nullptr) *left_out = std::move(others);
-  return models;
+  tell_apart(all);
+  make_safe(all);
+  require_unique(all.models);
+  return std::move(all.models);
 } catch (const std::system_error& error) {
   throw_as_error(error);
 }

@@ -1,5 +1,7 @@
 #include "wshare/models.h"
 
+#include <algorithm>
+
 #include "support/bundle_test.h"
 #include "util/visible.h"
 
@@ -37,9 +39,72 @@ TEST_F(ResolveInputs, NamesModelsLikeTheirFoldersWhereStemsCollide) {
   EXPECT_EQ(names({path("x"), path("y"), path("other.onnx")}), (Names{"x", "y", "other"}));
 }
 
+TEST_F(ResolveInputs, NamesModelsByWhatTellsTheirPathsApart) {
+  struct Case {
+    const char* name;
+    Names files, expected;
+  };
+  const std::string a(40, 'a'), b(40, 'b');
+  for (const Case& c :
+       {Case{"folders below folders",
+             {"hub/one/onnx/model.onnx", "hub/two/onnx/model.onnx", "other.onnx"},
+             {"one", "two", "other"}},
+        Case{"several files of two releases",
+             {"v-5.1/v/data/v.onnx", "v-5.1/v/data/v_half.onnx", "v-6.0/v/data/v.onnx",
+              "v-6.0/v/data/v_half.onnx"},
+             {"v-5.1-v", "v-5.1-v_half", "v-6.0-v", "v-6.0-v_half"}},
+        Case{"two levels", {"p/a/m.onnx", "p/b/m.onnx", "q/a/m.onnx"}, {"p-a", "p-b", "q-a"}},
+        Case{"the name of another file", {"a.onnx", "a/m.onnx", "b/m.onnx"}, {"a", "a-m", "b-m"}},
+        Case{"a cache of the Hub",
+             {"models--org--x/snapshots/" + a + "/onnx/model.onnx",
+              "models--org--y/snapshots/" + b + "/onnx/model.onnx"},
+             {"x", "y"}},
+        Case{"two commits of one",
+             {"models--org--x/snapshots/" + a + "/model.onnx",
+              "models--org--x/snapshots/" + b + "/model.onnx"},
+             {a, b}},
+        Case{"one repository of two owners",
+             {"models--o--x/s/model.onnx", "models--p--x/s/model.onnx"},
+             {"models--o--x", "models--p--x"}}}) {
+    SCOPED_TRACE(c.name);
+    Names arguments, expected = c.expected;
+    for (const std::string& file : c.files) {
+      add(file);
+      arguments.push_back(path(file));
+    }
+    EXPECT_EQ(names(arguments), expected);
+    std::reverse(arguments.begin(), arguments.end());
+    std::reverse(expected.begin(), expected.end());
+    EXPECT_EQ(names(arguments), expected);
+  }
+}
+
+TEST_F(ResolveInputs, TakesANameForAFolder) {
+  for (const char* name : {"1/a.onnx", "2/a.onnx", "2/b.onnx"}) add(name);
+  EXPECT_EQ(names({"old=" + path("1"), "new=" + path("2")}), (Names{"old", "new-a", "new-b"}));
+}
+
+TEST_F(ResolveInputs, LooksIntoFoldersWhenAsked) {
+  for (const char* name :
+       {"m/a.onnx", "m/x/onnx/model.onnx", "m/y/onnx/model.onnx", "m/.git/b.onnx"}) {
+    add(name);
+  }
+  test::fs::create_directory_symlink("..", temp_ / "m/x/up");
+  std::vector<std::string> left_out;
+  const std::vector<ModelInput> found =
+      resolve_inputs({path("m")}, {.recursive = true, .left_out = &left_out});
+  Names found_names;
+  for (const ModelInput& each : found) found_names.push_back(each.name);
+  EXPECT_EQ(found_names, (Names{"a", "x", "y"}));
+  EXPECT_EQ(left_out, Names{"'" + path("m/x/up") + "': is a link to a folder: left out"});
+  std::string hint;
+  EXPECT_EQ(code_of([&] { resolve_inputs({path("m/x")}); }, nullptr, &hint), 4);
+  EXPECT_NE(hint.find("--recursive"), std::string::npos) << hint;
+}
+
 TEST_F(ResolveInputs, ShowsNamesOfFilesOnlyAsText) {
-  const std::string first = path("\x1b[31m/x/m.onnx"), second = path("\x1b[32m/x/m.onnx");
-  for (const char* name : {"\x1b[31m/x/m.onnx", "\x1b[32m/x/m.onnx"}) add(name);
+  const std::string first = path("\x1b[31m/x/m.onnx"), second = path("\x1b[31m/x/m.ONNX");
+  for (const std::string& name : {first, second}) write_file(name, name);
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{first, second}, {"\x1b=" + first}}) {
     std::string message, hint;
@@ -68,7 +133,7 @@ TEST_F(ResolveInputs, LeavesHiddenAndDanglingFilesOfAFolderOut) {
   for (const char* name : {"m/a.onnx", "m/._a.onnx", "m/B.ONNX"}) add(name);
   test::fs::create_symlink("../blobs/0", temp_ / "m/c.onnx");
   std::vector<std::string> left_out;
-  EXPECT_EQ(resolve_inputs({path("m")}, &left_out).size(), 2u);
+  EXPECT_EQ(resolve_inputs({path("m")}, {.left_out = &left_out}).size(), 2u);
   ASSERT_EQ(left_out.size(), 2u);
   EXPECT_EQ(left_out[0], "'" + path("m/._a.onnx") + "': is hidden: left out");
   EXPECT_NE(left_out[1].find("is a link to '../blobs/0'"), std::string::npos) << left_out[1];
@@ -78,12 +143,13 @@ TEST_F(ResolveInputs, LeavesHiddenAndDanglingFilesOfAFolderOut) {
 }
 
 TEST_F(ResolveInputs, ShowsHowToNameOneWhenACollisionRemains) {
-  for (const char* name : {"1/x/model.onnx", "2/x/model.onnx"}) add(name);
+  for (const char* name : {"x/model.onnx", "x/model.ONNX"}) add(name);
   std::string message, hint;
-  EXPECT_EQ(code_of([&] { resolve_inputs({path("1/x"), path("2/x")}); }, &message, &hint), 4);
-  EXPECT_NE(message.find("'x'"), std::string::npos) << message;
-  EXPECT_NE(hint.find("NAME=" + path("2/x/model.onnx")), std::string::npos) << hint;
-  EXPECT_EQ(names({path("1/x"), "other=" + path("2/x/model.onnx")}).size(), 2u);
+  EXPECT_EQ(code_of([&] { resolve_inputs({path("x")}); }, &message, &hint), 4);
+  EXPECT_NE(message.find("'x-model'"), std::string::npos) << message;
+  EXPECT_NE(hint.find("NAME=" + path("x/model.onnx")), std::string::npos) << hint;
+  EXPECT_EQ(names({path("x/model.onnx"), "other=" + path("x/model.ONNX")}),
+            (Names{"model", "other"}));
 }
 
 TEST_F(ResolveInputs, RefusesBadArguments) {

@@ -20,7 +20,7 @@ namespace {
 
 struct Arguments {
   std::string bundle;
-  std::vector<std::string> models;
+  ModelArguments models;
   AppendOptions options;
 };
 
@@ -83,8 +83,7 @@ int run_append(const Arguments& arguments, Context& context) {
 void add_append(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
-  app.add_option("MODEL", arguments->models, "A model file, NAME=file, or a folder of .onnx files")
-      ->required();
+  add_models(app, "MODEL", arguments->models);
   CLI::Option* base =
       app.add_option("--base", arguments->options.base,
                      "Model of the bundle that the new ones are tasks of; else that of its tasks");

@@ -14,7 +14,7 @@ namespace wshare {
 namespace {
 
 struct Arguments {
-  std::vector<std::string> models;
+  ModelArguments models;
   std::string bundle;
   DedupeOptions options;
 };
@@ -23,8 +23,7 @@ struct Arguments {
 
 void add_dedupe(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
-  app.add_option("MODEL", arguments->models, "A model file, NAME=file, or a folder of .onnx files")
-      ->required();
+  add_models(app, "MODEL", arguments->models);
   CLI::Option* output = app.add_option("-o,--output", arguments->bundle, "The folder to make");
   add_min_bytes_option(app, arguments->options.min_bytes);
   add_dry_run_option(app, arguments->options.dry_run);

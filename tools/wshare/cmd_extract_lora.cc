@@ -13,7 +13,7 @@ namespace wshare {
 namespace {
 
 struct Arguments {
-  std::vector<std::string> tasks;
+  ModelArguments tasks;
   std::string bundle, peft_dir;
   std::string rank = "auto";
   std::vector<std::string> emit;
@@ -83,8 +83,7 @@ void check_peft_options(const Arguments& arguments) {
 void add_extract_lora(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   ExtractOptions& options = arguments->options;
-  app.add_option("TASK", arguments->tasks, "A model file, NAME=file, or a folder of .onnx files")
-      ->required();
+  add_models(app, "TASK", arguments->tasks);
   CLI::Option* output = app.add_option("-o,--output", arguments->bundle, "The folder to make");
   app.add_option(
       "--base", options.base,

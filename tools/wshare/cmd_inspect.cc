@@ -47,8 +47,10 @@ int judge(const Inspection& inspection, const std::vector<std::string>& forbidde
 
 void add_inspect(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
-  app.add_option("PATH", arguments->paths, "A model file, NAME=file, a folder of them, or a bundle")
+  app.add_option("PATH", arguments->paths,
+                 "A model file, a folder of them, NAME=file or NAME=folder, or a bundle")
       ->required();
+  add_recursive_option(app, arguments->options.recursive);
   app.add_option("--min-bytes", arguments->options.min_bytes,
                  "Look for sharing among tensors of at least so many bytes")
       ->check(CLI::NonNegativeNumber)

@@ -15,6 +15,7 @@ inline constexpr size_t kMostCompared = 500;
 inline constexpr size_t kMostNamed = 50;  // in InspectedTensor::also_in
 
 struct InspectOptions {
+  bool recursive = false;     // ResolveOptions::recursive
   uint64_t min_bytes = 1024;  // smaller tensors stay in their models, as in dedupe
   uint64_t top = 10;          // length of InspectedModel::largest
   bool all = false;           // true: also lists that grow with models x models are whole

@@ -12,15 +12,23 @@ struct ModelInput {
   std::filesystem::path path;
 };
 
-// Returns the models that `arguments` name: each a file, NAME=file, or a folder (all *.onnx in it,
-// by name, but for hidden files and links that lead nowhere: `left_out` gets a line for each of
-// these). A model is called like its file's stem; where stems collide, like its folder.
+struct ResolveOptions {
+  bool recursive = false;  // look into folders in folders, too, but for hidden ones and links
+  std::vector<std::string>* left_out = nullptr;  // gets a line for each file that is left out
+};
+
+// Returns the models that `arguments` name: each a file, a folder (all *.onnx in it, by name, but
+// for hidden files and links that lead nowhere), or NAME=file or NAME=folder.
+//
+// A model is called like its file's stem; where stems collide, by the shortest part of the path
+// that tells them apart (util/distinct_names.h), with the stem where that is needed, too. The only
+// model of NAME=folder is called NAME, of several each NAME- and what it would be called alone.
 //
 // A model is a name in a folder, since its external data lies there: links to one file are models
 // of their own. Throws Error(kInvalid) if a folder has no model, one name in a folder is given
 // twice, a name cannot be a file name or two models keep one name; Error(kIo) if something does not
 // exist.
 std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments,
-                                       std::vector<std::string>* left_out = nullptr);
+                                       const ResolveOptions& options = {});
 
 }  // namespace wshare
