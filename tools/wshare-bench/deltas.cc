@@ -46,7 +46,7 @@ struct Figures {
 struct Coder {
   const char* name;
   std::function<std::string(const Pair&)> encode;
-  std::function<std::string(const Pair&, const std::string&)> decode;
+  std::function<void(const Pair&, const std::string&, std::span<std::byte>)> decode;
 };
 
 wshare::Prediction prediction_of(const Pair& pair) {
@@ -63,34 +63,30 @@ std::string encode_residual(const Pair& pair) {
   return coded;
 }
 
-std::string decode_residual(const Pair& pair, const std::string& coded, wshare::LaneForm form) {
+void decode_residual(const Pair& pair, const std::string& coded, wshare::LaneForm form,
+                     std::span<std::byte> out) {
   const wshare::ResidualReader reader(prediction_of(pair), std::as_bytes(std::span(coded)), form);
-  std::string task(pair.task.size(), '\0');
-  const std::span<std::byte> out = std::as_writable_bytes(std::span(task));
   for (size_t i = 0; i < reader.block_count(); ++i)
     reader.read_block(i, out.subspan(i * wshare::kResidualBlock, reader.block_bytes(i)));
-  return task;
 }
 
-std::string compress(const std::string& bytes, int level) {
+std::string compress(Bytes bytes) {
   std::string out(ZSTD_compressBound(bytes.size()), '\0');
-  out.resize(ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(), level));
+  out.resize(ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(), 3));
   return out;
 }
 
-std::string decompress(const std::string& coded, size_t size) {
-  std::string out(size, '\0');
-  if (ZSTD_decompress(out.data(), size, coded.data(), coded.size()) != size)
+void decompress(const std::string& coded, std::span<std::byte> out) {
+  if (ZSTD_decompress(out.data(), out.size(), coded.data(), coded.size()) != out.size())
     throw std::runtime_error("zstd");
-  return out;
 }
 
 // XOR with the base, rotated so that the sign is the lowest bit, then byte by byte of the elements:
 // what BitX does before zstd.
 template <typename Bits>
-std::string split(const Pair& pair) {
+std::vector<std::byte> split(const Pair& pair) {
   const size_t count = pair.task.size() / sizeof(Bits);
-  std::string planes(pair.task.size(), '\0');
+  std::vector<std::byte> planes(pair.task.size());
   for (size_t i = 0; i < count; ++i) {
     Bits before, after;
     std::memcpy(&before, pair.base.data() + i * sizeof(Bits), sizeof(Bits));
@@ -98,27 +94,27 @@ std::string split(const Pair& pair) {
     const auto changed = static_cast<Bits>(before ^ after);
     const auto turned = static_cast<Bits>(changed << 1 | changed >> (sizeof(Bits) * 8 - 1));
     for (size_t byte = 0; byte < sizeof(Bits); ++byte)
-      planes[byte * count + i] = static_cast<char>(turned >> 8 * byte);
+      planes[byte * count + i] = static_cast<std::byte>(turned >> 8 * byte);
   }
   return planes;
 }
 
 template <typename Bits>
-std::string join(const Pair& pair, const std::string& planes) {
-  const size_t count = planes.size() / sizeof(Bits);
-  std::string task(planes.size(), '\0');
+void join(const Pair& pair, const std::string& coded, std::span<std::byte> out) {
+  const size_t count = out.size() / sizeof(Bits);
+  std::vector<std::byte> planes(out.size());
+  decompress(coded, planes);
   for (size_t i = 0; i < count; ++i) {
     Bits turned = 0, before;
     for (size_t byte = 0; byte < sizeof(Bits); ++byte) {
-      const auto part = static_cast<uint8_t>(planes[byte * count + i]);
-      turned = static_cast<Bits>(turned | Bits{part} << 8 * byte);
+      const auto part = std::to_integer<Bits>(planes[byte * count + i]);
+      turned = static_cast<Bits>(turned | part << 8 * byte);
     }
     std::memcpy(&before, pair.base.data() + i * sizeof(Bits), sizeof(Bits));
     const auto changed = static_cast<Bits>(turned >> 1 | turned << (sizeof(Bits) * 8 - 1));
     const auto after = static_cast<Bits>(before ^ changed);
-    std::memcpy(task.data() + i * sizeof(Bits), &after, sizeof(Bits));
+    std::memcpy(out.data() + i * sizeof(Bits), &after, sizeof(Bits));
   }
-  return task;
 }
 
 bool is_half(const Pair& pair) { return wshare::float_format(pair.dtype)->size == 2; }
@@ -132,25 +128,25 @@ std::vector<Coder> coders() {
   for (const auto& [name, form] : forms) {
     if (!wshare::has_lane_form(form)) continue;
     all.push_back(
-        {name, encode_residual, [form = form](const Pair& pair, const std::string& coded) {
-           return decode_residual(pair, coded, form);
+        {name, encode_residual,
+         [form = form](const Pair& pair, const std::string& coded, std::span<std::byte> out) {
+           decode_residual(pair, coded, form, out);
          }});
   }
-  all.push_back(
-      {"XOR, byte split, zstd -3",
-       [](const Pair& pair) {
-         return compress(is_half(pair) ? split<uint16_t>(pair) : split<uint32_t>(pair), 3);
-       },
-       [](const Pair& pair, const std::string& coded) {
-         const std::string planes = decompress(coded, pair.task.size());
-         return is_half(pair) ? join<uint16_t>(pair, planes) : join<uint32_t>(pair, planes);
-       }});
-  all.push_back(
-      {"zstd -3, no base",
-       [](const Pair& pair) { return compress(std::string(wshare::as_text(pair.task)), 3); },
-       [](const Pair& pair, const std::string& coded) {
-         return decompress(coded, pair.task.size());
-       }});
+  all.push_back({"XOR, byte split, zstd -3",
+                 [](const Pair& pair) {
+                   return compress(is_half(pair) ? split<uint16_t>(pair) : split<uint32_t>(pair));
+                 },
+                 [](const Pair& pair, const std::string& coded, std::span<std::byte> out) {
+                   if (is_half(pair))
+                     join<uint16_t>(pair, coded, out);
+                   else
+                     join<uint32_t>(pair, coded, out);
+                 }});
+  all.push_back({"zstd -3, no base", [](const Pair& pair) { return compress(pair.task); },
+                 [](const Pair&, const std::string& coded, std::span<std::byte> out) {
+                   decompress(coded, out);
+                 }});
   return all;
 }
 
@@ -177,17 +173,19 @@ std::vector<Pair> pairs_of(const wshare::SafetensorsFile& base,
 Figures measure(const Coder& coder, const std::vector<Pair>& pairs, unsigned repeat) {
   Figures figures;
   for (const Pair& pair : pairs) {
-    std::string coded, task;
+    std::string coded;
+    std::vector<std::byte> task(pair.task.size());
     double encode = 1e9, decode = 1e9;
     for (unsigned i = 0; i < repeat; ++i) {
       double start = cpu_seconds();
       coded = coder.encode(pair);
       encode = std::min(encode, cpu_seconds() - start);
       start = cpu_seconds();
-      task = coder.decode(pair, coded);
+      coder.decode(pair, coded, task);
       decode = std::min(decode, cpu_seconds() - start);
     }
-    if (task != wshare::as_text(pair.task)) throw std::runtime_error("a tensor did not come back");
+    if (!std::ranges::equal(task, pair.task))
+      throw std::runtime_error("a tensor did not come back");
     figures.coded += static_cast<double>(coded.size());
     figures.raw += static_cast<double>(task.size());
     figures.encode += encode;
