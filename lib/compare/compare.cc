@@ -190,6 +190,8 @@ const char* text_of(TensorClass tensor_class) {
       return "transposed";
     case TensorClass::kCast:
       return "cast";
+    case TensorClass::kQuantised:
+      return "quantised";
     case TensorClass::kLowRank:
       return "low_rank";
     case TensorClass::kLora:

@@ -203,7 +203,7 @@ class Finder {
   void add_product(const GraphNode& mul) {
     for (size_t slot = 0; slot < 2 && mul.inputs.size() == 2; ++slot) {
       if (mul.inputs[slot] == kAbsent) continue;
-      QuantisedWeight weight{tensor_at(mul, slot), tensor_at(mul, 1 - slot), kAbsent, {}};
+      QuantisedWeight weight{tensor_at(mul, slot), tensor_at(mul, 1 - slot), kAbsent, {}, true};
       const int32_t producer = graph_.values[static_cast<size_t>(mul.inputs[slot])].producer;
       if (weight.tensor == kAbsent && producer != kAbsent) {
         const GraphNode& sub = graph_.nodes[static_cast<size_t>(producer)];
@@ -278,14 +278,18 @@ std::optional<QuantisedPrediction> prediction_of(const ScannedModel& model,
   }
 }
 
-QuantisationError error_of(const QuantisedPrediction& prediction,
-                           std::span<const std::byte> actual) {
+double FormError::relative() const {
+  if (square_error == 0) return 0;
+  return square > 0 ? std::sqrt(square_error / square) : INFINITY;
+}
+
+FormError error_of(const QuantisedPrediction& prediction, std::span<const std::byte> actual) {
   constexpr size_t kPiece = 4096;
   std::vector<double> base(kPiece), scale(kPiece), zero(kPiece);
   std::vector<int32_t> stored(kPiece);
   QuantisedReader reader(prediction);
   const QuantisedLayout& layout = prediction.layout;
-  double square = 0, square_error = 0, largest = 0;
+  FormError sums;
   const uint64_t count = layout.rows * layout.cols;
   for (uint64_t first = 0; first < count; first += kPiece) {
     const auto some = static_cast<size_t>(std::min<uint64_t>(kPiece, count - first));
@@ -296,13 +300,11 @@ QuantisationError error_of(const QuantisedPrediction& prediction,
     for (size_t i = 0; i < some; ++i) {
       if (layout.base_cols < layout.cols && (first + i) % layout.cols >= layout.base_cols) continue;
       const double error = (stored[i] - zero[i]) * scale[i] - base[i];
-      square += base[i] * base[i];
-      square_error += error * error;
-      largest = std::max(largest, std::abs(error));
+      sums.square += base[i] * base[i];
+      sums.square_error += error * error;
     }
   }
-  if (square_error == 0) return {};
-  return {square > 0 ? std::sqrt(square_error / square) : INFINITY, largest};
+  return sums;
 }
 
 }  // namespace wshare

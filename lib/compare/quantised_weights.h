@@ -15,6 +15,7 @@ struct QuantisedWeight {
   int32_t tensor = kAbsent;
   int32_t scale = kAbsent, zero = kAbsent;  // tensors; no scale: it is not known
   Quantisation how;
+  bool cast = false;  // to floats, which ONNX Runtime does when it loads the model
 };
 
 // Returns the weights of `model` that are read as quantised, each once, as the first of its readers
@@ -33,12 +34,13 @@ std::optional<QuantisedPrediction> prediction_of(const ScannedModel& model,
                                                  const QuantisedWeight& weight,
                                                  const TensorRef& base, bool transposed);
 
-// How far the numbers of a quantised tensor are from its base.
-struct QuantisationError {
-  double relative = 0;  // ||numbers - base|| / ||base||, Frobenius
-  double max_abs = 0;
+// How far numbers that were made of a base are from it: sums of squares.
+struct FormError {
+  double square = 0;  // of the base
+  double square_error = 0;
+  // ||numbers - base|| / ||base||, Frobenius
+  double relative() const;
 };
-QuantisationError error_of(const QuantisedPrediction& prediction,
-                           std::span<const std::byte> actual);
+FormError error_of(const QuantisedPrediction& prediction, std::span<const std::byte> actual);
 
 }  // namespace wshare

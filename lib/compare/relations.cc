@@ -180,18 +180,22 @@ class Search {
   uint64_t most_tried_;
 };
 
-// Those whose name the tensor has kept come first: of many, some are not tried.
+// The one whose name the tensor has kept comes first: of many, not all are tried.
 std::vector<Candidate> Search::candidates(const std::vector<int64_t>& shape,
                                           const TensorRef& of) const {
   std::vector<Candidate> result;
-  for (const int32_t t : a_.of_shape(shape)) result.push_back({t, false});
-  if (shape.size() == 2) {
-    for (const int32_t t : a_.of_shape({shape[1], shape[0]})) result.push_back({t, true});
-  }
-  std::stable_partition(result.begin(), result.end(), [&](const Candidate& candidate) {
-    return std::string_view(of.name).starts_with(in_a(candidate.tensor).name);
-  });
-  if (result.size() > most_tried_) result.resize(static_cast<size_t>(most_tried_));
+  const int32_t namesake = a_.namesake(of.name);
+  const auto add = [&](const std::vector<int64_t>& shape_in_a, bool transposed) {
+    const std::vector<int32_t>& all = a_.of_shape(shape_in_a);
+    if (std::binary_search(all.begin(), all.end(), namesake))
+      result.insert(result.begin(), {namesake, transposed});
+    const auto most = static_cast<size_t>(std::min<uint64_t>(all.size(), most_tried_));
+    for (size_t i = 0; i < most; ++i) {
+      if (all[i] != namesake) result.push_back({all[i], transposed});
+    }
+  };
+  add(shape, false);
+  if (shape.size() == 2) add({shape[1], shape[0]}, true);
   return result;
 }
 
@@ -344,7 +348,18 @@ WeightIndex::WeightIndex(const ScannedModel& model) : model_(model) {
     const TensorRef& tensor = model.tensors[t];
     if (!holds_floats(tensor) || tensor.bytes.empty()) continue;
     by_shape_[without_ones(tensor.shape)].push_back(static_cast<int32_t>(t));
+    by_name_.emplace(tensor.name, static_cast<int32_t>(t));
   }
+}
+
+int32_t WeightIndex::namesake(std::string_view name) const {
+  constexpr int kMostSteps = 16;  // names between it and `name`
+  auto at = by_name_.upper_bound(name);
+  for (int step = 0; step < kMostSteps && at != by_name_.begin(); ++step) {
+    --at;
+    if (name.starts_with(at->first) && !at->first.empty()) return at->second;
+  }
+  return kAbsent;
 }
 
 const std::vector<int32_t>& WeightIndex::of_shape(const std::vector<int64_t>& shape) const {
@@ -362,17 +377,19 @@ std::vector<WeightRelation> find_relations(const WeightIndex& a, const ScannedMo
     std::optional<WeightRelation> found;
   };
   std::vector<Job> jobs;
+  const auto is_wanted = [&](int32_t tensor) {
+    const uint64_t bytes = b.tensors[static_cast<size_t>(tensor)].bytes.size();
+    return bytes > 0 && bytes >= options.min_bytes && (!options.wanted || options.wanted(tensor));
+  };
   for (const QuantisedWeight& weight : quantised_weights(graph, b)) {
-    const uint64_t bytes = b.tensors[static_cast<size_t>(weight.tensor)].bytes.size();
-    if (weight.scale != kAbsent && bytes >= options.min_bytes)
+    if (weight.scale != kAbsent && is_wanted(weight.tensor))
       jobs.push_back({weight.tensor, weight, {}});
   }
   for (size_t t = 0; t < b.tensors.size(); ++t) {
-    const TensorRef& tensor = b.tensors[t];
-    if (!tensor.bytes.empty() && tensor.bytes.size() >= options.min_bytes && holds_floats(tensor))
-      jobs.push_back({static_cast<int32_t>(t), {}, {}});
+    const auto tensor = static_cast<int32_t>(t);
+    if (holds_floats(b.tensors[t]) && is_wanted(tensor)) jobs.push_back({tensor, {}, {}});
   }
-  const Search search(a, b, std::max<uint64_t>(64, kMostTried / (jobs.size() + 1)));
+  const Search search(a, b, std::max<uint64_t>(16, kMostTried / (jobs.size() + 1)));
   // The largest first, so that no thread is left with it at the end.
   std::stable_sort(jobs.begin(), jobs.end(), [&](const Job& x, const Job& y) {
     const auto bytes = [&](const Job& job) {
@@ -400,6 +417,30 @@ QuantisedPrediction quantised_prediction(const ScannedModel& a, const ScannedMod
       b, relation.quantised, a.tensors[static_cast<size_t>(relation.a)], relation.transposed);
   if (!prediction) throw Error(ErrorCode::kInvalid, "a relation of tensors that do not fit");
   return *prediction;
+}
+
+FormError cast_error(const TensorRef& base, const TensorRef& cast, bool transposed) {
+  constexpr uint64_t kRows = 32, kCols = 128;
+  const std::vector<int64_t> shape = without_ones(cast.shape);
+  const uint64_t rows = shape.empty() ? 1 : static_cast<uint64_t>(shape[0]);
+  const uint64_t elements = *element_count(shape);
+  if (elements == 0) return {};
+  const MatrixView from{base.bytes, base.dtype, rows, elements / rows, transposed};
+  const MatrixView to{cast.bytes, cast.dtype, rows, elements / rows, false};
+  std::vector<double> x(kRows * kCols), y(kRows * kCols);
+  FormError sums;
+  for (uint64_t row = 0; row < rows; row += kRows) {
+    for (uint64_t col = 0; col < from.cols; col += kCols) {
+      const Block block{row, std::min(kRows, rows - row), col, std::min(kCols, from.cols - col)};
+      read_block(from, block, block.cols, x.data());
+      read_block(to, block, block.cols, y.data());
+      for (size_t i = 0; i < block.rows * block.cols; ++i) {
+        sums.square += x[i] * x[i];
+        sums.square_error += x[i] == y[i] ? 0 : (y[i] - x[i]) * (y[i] - x[i]);
+      }
+    }
+  }
+  return sums;
 }
 
 }  // namespace wshare

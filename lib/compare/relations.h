@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "compare/graph.h"
@@ -35,15 +37,19 @@ class WeightIndex {
   const ScannedModel& model() const { return model_; }
   // Tensors of `shape`, which has no dimensions of 1; by number.
   const std::vector<int32_t>& of_shape(const std::vector<int64_t>& shape) const;
+  // The tensor with the longest name that `name` begins with, or kAbsent.
+  int32_t namesake(std::string_view name) const;
 
  private:
   const ScannedModel& model_;
   std::map<std::vector<int64_t>, std::vector<int32_t>> by_shape_;
+  std::map<std::string_view, int32_t> by_name_;
 };
 
 struct RelationOptions {
-  uint64_t min_bytes = 64;  // smaller tensors of b are left out
-  unsigned threads = 0;     // 0: all cores
+  uint64_t min_bytes = 64;                   // smaller tensors of b are left out
+  unsigned threads = 0;                      // 0: all cores
+  std::function<bool(int32_t)> wanted = {};  // tensors of b; none: all
 };
 
 // Finds the tensors of `b` that are weights of `a` in another form: cast to another float type,
@@ -61,5 +67,8 @@ std::vector<WeightRelation> find_relations(const WeightIndex& a, const ScannedMo
 // misses.
 QuantisedPrediction quantised_prediction(const ScannedModel& a, const ScannedModel& b,
                                          const WeightRelation& relation);
+
+// Returns how far a cast is from its base, of the same number of elements, or the transpose of it.
+FormError cast_error(const TensorRef& base, const TensorRef& cast, bool transposed);
 
 }  // namespace wshare

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "compare/compare.h"
+#include "diff/forms.h"
 #include "diff/graph_counts.h"
 #include "format/dtype.h"
 #include "util/system_errors.h"
@@ -90,17 +91,34 @@ std::vector<std::string> delta_notes(const DeltaReport& report) {
   return {changed_note(report)};
 }
 
+std::vector<std::string> form_notes(const DiffTensor& tensor) {
+  const DiffForm& form = *tensor.form;
+  std::vector<std::string> notes = {form.of_b ? form.to + " <- " + tensor.b->dtype
+                                              : tensor.a->dtype + " -> " + form.to};
+  if (form.snr_db)
+    notes.push_back(
+        fmt::format("relative error {:.2g} ({:.1f} dB)", form.relative_error, *form.snr_db));
+  if (form.off > 0)
+    notes.push_back(
+        fmt::format("{} of {} elements are not what rounding gives", form.off, form.elements));
+  return notes;
+}
+
 std::vector<std::string> notes_of(const DiffTensor& tensor, const TensorMatch& match) {
   std::vector<std::string> notes;
   if (match.ambiguous) notes.push_back("ambiguous: several fit equally well");
   if (tensor.a && tensor.b) {
-    if (tensor.a->dtype != tensor.b->dtype) {
+    if (tensor.form) {
+      notes = form_notes(tensor);
+    } else if (tensor.a->dtype != tensor.b->dtype) {
       notes.push_back(tensor.a->dtype + " -> " + tensor.b->dtype);
     }
-    if (tensor.a->shape != tensor.b->shape && match.tensor_class != TensorClass::kTransposed) {
+    const bool packed = tensor.form && tensor.tensor_class == TensorClass::kQuantised;
+    if (tensor.a->shape != tensor.b->shape && match.tensor_class != TensorClass::kTransposed &&
+        !packed) {
       notes.push_back(text_of(tensor.a->shape) + " -> " + text_of(tensor.b->shape));
     }
-    if (match.transposed && match.delta) notes.push_back("transposed");
+    if (match.transposed && (match.delta || tensor.form)) notes.push_back("transposed");
   }
   if (match.cast == CastResult::kClamped) notes.push_back("clamped to the range of float16");
   if (match.quantized) {
@@ -133,25 +151,28 @@ void add_branches(const Branches& branches, int32_t tensor, const char* model,
     notes.push_back(text_of(at->second->kind) + std::string(" in ") + model);
 }
 
-DiffTensor tensor_of(const TensorMatch& match, const ScannedModel& a, const ScannedModel& b) {
+DiffTensor tensor_of(const TensorMatch& match, const FoundForms& forms, const ScannedModel& a,
+                     const ScannedModel& b) {
   DiffTensor tensor;
   tensor.tensor_class = match.tensor_class;
   if (match.a != kAbsent) tensor.a = side_of(a.tensors[static_cast<size_t>(match.a)]);
   if (match.b != kAbsent) tensor.b = side_of(b.tensors[static_cast<size_t>(match.b)]);
   if (match.delta) tensor.delta = delta_of(*match.delta);
+  const auto form = forms.by_tensors.find({match.a, match.b});
+  if (form != forms.by_tensors.end()) tensor.form = form->second;
   tensor.notes = notes_of(tensor, match);
   return tensor;
 }
 
 const DiffSide& shown_side(const DiffTensor& tensor) { return tensor.a ? *tensor.a : *tensor.b; }
 
-std::vector<DiffTensor> tensors_of(const ModelComparison& comparison, const ScannedModel& a,
-                                   const ScannedModel& b) {
+std::vector<DiffTensor> tensors_of(const ModelComparison& comparison, const FoundForms& forms,
+                                   const ScannedModel& a, const ScannedModel& b) {
   std::vector<DiffTensor> tensors;
   const Branches in_a = by_tensor(comparison.branches_a, comparison.graph_a);
   const Branches in_b = by_tensor(comparison.branches_b, comparison.graph_b);
   for (const TensorMatch& match : comparison.tensors) {
-    DiffTensor& tensor = tensors.emplace_back(tensor_of(match, a, b));
+    DiffTensor& tensor = tensors.emplace_back(tensor_of(match, forms, a, b));
     add_branches(in_a, match.a, "A", tensor.notes);
     add_branches(in_b, match.b, "B", tensor.notes);
   }
@@ -207,6 +228,16 @@ bool is_equal(const DiffReport& report) {
          graph.opsets.empty() && graph.metadata.empty();
 }
 
+void add_bytes(DiffReport& report) {
+  for (const DiffTensor& tensor : report.tensors) {
+    if (!tensor.b) continue;
+    const bool equal =
+        tensor.tensor_class == TensorClass::kSame || tensor.tensor_class == TensorClass::kRenamed;
+    report.equal_bytes += equal ? tensor.b->bytes : 0;
+    report.weight_bytes += tensor.b->bytes;
+  }
+}
+
 }  // namespace
 
 DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path& path_b,
@@ -220,15 +251,19 @@ DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path
   how.threads = options.threads;
   how.progress = options.progress;
   const ComparisonBase base(a, options.threads, options.progress);
-  const ModelComparison comparison = compare_models(base, b, how);
+  ModelComparison comparison = compare_models(base, b, how);
+  FoundForms forms = find_forms(a, b, options.threads, comparison);
   DiffReport report;
   report.nodes_a = comparison.graph_a.nodes.size() + comparison.graph_a.passed.size();
   report.nodes_b = comparison.graph_b.nodes.size() + comparison.graph_b.passed.size();
-  report.tensors = tensors_of(comparison, a, b);
+  report.tensors = tensors_of(comparison, forms, a, b);
+  report.forms = std::move(forms.sums);
   add_lora(comparison, false, a, b, report.lora);
   add_lora(comparison, true, a, b, report.lora);
   report.graph = count_graph_changes(a, b, comparison);
   report.equal = is_equal(report);
+  add_bytes(report);
+  report.verdict = verdict_of(report);
   for (const ScannedModel* model : {&a, &b}) {
     model->file.file().check_unchanged();
     for (const ExternalFile& external : model->external) external.file.check_unchanged();

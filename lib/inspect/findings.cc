@@ -19,16 +19,22 @@ constexpr std::array kKinds = {
     FindingKind{"WS014", "all zero"},
     FindingKind{"WS015", "one number throughout"},
     FindingKind{"WS016", "nine of ten elements or more are zero"},
+    FindingKind{"WS017", "floats left beside their copy of fewer bits"},
+    FindingKind{"WS018", "integers that become floats in each session"},
     FindingKind{"WS020", "stored in several models"},
     FindingKind{"WS021", "differs from another model's by a low rank"},
+    FindingKind{"WS022", "same file as another model"},
     FindingKind{"WS030", "Constant node of 1 MiB or more"},
     FindingKind{"WS031", "read by no node"},
+    FindingKind{"WS032", "notes of the exporter that are most of a file"},
     FindingKind{"WS040", "file of the bundle missing or changed"},
     FindingKind{"WS041", "file that the manifest does not name"},
 };
 
 constexpr uint64_t kLargeConstant = uint64_t{1} << 20;
 constexpr uint64_t kLargestPadding = uint64_t{64} << 10;  // writers align external tensors so far
+
+constexpr uint64_t kManyNotes = uint64_t{16} << 10;
 
 using Range = std::pair<uint64_t, uint64_t>;  // offset, size
 
@@ -108,6 +114,8 @@ std::vector<InspectFinding> Findings::take() {
 void find_in_structure(std::span<const ModelStructure> models, Findings& findings) {
   find_in_files(models, findings);
   for (const ModelStructure& model : models) {
+    if (model.notes_bytes >= kManyNotes && model.notes_bytes > model.model_bytes / 2)
+      findings.add("WS032", {{model.rows.name, "", ""}, "", model.notes_bytes, ""});
     for (const size_t t : model.doubled) {
       const InspectedTensor& tensor = model.rows.tensors[t].tensor;
       findings.add("WS003", {use_of(model, tensor), "", tensor.bytes, ""});

@@ -157,12 +157,17 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   inspection.distinct_bytes += distinct_inline_bytes(draft, threads);
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);
+  find_in_quantised(draft, options.min_bytes, threads, findings);
   inspection.extract = estimate_extraction(draft, summary.common_bytes, threads, findings);
   for (const TransposedTwin& twin : inspection.twins) {
     findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});
   }
   const BundleFiles bundle = measure_bundle(draft, options.threads);
   name_same_models(bundle.manifest, inspection);
+  for (const InspectedModel& model : inspection.models) {
+    if (model.same_as.empty()) continue;
+    findings.add("WS022", {{model.name, "", ""}, "", model.bytes, "same as " + model.same_as});
+  }
   inspection.predicted_bundle_bytes = bundle.bytes;
   return inspection;
 }

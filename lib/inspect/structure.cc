@@ -1,5 +1,6 @@
 #include "inspect/structure.h"
 
+#include <google/protobuf/unknown_field_set.h>
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "format/dtype.h"
 #include "inspect/consumers.h"
 #include "model/named_files.h"
+#include "model/walk.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -26,6 +28,44 @@ std::string home_of(const TensorSite& site) {
   return text_of(site.home);
 }
 
+// What exporters write down about their work: stack traces of each node, paths of modules.
+class NotesWalk : public GraphVisitor {
+ public:
+  using Place = WalkPlace<const onnx::GraphProto>;
+
+  uint64_t bytes = 0;
+
+  // `metadata` is the number of the field metadata_props, which onnx before 1.16 has in models
+  // only.
+  template <typename Proto>
+  void add(const Proto& proto, int metadata) {
+    bytes += proto.doc_string().size();
+    for (int i = 0; i < proto.unknown_fields().field_count(); ++i) {
+      const google::protobuf::UnknownField& field = proto.unknown_fields().field(i);
+      const bool is_text = field.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED;
+      if (field.number() == metadata && is_text) bytes += field.length_delimited().size();
+    }
+    if constexpr (requires { proto.metadata_props(); }) {
+      for (const onnx::StringStringEntryProto& entry : proto.metadata_props())
+        bytes += entry.key().size() + entry.value().size();
+    }
+  }
+
+  void enter(const Place& place) {
+    add(*place.graph, 16);
+    for (const onnx::ValueInfoProto& value : place.graph->value_info()) add(value, 4);
+  }
+  void node(const onnx::NodeProto& node, const Place&) { add(node, 9); }
+  void enter_function(const onnx::FunctionProto& function) { add(function, 14); }
+};
+
+uint64_t bytes_of_notes(const onnx::ModelProto& model) {
+  NotesWalk walk;
+  walk.add(model, 0);
+  walk_model(model, walk);
+  return walk.bytes;
+}
+
 class StructureReader {
  public:
   explicit StructureReader(const ModelInput& input) : input_(input) {}
@@ -36,6 +76,7 @@ class StructureReader {
     file_bytes_ = file.file().bytes().size();
     structure_.id = file.file().id();
     structure_.model_bytes = file_bytes_;
+    structure_.notes_bytes = bytes_of_notes(std::as_const(skeleton.model()));
     structure_.rows = {input_.name, input_.path.string(), file_bytes_, {}, {}};
     const std::vector<TensorReaders> readers = find_readers(skeleton.model());
     visit_tensors(skeleton.model(), [&](const TensorSite& site) {

@@ -22,6 +22,7 @@ struct ExternalUse {
 struct ModelStructure {
   FileId id;                          // of the model file
   uint64_t model_bytes = 0;           // of it
+  uint64_t notes_bytes = 0;           // of metadata and doc strings, which nothing computes with
   ModelRows rows;                     // without extents, hashes and reasons
   std::vector<Home> homes;            // parallel to rows.tensors
   std::vector<bool> used;             // parallel to rows.tensors: something reads it

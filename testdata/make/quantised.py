@@ -9,7 +9,6 @@ requirements.txt).
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,6 @@ def base() -> onnx.ModelProto:
         weight("head.weight", 24, WIDTH), weight("head.bias", 24),
         weight("conv.weight", 8, 4, 3, 3), weight("conv.bias", 8),
         numpy_helper.from_array(np.array([1, 4, 8, 5], np.int64), "image"),
-        numpy_helper.from_array(np.array([1, -1], np.int64), "row"),
     ]
     nodes = [
         helper.make_node("Gather", ["embedding.weight", "ids"], ["x"], "embedding"),
@@ -59,7 +57,7 @@ def base() -> onnx.ModelProto:
         [helper.make_tensor_value_info("ids", TensorProto.INT64, [6])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [6, 24]),
          helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 8, 8, 5])],
-        [weight for weight in weights if weight.name != "row"])
+        weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10,
                               producer_name="testdata/make/quantised.py")
     onnx.checker.check_model(model)
@@ -96,6 +94,33 @@ def rename(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def cast_and_scaled(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`up` and `down` as some exporters write them: int8, a Cast and a Mul."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    for name in ("up.weight", "down.weight"):
+        old = next(w for w in graph.initializer if w.name == name)
+        values = numpy_helper.to_array(old)
+        scale = (np.abs(values).max(axis=0, keepdims=True) / 127).astype(np.float32)
+        old.CopyFrom(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), name + "_int8"))
+        graph.initializer.append(numpy_helper.from_array(scale, name + "_scale"))
+        graph.node.insert(0, helper.make_node("Mul", [name + "_cast", name + "_scale"], [name]))
+        graph.node.insert(0, helper.make_node("Cast", [name + "_int8"], [name + "_cast"],
+                                              to=TensorProto.FLOAT))
+    onnx.checker.check_model(copy)
+    return copy
+
+
+def left_beside(quantized: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The floats of `up` are still there for an Identity that nobody reads, as quantize_dynamic
+    leaves them in models whose layers share weights by Identity."""
+    weight = next(w for w in model.graph.initializer if w.name == "up.weight")
+    quantized.graph.initializer.append(weight)
+    quantized.graph.node.append(helper.make_node("Identity", [weight.name], ["nobody.reads"]))
+    return quantized
+
+
 def main() -> None:
     out = Path(sys.argv[1]) / "quantised"
     out.mkdir(exist_ok=True)
@@ -122,9 +147,10 @@ def main() -> None:
     half = convert_float_to_float16(model, keep_io_types=True)
     onnx.save(half, out / "float16.onnx")
     onnx.save(nbits(half, "MatMul", block_size=32, is_symmetric=True), out / "q4f16.onnx")
+    onnx.save(cast_and_scaled(model), out / "cast_mul.onnx")
+    onnx.save(left_beside(onnx.load(out / "qdq.onnx"), model), out / "left_beside.onnx")
     onnx.save(rename(onnx.load(out / "dynamic_int8.onnx")), out / "renamed.onnx")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory():
-        main()
+    main()

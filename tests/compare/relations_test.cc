@@ -27,7 +27,7 @@ struct Pair {
       : a(scan_model(file(of_a))), b(scan_model(file(of_b))), graph(build_graph(b)), index(a) {}
 
   std::vector<WeightRelation> relations(unsigned threads = 0) const {
-    return find_relations(index, b, graph, {64, threads});
+    return find_relations(index, b, graph, {64, threads, {}});
   }
   const TensorRef& in_a(const WeightRelation& found) const {
     return a.tensors[static_cast<size_t>(found.a)];
@@ -146,12 +146,26 @@ TEST(Relations, PredictTheBytes) {
       std::string bytes;
       decode_quantised(quantised_prediction(pair.a, pair.b, relation), {}, test::append_to(bytes));
       EXPECT_EQ(bytes == actual, true) << pair.in_b(relation).name;
-      const QuantisationError error =
+      const FormError error =
           error_of(quantised_prediction(pair.a, pair.b, relation), pair.in_b(relation).bytes);
-      EXPECT_GT(error.relative, 0.002);
-      EXPECT_LT(error.relative, 0.12);
+      EXPECT_GT(error.relative(), 0.002);
+      EXPECT_LT(error.relative(), 0.12);
     }
   }
+}
+
+TEST(WeightIndex, FindsTheNameThatAnotherOneBeganWith) {
+  const ScannedModel model = scan_model(file("float32"));
+  const WeightIndex index(model);
+  const auto name_of = [&](const char* name) -> std::string {
+    const int32_t found = index.namesake(name);
+    return found == kAbsent ? "" : std::string(model.tensors[static_cast<size_t>(found)].name);
+  };
+  EXPECT_EQ(name_of("up.weight_quantized"), "up.weight");
+  EXPECT_EQ(name_of("up.weight"), "up.weight");
+  EXPECT_EQ(name_of("head.weight_Transposed_quantized"), "head.weight");
+  EXPECT_EQ(name_of("t8"), "");
+  EXPECT_EQ(name_of(""), "");
 }
 
 TEST(Relations, DoNotDependOnThreads) {

@@ -262,6 +262,54 @@ TEST_F(InspectFindings, TakeAnUnreadTensorWithoutItsBytesForEmpty) {
   }
 }
 
+// On what real quantisers made; `cast_mul` and `left_beside` are in testdata/make/quantised.py.
+TEST_F(InspectFindings, NameWhatQuantisersLeave) {
+  const auto in = [&](const std::string& name) {
+    test::fs::create_directories(temp_ / "in");
+    test::fs::remove_all(temp_ / "in");
+    test::fs::create_directories(temp_ / "in");
+    test::fs::copy_file(test::fs::path(WSHARE_TESTDATA) / "quantised" / (name + ".onnx"),
+                        temp_ / "in/m.onnx");
+    InspectOptions options;
+    options.min_bytes = 512;
+    return look(options);
+  };
+  EXPECT_EQ(in("left_beside"), (Names{"WS017 10240: m: up.weight (as int8: up.weight_quantized)"}));
+  EXPECT_EQ(in("cast_mul"), (Names{"WS018 10240: m: up.weight_int8 (in each session)",
+                                   "WS018 10240: m: down.weight_int8 (in each session)"}));
+  for (const char* fine : {"float32", "float16", "qdq", "dynamic_int8", "qoperator", "q4", "q4f16"})
+    EXPECT_EQ(in(fine), Names{}) << fine;
+}
+
+TEST_F(InspectFindings, NameModelsThatAreOneFile) {
+  const onnx::ModelProto model = test::model_of({raw("w", noise(5000, 1))});
+  add("a.onnx", model);
+  add("b.onnx", model);
+  const std::string bytes = std::to_string(test::fs::file_size(temp_ / "in/a.onnx"));
+  EXPECT_EQ(look(),
+            (Names{"WS020 5000: a: w (also in b)", "WS022 " + bytes + ": b:  (same as a)"}));
+}
+
+TEST_F(InspectFindings, NameNotesThatAreMostOfAFile) {
+  onnx::ModelProto model = test::model_of({raw("w", noise(5000, 1))});
+  model.mutable_graph()->mutable_node(0)->set_doc_string(std::string(20000, 'x'));
+  add("a.onnx", model);
+  EXPECT_EQ(look(), (Names{"WS032 20000: a: "}));
+  // The field metadata_props of a node, as onnx 1.16 and later writes it.
+  onnx::NodeProto& node = *model.mutable_graph()->mutable_node(0);
+  node.set_doc_string("");
+  onnx::StringStringEntryProto entry;
+  entry.set_key("trace");
+  entry.set_value(std::string(20000, 'x'));
+  node.mutable_unknown_fields()->AddLengthDelimited(9, entry.SerializeAsString());
+  add("a.onnx", model);
+  EXPECT_EQ(look(), (Names{"WS032 20011: a: "}));
+  model = test::model_of({raw("w", noise(50000, 1))});
+  model.mutable_graph()->set_doc_string(std::string(20000, 'x'));
+  add("a.onnx", model);
+  EXPECT_EQ(look(), Names{});
+}
+
 // An id that the tool prints can be looked up, and what the page explains exists.
 TEST(FindingKinds, AreTheSectionsOfFindingsMd) {
   std::ifstream page(test::fs::path(WSHARE_DOCS) / "findings.md");

@@ -16,6 +16,28 @@ ordered_json side_json(const std::optional<DiffSide>& side) {
           {"bytes", side->bytes}};
 }
 
+void add_form(const DiffForm& form, ordered_json& json) {
+  json["made_of"] = form.of_b ? "b" : "a";
+  json["to"] = form.to;
+  json["relative_change"] = form.relative_error;
+  json["snr_db"] = form.snr_db ? ordered_json(*form.snr_db) : ordered_json(nullptr);
+  json["elements"] = form.elements;
+  json["off"] = form.off;
+}
+
+ordered_json forms_json(const std::vector<DiffForms>& all) {
+  ordered_json json = ordered_json::array();
+  for (const DiffForms& forms : all) {
+    ordered_json entry = {{"class", text_of(forms.tensor_class)},
+                          {"weights", forms.weights},
+                          {"weights_total", forms.weights_total},
+                          {"bytes", forms.bytes}};
+    add_form(forms.sum, entry);
+    json.push_back(std::move(entry));
+  }
+  return json;
+}
+
 ordered_json tensor_json(const DiffTensor& tensor) {
   ordered_json json = {{"class", text_of(tensor.tensor_class)},
                        {"bytes", bytes_of(tensor)},
@@ -35,6 +57,7 @@ ordered_json tensor_json(const DiffTensor& tensor) {
       json["noise_edge"] = delta.noise_edge;
     }
   }
+  if (tensor.form) add_form(*tensor.form, json);
   if (!tensor.notes.empty()) json["notes"] = tensor.notes;
   return json;
 }
@@ -83,6 +106,10 @@ ordered_json diff_json(const DiffReport& report, const DiffView& view) {
   ordered_json json;
   json["schema"] = "wshare.diff/1";
   json["equal"] = report.equal;
+  json["verdict"] = text_of(report.verdict);
+  json["equal_bytes"] = report.equal_bytes;
+  json["weight_bytes"] = report.weight_bytes;
+  json["forms"] = forms_json(report.forms);
   json["a"] = view.a;
   json["b"] = view.b;
   json["classes"] = classes_json(report);

@@ -45,6 +45,8 @@ std::string rank_of(const DiffTensor& tensor) {
 }
 
 std::string error_of(const DiffTensor& tensor) {
+  if (tensor.form && tensor.form->relative_error > 0)
+    return fmt::format("{:.1e}", tensor.form->relative_error);
   return tensor.delta && tensor.delta->rank ? fmt::format("{:.1e}", tensor.delta->relative_error)
                                             : "-";
 }
@@ -146,6 +148,20 @@ void print_graph(std::ostream& out, const DiffGraph& graph) {
   print_values(out, "metadata", graph.metadata);
 }
 
+// "B is A quantised to int8: 38 of 38 weights, relative error 0.0082 (41.7 dB)"
+void print_forms(std::ostream& out, const std::vector<DiffForms>& all) {
+  for (const DiffForms& forms : all) {
+    const DiffForm& sum = forms.sum;
+    out << fmt::format("{} is {} {} to {}: {} of {}", sum.of_b ? "A" : "B", sum.of_b ? "B" : "A",
+                       text_of(forms.tensor_class), sum.to, forms.weights,
+                       count_of(forms.weights_total, "weight"));
+    if (sum.snr_db)
+      out << fmt::format(",\n  relative error {:.2g} ({:.1f} dB)", sum.relative_error, *sum.snr_db);
+    if (sum.off > 0) out << fmt::format(", {} of {} elements off", sum.off, sum.elements);
+    out << '\n';
+  }
+}
+
 }  // namespace
 
 std::vector<const DiffTensor*> shown_tensors(const DiffReport& report, const DiffView& view) {
@@ -169,6 +185,7 @@ void print_diff(std::ostream& out, const DiffReport& report, const DiffView& vie
   print_classes(out, report);
   if (!report.tensors.empty() && !report.graph.operators.empty()) out << '\n';  // between tables
   print_graph(out, report.graph);
+  print_forms(out, report.forms);
   const auto same = std::count_if(
       report.tensors.begin(), report.tensors.end(),
       [](const DiffTensor& tensor) { return tensor.tensor_class == TensorClass::kSame; });

@@ -42,10 +42,21 @@ struct DiffDelta {
   double noise_edge = 0;                // roundings have no larger ones
 };
 
+// How a weight of one model was made of one of the other: TensorClass::kQuantised or kCast.
+struct DiffForm {
+  bool of_b = false;             // A's tensor was made of B's; false: B's of A's
+  std::string to;                // "int8", "4 bits in blocks of 32", "float16"
+  uint64_t elements = 0;         // of it
+  uint64_t off = 0;              // of them, whose bits are not those of rounding
+  double relative_error = 0;     // ||made - original|| / ||original||, Frobenius
+  std::optional<double> snr_db;  // the same in decibels; none: no error
+};
+
 struct DiffTensor {
   TensorClass tensor_class{};
   std::optional<DiffSide> a, b;  // none in a: added, or a LoRA factor of b
   std::optional<DiffDelta> delta;
+  std::optional<DiffForm> form;
   std::vector<std::string> notes;  // what the class does not say
 };
 
@@ -78,8 +89,33 @@ struct DiffGraph {
   std::vector<DiffValue> metadata;                // producer, metadata_props and the like
 };
 
+// All weights of one model that were made of the other's in one way.
+struct DiffForms {
+  TensorClass tensor_class = TensorClass::kQuantised;  // or kCast
+  DiffForm sum;                                        // of all; `to`: of most
+  uint64_t weights = 0;                                // made of the other's
+  uint64_t weights_total = 0;  // quantised ones, or those of that float type, of 64 bytes and more
+  uint64_t bytes = 0;          // of `weights`
+};
+
+// What there is to say of two models in one word.
+enum class DiffVerdict {
+  kEqual,
+  kSameWeights,  // other graphs over them
+  kDiffers,
+  kContains,   // A has all weights of B, and more
+  kContained,  // B has all weights of A, and more
+  kCast,       // most of one is a cast of the other
+  kQuantised,  // all quantised weights of one, or most of it, are the other's
+  kUnrelated,  // no weight of 1 KiB or more is the other's in any form, or near it
+};
+const char* text_of(DiffVerdict verdict);
+
 struct DiffReport {
   bool equal = false;  // every tensor is the same and the graphs are
+  DiffVerdict verdict = DiffVerdict::kDiffers;
+  uint64_t equal_bytes = 0, weight_bytes = 0;  // of B's tensors: that A has, too; all
+  std::vector<DiffForms> forms;                // of B made of A, then of A made of B
   uint64_t nodes_a = 0, nodes_b = 0;
   std::vector<DiffTensor> tensors;  // by bytes, the largest first, then by name
   std::vector<DiffLora> lora;

@@ -8,6 +8,7 @@ enum class TensorClass {
   kRenamed,     // equal bytes under another name, scope or shape
   kTransposed,  // the transpose
   kCast,        // equal after a change of the float type
+  kQuantised,   // integers that one model has in place of the other's floats
   kLowRank,     // A's tensor plus a product of two thin matrices
   kLora,        // factor of an unmerged LoRA pair that only one model has
   kReplaced,    // at the same place, with other values
