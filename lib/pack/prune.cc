@@ -9,6 +9,7 @@
 #include "bundle/edit.h"
 #include "format/manifest/text.h"
 #include "runtime/cpu_features.h"
+#include "runtime/ort_errors.h"
 #include "runtime/pack_fit.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"
@@ -21,9 +22,9 @@ namespace {
 
 // True if a session over another pack of the same model would be made instead of `pack`.
 bool has_better(const Manifest& manifest, const PackRecord& pack, const ContentHash& model) {
-  if (is_of_this_release(pack)) return false;
+  if (is_of_release(pack, runtime_version())) return false;
   return std::any_of(manifest.packs.begin(), manifest.packs.end(), [&](const PackRecord& other) {
-    return other.model.name == pack.model.name && is_of_this_release(other) &&
+    return other.model.name == pack.model.name && is_of_release(other, runtime_version()) &&
            why_unfit(other, model).empty();
   });
 }

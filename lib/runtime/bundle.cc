@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 #include <optional>
-#include <set>
 
 #include "format/bundle_files.h"
 #include "format/manifest/file.h"
@@ -32,23 +31,6 @@
 namespace wshare {
 namespace {
 
-// The blobs that `record` has tensors in, each once.
-std::vector<uint32_t> blobs_of(const ModelRecord& record) {
-  std::set<uint32_t> blobs;
-  for (const TensorRecord& tensor : record.tensors) blobs.insert(tensor.extent.blob);
-  return {blobs.begin(), blobs.end()};
-}
-
-// A part of a bundle may have been shipped: what is missing matters to models that need it.
-void require_blobs(const BundleState& bundle, const ModelRecord& model) {
-  for (const uint32_t blob : blobs_of(model)) {
-    const std::string& file = bundle.files.records()[blob].file;
-    if (bundle.files.has(file)) continue;
-    throw Error(ErrorCode::kIo, in_quotes(file) + ": is missing, and model " +
-                                    in_quotes(model.name) + " has tensors in it");
-  }
-}
-
 // The session on the CPU; see open_on_device().
 Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelRecord& record,
                      std::span<const std::byte> model, const SessionOptions& options,
@@ -72,7 +54,7 @@ Session open_on_host(const std::shared_ptr<BundleState>& bundle, const ModelReco
   Ort::Session session(nullptr);
   report = make_report(record, handover);
   report.packed_shared = create_session(bundle->folder->path_of(record.file), ort, options.tier,
-                                        bundle->packed, session);
+                                        bundle->packed->get(), session);
   check_providers(record.name, options, session);
   read_once.drop();
   return Session(std::move(keep_alive), std::move(session));

@@ -56,7 +56,7 @@ BundleState::BundleState(std::shared_ptr<const Folder> opened)
       looked_at(read_at),
       manifest(folder),
       files(folder, manifest.blobs()),
-      container(std::make_shared<Ort::PrepackedWeightsContainer>()) {}
+      packed(std::make_shared<PackedWeights>()) {}
 
 BundleState::BundleState(std::shared_ptr<const Folder> opened, const BundleState& before)
     : folder(std::move(opened)),
@@ -64,7 +64,7 @@ BundleState::BundleState(std::shared_ptr<const Folder> opened, const BundleState
       looked_at(read_at),
       manifest(folder),
       files(folder, manifest.blobs()),
-      container(before.container),
+      packed(before.packed),
       check_packs(before.check_packs) {
   if (folder != before.folder) return;  // names may stand for other files
   files.share_maps(before.files);

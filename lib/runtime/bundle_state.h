@@ -26,6 +26,20 @@ struct DevicePlan {
   bool packs_copies = false;  // kernels copy shared weights there, unless kept from packing
 };
 
+// What the packed weights of all sessions of a bundle lie in. Made at first need: who only looks at
+// a bundle may have no ONNX Runtime.
+class PackedWeights {
+ public:
+  Ort::PrepackedWeightsContainer& get() {
+    std::call_once(made_, [this] { container_.emplace(); });
+    return *container_;
+  }
+
+ private:
+  std::once_flag made_;
+  std::optional<Ort::PrepackedWeightsContainer> container_;
+};
+
 // A bundle as its manifest was at one moment; Bundle::reload() makes another one.
 struct BundleState {
   // Opens the manifest of the bundle in `opened`. Throws what ManifestFile throws.
@@ -54,8 +68,7 @@ struct BundleState {
   const ManifestFile manifest;             // as it was when the bundle was opened
   StoredFiles files;
   // Thread-safe; must outlive the sessions.
-  const std::shared_ptr<Ort::PrepackedWeightsContainer> container;
-  Ort::PrepackedWeightsContainer& packed = *container;
+  const std::shared_ptr<PackedWeights> packed;
   // Returns what lies on `device`.
   std::shared_ptr<DeviceWeights> weights_on(const Device& device);
 

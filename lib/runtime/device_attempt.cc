@@ -129,7 +129,7 @@ void create(const DeviceRequest& request, bool absent, Ort::SessionOptions& ort,
   BundleState& bundle = *request.bundle;
   if (!absent) {
     made.used_container = create_session(bundle.folder->path_of(request.record.file), ort,
-                                         request.options.tier, bundle.packed, made.session);
+                                         request.options.tier, bundle.packed->get(), made.session);
     return;
   }
   ort.AddConfigEntry(kOrtSessionOptionsModelExternalInitializersFileFolderPath,

@@ -35,8 +35,11 @@ inline unsigned release_in(std::string_view version) {
   return release;
 }
 
-// Returns N of the version 1.N of the ONNX Runtime in use.
-inline unsigned runtime_release() { return release_in(OrtGetApiBase()->GetVersionString()); }
+// Returns the version of the ONNX Runtime in use.
+inline const char* runtime_version() { return OrtGetApiBase()->GetVersionString(); }
+
+// Returns N of the version 1.N of it.
+inline unsigned runtime_release() { return release_in(runtime_version()); }
 
 // Throws Error(kUnsupported) unless the ONNX Runtime in use is 1.`release` or newer: `what` needs
 // it ("packs need").

@@ -1,13 +1,15 @@
 #include "runtime/pack_fit.h"
 
-#include <onnxruntime_cxx_api.h>
+#include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
 #include <iterator>
 #include <set>
 #include <sstream>
 
+#include "format/manifest/extents.h"
 #include "runtime/cpu_features.h"
+#include "util/text.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -41,8 +43,16 @@ std::string why_other_cpu(const PackRecord& pack) {
 
 }  // namespace
 
-bool is_of_this_release(const PackRecord& pack) {
-  return pack.onnxruntime == OrtGetApiBase()->GetVersionString();
+bool is_of_release(const PackRecord& pack, std::string_view release) {
+  return pack.onnxruntime == release;
+}
+
+std::string why_no_pack(const ModelPart& part, const PackUse& use) {
+  if (part.packs.empty()) return "the bundle has no pack of it";
+  if (use.on_device) return "packs are for the CPU";
+  if (!use.packing_off) return "";
+  return std::string("the session options switch packing off (") +
+         kOrtSessionOptionsConfigDisablePrepacking + ")";
 }
 
 std::string why_unfit(const PackRecord& pack, const ContentHash& model) {
@@ -50,18 +60,30 @@ std::string why_unfit(const PackRecord& pack, const ContentHash& model) {
   return why_other_cpu(pack);
 }
 
-std::string why_unknown(const PackRecord& pack) {
-  if (is_of_this_release(pack)) return "";
-  return "its pack is for ONNX Runtime " + pack.onnxruntime + ", this is " +
-         OrtGetApiBase()->GetVersionString() +
+std::string why_missing(const StoredFiles& files, const PackRecord& pack) {
+  std::set<uint32_t> blobs;
+  visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
+  for (const uint32_t number : blobs) {
+    const BlobRecord& blob = files.records()[number];
+    if (!files.has(blob.file)) return in_quotes(blob.file) + " is missing";
+    files.open(blob.file, blob.size);
+  }
+  if (!files.has(pack.model.file)) return in_quotes(pack.model.file) + " is missing";
+  return "";
+}
+
+std::string why_unknown(const PackRecord& pack, std::string_view release) {
+  if (is_of_release(pack, release)) return "";
+  return "its pack is for ONNX Runtime " + pack.onnxruntime + ", this is " + std::string(release) +
          ", and the session has no arena of its own that would show if it fits";
 }
 
-std::vector<const PackRecord*> in_order(const std::vector<PackRecord>& packs) {
+std::vector<const PackRecord*> in_order(const std::vector<PackRecord>& packs,
+                                        std::string_view release) {
   std::vector<const PackRecord*> ordered;
   for (const PackRecord& pack : packs) ordered.push_back(&pack);
   std::stable_partition(ordered.begin(), ordered.end(),
-                        [](const PackRecord* pack) { return is_of_this_release(*pack); });
+                        [&](const PackRecord* pack) { return is_of_release(*pack, release); });
   return ordered;
 }
 

@@ -2,12 +2,11 @@
 
 #include <onnxruntime_session_options_config_keys.h>
 
-#include <set>
 #include <utility>
 
-#include "format/manifest/extents.h"
 #include "runtime/environment.h"
 #include "runtime/map_room.h"
+#include "runtime/ort_errors.h"
 #include "runtime/pack_fit.h"
 #include "runtime/pack_proof.h"
 #include "runtime/session_parts.h"
@@ -23,19 +22,6 @@
 
 namespace wshare {
 namespace {
-
-// Returns which file of the pack is missing or has another size, or "".
-std::string find_missing(const BundleState& bundle, const PackRecord& pack) {
-  std::set<uint32_t> blobs;
-  visit_pack_extents(pack, [&](const Extent& extent) { blobs.insert(extent.blob); });
-  for (const uint32_t number : blobs) {
-    const BlobRecord& blob = bundle.files.records()[number];
-    if (!bundle.files.has(blob.file)) return in_quotes(blob.file) + " is missing";
-    bundle.files.open(blob.file, blob.size);
-  }
-  if (!bundle.files.has(pack.model.file)) return in_quotes(pack.model.file) + " is missing";
-  return "";
-}
 
 // Corrupt packed bytes give wrong outputs without an error.
 void check_bytes(const BundleState& bundle, const PackRecord& pack) {
@@ -58,20 +44,11 @@ bool packing_is_off(const Ort::SessionOptions& options) {
          options.GetConfigEntry(kOrtSessionOptionsConfigDisablePrepacking) == "1";
 }
 
-// Returns why no session with `options` can be made over any pack, or "".
-std::string why_no_pack(const ModelPart& part, const SessionOptions& options) {
-  if (part.packs.empty()) return "the bundle has no pack of it";
-  if (options.device) return "packs are for the CPU";
-  if (!packing_is_off(options.ort)) return "";
-  return std::string("the session options switch packing off (") +
-         kOrtSessionOptionsConfigDisablePrepacking + ")";
-}
-
 // Returns why no session of `model` can be made over `pack`, or "". Reads no weights.
 std::string why_not(BundleState& bundle, const PackRecord& pack, const ModelRecord& model) {
   const std::string unfit = why_unfit(pack, model.hash);
   if (!unfit.empty()) return unfit;
-  const std::string missing = find_missing(bundle, pack);
+  const std::string missing = why_missing(bundle.files, pack);
   if (!missing.empty()) return missing;
   // It maps weights and packed forms, each for itself.
   const std::string full = why_no_room(pack.model.tensors.size() + pack.buffers.size());
@@ -97,7 +74,7 @@ std::string make_session(BundleState& bundle, const PackRecord& pack,
   if (bundle.check_packs) check_bytes(bundle, pack);
   std::string why =
       make_proven(path, {distinct_bytes(pack.buffers), pack.own_bytes, pack.model.size},
-                  why_unknown(pack), options, session);
+                  why_unknown(pack, runtime_version()), options, session);
   if (!why.empty()) return why;
   const std::lock_guard lock(bundle.mutex);
   bundle.proven_packs.insert(file);
@@ -140,9 +117,9 @@ std::optional<Session> open_over(const std::shared_ptr<BundleState>& bundle, con
 PackedAttempt open_packed(const std::shared_ptr<BundleState>& bundle, const ModelPart& part,
                           const SessionOptions& options) {
   PackedAttempt attempt;
-  attempt.why = why_no_pack(part, options);
+  attempt.why = why_no_pack(part, {options.device.has_value(), packing_is_off(options.ort)});
   if (!attempt.why.empty()) return attempt;
-  for (const PackRecord* const pack : in_order(part.packs)) {
+  for (const PackRecord* const pack : in_order(part.packs, runtime_version())) {
     std::string why = why_not(*bundle, *pack, part.model);
     if (why.empty()) {
       attempt.session = open_over(bundle, *pack, options, why);

@@ -68,7 +68,7 @@ void read_all(std::span<const std::byte> bytes) {
 
 // The pack that a session will be tried over first; null: none.
 const PackRecord* find_pack(const BundleState& bundle, const ModelPart& part) {
-  for (const PackRecord* const pack : in_order(part.packs)) {
+  for (const PackRecord* const pack : in_order(part.packs, runtime_version())) {
     if (!why_unfit(*pack, part.model.hash).empty()) continue;
     const std::lock_guard lock(bundle.mutex);
     if (!bundle.refused_packs.contains(pack->model.file)) return pack;

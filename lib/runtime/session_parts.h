@@ -23,6 +23,20 @@ struct KeepAlive {
   std::vector<Ort::Value> values;
 };
 
+// Returns the numbers of the blobs that `record` has tensors in, each once.
+std::vector<uint32_t> blobs_of(const ModelRecord& record);
+
+// Throws Error(kIo) if one of them is missing.
+void require_blobs(const BundleState& bundle, const ModelRecord& model);
+
+// The release of ONNX Runtime from which on it uses the bytes of files in memory in place. Before,
+// it copied all of them (measured: 1.31, 10 MiB instead of 0.3 a session).
+inline constexpr unsigned kTakesInPlace = 32;
+
+// The entry of a session's options that makes it do so.
+inline constexpr char kTakeInPlaceEntry[] =
+    "session.use_external_initializer_file_buffers_directly";
+
 // Makes sessions with `ort` write to options.log, if there is one; kept alive by `keep_alive`.
 void attach_log(const SessionOptions& options, Ort::SessionOptions& ort, KeepAlive& keep_alive);
 

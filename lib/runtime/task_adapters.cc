@@ -1,12 +1,11 @@
 #include "runtime/task_adapters.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "runtime/empty_inputs.h"
 #include "runtime/input_defaults.h"
 #include "runtime/ort_errors.h"
-#include "util/name_list.h"
+#include "runtime/task_lookup.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -21,38 +20,6 @@
 
 namespace wshare {
 namespace {
-
-std::optional<TaskRecord> find_task(const BundleState& bundle, const std::string& base,
-                                    const std::string& name) {
-  for (const TaskRecord& task : bundle.manifest.tasks()) {
-    if (task.base == base && task.name == name) return task;
-  }
-  return std::nullopt;
-}
-
-[[noreturn]] void refuse_unknown(const std::string& name, const std::string& base,
-                                 const std::vector<std::string>& names, bool is_newer) {
-  std::string hint = names.empty() ? "it has none" : "it has " + list_in_quotes(names);
-  if (is_newer) hint = "the bundle has another " + in_quotes(base) + " now: open a session of it";
-  throw Error(ErrorCode::kInvalid,
-              in_quotes(name) + ": no such task over " + in_quotes(base) + " in the bundle", hint);
-}
-
-// The hash says that the file is the manifest's; this, that the manifest's list is the file's.
-void check_is_listed(const TaskRecord& task, const std::vector<NamedTensor>& listed,
-                     const TaskAdapter& adapter) {
-  const auto same = [](const NamedTensor& a, const NamedTensor& b) {
-    return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
-  };
-  if (std::equal(listed.begin(), listed.end(), adapter.parameters.begin(), adapter.parameters.end(),
-                 same)) {
-    return;
-  }
-  throw Error(ErrorCode::kInvalid,
-              in_quotes(adapter.file.path().string()) +
-                  ": its parameters are not the ones that the manifest lists for task " +
-                  in_quotes(task.name));
-}
 
 // True if both tasks have the same file as their adapter.
 bool is_same_adapter(const BundleState& a, const TaskRecord& x, const BundleState& b,
@@ -134,11 +101,7 @@ std::shared_ptr<TaskAdapters::Slot> TaskAdapters::find_slot(const std::string& t
     follow_reload();
     if (const auto found = slots_.find(task); found != slots_.end()) return found->second;
     if (std::optional<TaskRecord> record = find_task(*tasks_of_, base_, task)) {
-      if (!is_over_base(*record)) {
-        throw Error(ErrorCode::kInvalid,
-                    "task " + in_quotes(task) + " is no adapter over " + in_quotes(base_),
-                    "it has a model of its own: open a session of " + in_quotes(record->model));
-      }
+      require_over_base(*record);
       auto slot = std::make_shared<Slot>();
       slot->bundle = tasks_of_;
       slot->record = *std::move(record);
@@ -157,7 +120,7 @@ std::shared_ptr<const TaskAdapter> TaskAdapters::load(Slot& slot) {
   TaskAdapter adapter = translate_errors(record.name, [&] {
     return read_task_adapter(slot.bundle->files.whole_blob(*record.adapter), device_.get());
   });
-  check_is_listed(record, listed, adapter);
+  check_is_listed(record, adapter.file.path(), adapter.parameters);
   return std::make_shared<const TaskAdapter>(std::move(adapter));
 }
 

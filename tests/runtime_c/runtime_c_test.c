@@ -190,10 +190,56 @@ static void sessions_share_threads(char** arguments) {
   wshare_bundle_close(bundle);
 }
 
+/* BUNDLE MODEL: how others make a session depends on their version and options; files are checked.
+ */
+static void plans_say_how_others_make_sessions(char** arguments) {
+  wshare_catalog* catalog = NULL;
+  wshare_names* models = NULL;
+  wshare_plan* plan = NULL;
+  wshare_task* task = NULL;
+  const void* bytes = NULL;
+  uint64_t size = 0;
+  wshare_plan_request request = {.struct_size = sizeof request, .onnxruntime = "1.32.0"};
+  OK(wshare_catalog_open(arguments[0], &catalog));
+  OK(wshare_catalog_models(catalog, &models));
+  CHECK(wshare_names_count(models) > 1);
+  wshare_names_free(models);
+  OK(wshare_catalog_plan(catalog, arguments[1], &request, &plan));
+  CHECK(strstr(wshare_plan_json(plan), "\"way\":\"lent\"") != NULL);
+  CHECK(strstr(strstr(wshare_plan_json(plan), "\"lend\""), "\"shared.bin\"") != NULL);
+  CHECK(strstr(wshare_plan_json(plan), "has no pack") != NULL);
+  wshare_catalog_close(catalog); /* the plan goes on */
+  OK(wshare_plan_map(plan, "shared.bin", &bytes, &size));
+  CHECK(bytes != NULL && size > 0);
+  CHECK(take_code(wshare_plan_map(plan, "manifest.json", &bytes, &size), "manifest.json") ==
+        WSHARE_INVALID);
+  OK(wshare_plan_check(plan));
+  CHECK(take_code(wshare_plan_task(plan, "nobody", "[]", &task), "nobody") == WSHARE_INVALID);
+  CHECK(take_code(wshare_plan_task(plan, "nobody", "{", &task), "'inputs'") == WSHARE_INVALID);
+  wshare_plan_close(plan);
+  OK(wshare_catalog_open(arguments[0], &catalog));
+  request.onnxruntime = "1.31.2"; /* copies what it is given */
+  OK(wshare_catalog_plan(catalog, arguments[1], &request, &plan));
+  CHECK(strstr(wshare_plan_json(plan), "\"way\":\"mapped\"") != NULL);
+  wshare_plan_close(plan);
+  request.onnxruntime = "latest";
+  CHECK(take_code(wshare_catalog_plan(catalog, arguments[1], &request, &plan), "latest") ==
+        WSHARE_INVALID);
+  CHECK(plan == NULL);
+  request.struct_size = 0;
+  CHECK(take_code(wshare_catalog_plan(catalog, arguments[1], &request, &plan), "struct_size") ==
+        WSHARE_INVALID);
+  wshare_catalog_close(catalog);
+  CHECK(take_code(wshare_catalog_open("no such folder", &catalog), "no such folder") == WSHARE_IO);
+}
+
 static void null_is_nothing(char** arguments) {
   (void)arguments;
   wshare_error_free(NULL);
   wshare_names_free(NULL);
+  wshare_catalog_close(NULL);
+  wshare_plan_close(NULL);
+  wshare_task_free(NULL);
   wshare_options_free(NULL);
   wshare_session_close(NULL);
   wshare_bundle_close(NULL);
@@ -304,6 +350,7 @@ int main(int argc, char** argv) {
       {"RefusalsHaveCodes", refusals_have_codes, 2, 0},
       {"AnOldOnnxRuntimeIsRefused", an_old_onnxruntime_is_refused, 1, 1},
       {"SessionsShareThreads", sessions_share_threads, 2, 0},
+      {"PlansSayHowOthersMakeSessions", plans_say_how_others_make_sessions, 2, 1},
       {"NullIsNothing", null_is_nothing, 0, 1},
       {"AServiceReloadsAndRemoves", a_service_reloads_and_removes, 2, 0},
       {"ThreadsMayShareHandles", threads_may_share_handles, 2, 0},

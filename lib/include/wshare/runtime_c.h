@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Functions are added with a new number here, so that bindings can ask for them. */
-#define WSHARE_C_API_VERSION 3
+#define WSHARE_C_API_VERSION 4
 
 /* ONNX Runtime's own, from onnxruntime_c_api.h, which need not be included. */
 struct OrtApiBase;
@@ -41,10 +41,13 @@ struct OrtSessionOptions;
 struct OrtValue;
 
 typedef struct wshare_bundle wshare_bundle;   /* a bundle open for sessions */
+typedef struct wshare_catalog wshare_catalog; /* a bundle for sessions that others make */
 typedef struct wshare_error wshare_error;     /* what went wrong */
 typedef struct wshare_names wshare_names;     /* a list of names */
 typedef struct wshare_options wshare_options; /* how to open a session */
+typedef struct wshare_plan wshare_plan;       /* how others make a session */
 typedef struct wshare_session wshare_session; /* an OrtSession and what its weights need */
+typedef struct wshare_task wshare_task;       /* an adapter for a session that others made */
 
 /* ---- Versions ---------------------------------------------------------------------------- */
 
@@ -275,6 +278,85 @@ wshare_error* wshare_session_run_options(wshare_session* session, const char* ta
  * WSHARE_UNSUPPORTED if it has one that cannot be read. */
 wshare_error* wshare_session_bind(wshare_session* session, struct OrtIoBinding* binding,
                                   const char* task);
+
+/* ---- Sessions that others make ------------------------------------------------------------ */
+
+/* For a language whose ONNX Runtime takes no session from outside (Python's module has one of its
+ * own inside): how to make one with it over the same copy. None of these functions needs or loads
+ * an ONNX Runtime. Texts are JSON objects, which may get further keys. (Since version 4.) */
+
+/* Opens the bundle in `folder`. Fails as wshare_bundle_open() does. */
+wshare_error* wshare_catalog_open(const char* folder, wshare_catalog** catalog);
+
+/* Ends the use of the handle; plans go on. NULL is nothing. */
+void wshare_catalog_close(wshare_catalog* catalog);
+
+/* As wshare_bundle_reload(): for plans that are made afterwards, and for wshare_plan_task(). */
+wshare_error* wshare_catalog_reload(wshare_catalog* catalog, int* changed);
+
+/* Gives the names of the models, for wshare_names_free(). */
+wshare_error* wshare_catalog_models(const wshare_catalog* catalog, wshare_names** models);
+
+/* Gives the names of the tasks that run on a session of `base`, for wshare_names_free(). */
+wshare_error* wshare_catalog_tasks(const wshare_catalog* catalog, const char* base,
+                                   wshare_names** tasks);
+
+/* Who will make the session, and how. Integers are uint64_t, so there is no padding. */
+typedef struct wshare_plan_request {
+  uint64_t struct_size;     /* to be set by the caller: sizeof(wshare_plan_request) */
+  const char* onnxruntime;  /* its version: "1.32.0" */
+  const char* optimization; /* that its options ask for: "basic", "extended", "all"; NULL: any */
+  uint64_t on_device;       /* 1: with a provider beside that of the CPU */
+  uint64_t packing_off;     /* 1: its options have session.disable_prepacking=1 */
+  uint64_t own_files;       /* 1: its options must not be given files in memory */
+} wshare_plan_request;
+
+/* Tells how to make a session of `model`, of the bundle as it is now. Of what the plan names, sizes
+ * and hashes of models are checked.
+ *
+ * Fails with WSHARE_INVALID if there is no such model, or a file is not the manifest's; WSHARE_IO
+ * if one is missing; WSHARE_UNSUPPORTED if the process has no room for maps. */
+wshare_error* wshare_catalog_plan(const wshare_catalog* catalog, const char* model,
+                                  const wshare_plan_request* request, wshare_plan** plan);
+
+/* Ends the use of the plan, and of what wshare_plan_map() gave: a session that was made by it must
+ * be gone. NULL is nothing. */
+void wshare_plan_close(wshare_plan* plan);
+
+/* Returns what is to be done, "" for NULL:
+ *   {"model", "file", "file_bytes", "weight_bytes",
+ *    "ways": [{"way", "file", "path", "optimise", "config": {KEY: VALUE}, "lend": [FILE]}],
+ *    "packs": [{"file", "onnxruntime", "cpu", "optimization", "packed_bytes", "why_not"}], "why"}
+ * Ways are to be tried in this order; only one that is "packed" may fail without the model being at
+ * fault. The session is of the model at `path`, which leads to the bundle's own folder as long as
+ * the plan is open, with its options' entries of `config`; where `optimise` is false, with graph
+ * optimisation off; and with the files `lend`, as wshare_plan_map() gives them, as files in memory
+ * of external initializers. "way" is "packed" (over a pack), "lent" (the model, over maps of the
+ * plan) or "mapped" (the model, over maps of ONNX Runtime). "why" says why none is packed. */
+const char* wshare_plan_json(const wshare_plan* plan);
+
+/* Gives the bytes of `file`, one of "lend": one map for all plans of the catalog, never to be
+ * written to. */
+wshare_error* wshare_plan_map(const wshare_plan* plan, const char* file, const void** bytes,
+                              uint64_t* size);
+
+/* To be called after the session was made: fails with WSHARE_IO if the bundle has changed
+ * meanwhile, so that the session may be of other files. */
+wshare_error* wshare_plan_check(const wshare_plan* plan);
+
+/* Gives the adapter of `task` for a session by `plan`, checked as one of wshare_session_run().
+ * `inputs`, those of the session with what has a default, is a JSON array of
+ * {"name", "type", "shape": [SIZE|NAME|null], "has_default"}; types as numpy calls them. */
+wshare_error* wshare_plan_task(const wshare_plan* plan, const char* task, const char* inputs,
+                               wshare_task** result);
+
+/* Returns {"task", "file", "path", "parameters": [NAME]}, "" for NULL: runs of the task need the
+ * .onnx_adapter at `path`, which leads there until wshare_task_free(), and must not be given what
+ * the parameters are called. `path` is "" where the task equals its base. */
+const char* wshare_task_json(const wshare_task* task);
+
+/* Frees the texts; NULL is nothing. */
+void wshare_task_free(wshare_task* task);
 
 /* ---- Memory ------------------------------------------------------------------------------ */
 

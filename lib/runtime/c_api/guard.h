@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/catalog.h"
 #include "runtime/host_runtime.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -31,6 +32,17 @@ struct wshare_bundle {
 };
 struct wshare_session {
   mutable wshare::TaskSession session;  // the same
+};
+struct wshare_catalog {
+  wshare::Catalog catalog;
+};
+struct wshare_plan {
+  wshare::SessionPlan plan;
+  std::string json;
+};
+struct wshare_task {
+  wshare::PlannedTask task;  // keeps the folder of the adapter open
+  std::string json;
 };
 
 namespace wshare {
