@@ -33,7 +33,8 @@ struct PackVerdict {
   std::string why_not;  // "": a session can be made over it
 };
 
-// How a session of one model is made. Keeps the state of the bundle that it speaks of.
+// How a session of one model is made. Keeps the state of the bundle that it speaks of. To be moved,
+// not copied: it points into `part`.
 struct SessionPlan {
   std::shared_ptr<const OpenBundle> opened;
   std::shared_ptr<BundleState> bundle;

@@ -9,6 +9,13 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# The wheel (tools/wheel.sh): beside the Python files, and nothing else.
+if(SKBUILD)
+  install(TARGETS wshare RUNTIME DESTINATION . COMPONENT python)
+  install(TARGETS wshare_runtime_c LIBRARY DESTINATION . COMPONENT python NAMELINK_SKIP)
+  install(FILES LICENSE DESTINATION . COMPONENT python)
+endif()
+
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
 
 # wshare_run only measures for `wshare run` and has no public header, so it stays out.
