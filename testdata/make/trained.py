@@ -16,7 +16,7 @@ from torch import nn
 
 from finetunes import write
 
-WIDTH, LAYERS, HEADS, CONTEXT, BATCH = 256, 4, 4, 64, 16
+WIDTH, LAYERS, HEADS, CONTEXT, BATCH = 256, 4, 4, 64, 8
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -66,8 +66,8 @@ def main():
     torch.manual_seed(1)
     texts = [' '.join(path.read_text() for path in sorted(ROOT.glob(pattern)))
              for pattern in ('docs/*.md', 'lib/format/**/*.cc')]
-    pieces = [[text[i:i + 3] for i in range(0, len(text), 3)] for text in texts]
-    words = {word: i for i, word in enumerate(sorted(set(sum(pieces, []))))}
+    pieces = [[text[i:i + 2] for i in range(0, len(text), 2)] for text in texts]
+    words = {word: i for i, word in enumerate(sorted(set(pieces[0] + pieces[1])))}
     general, own = (torch.tensor([words[word] for word in each]) for each in pieces)
     model = Model(len(words))
     print(f'{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million weights, loss '

@@ -75,7 +75,7 @@ using Counts = std::array<SymbolCounts, kSymbolClasses>;
 
 // The rows of a block that differ from their prediction, one after the other.
 struct ChangedRows {
-  std::vector<std::byte> marks, predicted, actual;
+  std::vector<std::byte> predicted, actual;
   ClassCounts equal{};  // elements of the other rows
 };
 
@@ -222,36 +222,53 @@ class Encoder {
 
   // Returns 0 if nothing was written, as marks of rows do not pay off.
   uint64_t encode_changed_rows() {
-    const ChangedRows changed = find_changed_rows();
-    if (changed.predicted.size() == predicted_.size()) return 0;
+    const std::vector<std::byte> marks = mark_changed_rows();
+    if (marks.empty()) return 0;
+    const ChangedRows changed = take_changed_rows(marks);
     const CountedMoves<Bits> moves(changed.predicted, changed.actual, layout_, top_);
     const Coding coding = choose_coding<Bits>(*moves.counts, block_count());
     Counts with_equal = *moves.counts;
     for (size_t i = 0; i < kSymbolClasses; ++i) with_equal[i][0] += changed.equal[i];
     if (choose_coding<Bits>(with_equal, block_count()).cost <
-        coding.cost + 8 * changed.marks.size() * kCostOfBit)
+        coding.cost + 8 * marks.size() * kCostOfBit) {
       return 0;
-    return write(moves, coding, changed.marks);
+    }
+    return write(moves, coding, marks);
   }
 
-  ChangedRows find_changed_rows() const {
-    const size_t count = block_count();
-    ChangedRows changed;
-    changed.marks.resize((row_count(count, rows_) + 7) / 8);
+  std::span<const std::byte> part(std::span<const std::byte> bytes, size_t first,
+                                  size_t count) const {
+    return bytes.subspan(first * sizeof(Bits), count * sizeof(Bits));
+  }
+
+  // Returns nothing if all rows differ.
+  std::vector<std::byte> mark_changed_rows() const {
+    std::vector<std::byte> marks((row_count(block_count(), rows_) + 7) / 8);
+    bool all = true;
+    for_each_row(block_count(), rows_, [&](size_t row, size_t first, size_t count) {
+      const auto before = part(predicted_, first, count), after = part(actual_, first, count);
+      if (std::memcmp(before.data(), after.data(), before.size()) == 0)
+        all = false;
+      else
+        marks[row / 8] |= static_cast<std::byte>(1 << row % 8);
+    });
+    return all ? std::vector<std::byte>() : marks;
+  }
+
+  ChangedRows take_changed_rows(std::span<const std::byte> marks) const {
+    ChangedRows rows;
     std::vector<std::byte> equal;
-    for_each_row(count, rows_, [&](size_t row, size_t first, size_t some) {
-      const auto before = predicted_.subspan(first * sizeof(Bits), some * sizeof(Bits));
-      const auto after = actual_.subspan(first * sizeof(Bits), some * sizeof(Bits));
-      if (std::memcmp(before.data(), after.data(), before.size()) == 0) {
+    for_each_row(block_count(), rows_, [&](size_t row, size_t first, size_t count) {
+      const auto before = part(predicted_, first, count), after = part(actual_, first, count);
+      if (!has_mark(marks, row)) {
         equal.insert(equal.end(), before.begin(), before.end());
         return;
       }
-      changed.marks[row / 8] |= static_cast<std::byte>(1 << row % 8);
-      changed.predicted.insert(changed.predicted.end(), before.begin(), before.end());
-      changed.actual.insert(changed.actual.end(), after.begin(), after.end());
+      rows.predicted.insert(rows.predicted.end(), before.begin(), before.end());
+      rows.actual.insert(rows.actual.end(), after.begin(), after.end());
     });
-    changed.equal = count_classes(equal, layout_, top_);
-    return changed;
+    rows.equal = count_classes(equal, layout_, top_);
+    return rows;
   }
 
   uint64_t write(const CountedMoves<Bits>& moves, const Coding& coding,

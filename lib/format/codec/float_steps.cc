@@ -2,23 +2,39 @@
 // vector instructions of a reduction or of a count that is not known).
 #include "format/codec/float_steps.h"
 
+#include <algorithm>
+
 #include "format/codec/vector_clones.h"
 #include "util/load.h"
 
 namespace wshare {
 namespace {
 
+// The largest finite value has the largest exponent. In lanes: one maximum for all would not become
+// vector instructions.
 template <typename Bits>
 [[gnu::always_inline]] inline Bits top_exponent_of(const std::byte* values, size_t count,
                                                    const FloatSteps<Bits>& layout) {
-  const FloatSteps<Bits> known = layout;
-  Bits top = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const Bits field = known.exponent(load<Bits>(values + i * sizeof(Bits)));
-    const Bits finite = field < known.special ? field : Bits{0};
-    top = finite > top ? finite : top;
+  constexpr size_t kChunk = 64;
+  constexpr auto kUnsigned = static_cast<Bits>(~FloatSteps<Bits>::kSign);
+  const auto infinite = static_cast<Bits>(layout.special << layout.significand_bits);
+  Bits tops[kChunk] = {};
+  size_t first = 0;
+  for (; first + kChunk <= count; first += kChunk) {
+    for (size_t i = 0; i < kChunk; ++i) {
+      const auto size =
+          static_cast<Bits>(load<Bits>(values + (first + i) * sizeof(Bits)) & kUnsigned);
+      const Bits finite = size < infinite ? size : Bits{0};
+      tops[i] = finite > tops[i] ? finite : tops[i];
+    }
   }
-  return top;
+  Bits top = 0;
+  for (; first < count; ++first) {
+    const auto size = static_cast<Bits>(load<Bits>(values + first * sizeof(Bits)) & kUnsigned);
+    if (size < infinite) top = std::max(top, size);
+  }
+  for (const Bits each : tops) top = std::max(top, each);
+  return static_cast<Bits>(top >> layout.significand_bits);
 }
 
 template <typename Bits>
