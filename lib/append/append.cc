@@ -13,6 +13,7 @@
 #include "bundle/split_uses.h"
 #include "bundle/start.h"
 #include "bundle/target.h"
+#include "bundle/tie_transposed.h"
 #include "bundle/write.h"
 #include "extract_lora/extraction.h"
 #include "format/manifest/text.h"
@@ -84,17 +85,24 @@ class NewModels : public Addition {
     draft_.models = scan_all(draft_.inputs, threads);
     for (const ScannedModel& model : draft_.models) check_external(bundle, model);
     if (!options.keep_identity) drop_renames(draft_, options.min_bytes);
-    split_uses(draft_, options.split_uses, options.min_bytes);
     draft_.start.emplace(make_start(manifest, bundle, threads));
+    transposed_ = tie_transposed(draft_, options.tie_transposed, options.allow_other_bits,
+                                 options.split_uses, options.min_bytes, threads);
+    split_uses(draft_, options.split_uses, options.min_bytes);
     place_tensors(draft_, {options.min_bytes, options.threads, options.progress});
   }
 
   const Draft& draft() const override { return draft_; }
   std::vector<NewFile> files() const override { return {}; }
-  AppendReport report(const BundleFiles& files) const override { return report_of(draft_, files); }
+  AppendReport report(const BundleFiles& files) const override {
+    AppendReport report = report_of(draft_, files);
+    report.transposed = transposed_;
+    return report;
+  }
 
  private:
   Draft draft_;
+  std::vector<TransposedPair> transposed_;
 };
 
 class NewTasks : public Addition {

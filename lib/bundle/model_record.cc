@@ -15,8 +15,8 @@ void add_tensor(ModelRecord& record, const Draft& draft, size_t m, size_t t,
   const std::optional<Extent>& place = draft.plan.extents[m][t];
   if (!place) return;
   const Content& content = draft.contents.contents[draft.planned[m].tensors[t].content];
-  record.tensors.push_back(
-      {tensor.scope, tensor.name, tensor.shape, *place, content.hash, tensor.dtype, tensor.folded});
+  record.tensors.push_back({tensor.scope, tensor.name, tensor.shape, *place, content.hash,
+                            tensor.dtype, tensor.folded, tensor.turned});
 }
 
 }  // namespace

@@ -183,6 +183,7 @@ ExternalRest find_external_rest(const std::vector<StoredOriginal>& originals, si
       const uint64_t begin = tensor.external_offset;
       file.covered.push_back({begin, begin + tensor.bytes.size()});
       if (place->size == 0 || place->size != tensor.bytes.size()) continue;  // none: it is derived
+      if (tensor.turned) continue;                                           // other bytes
       Extent& longest = file.source->stored[begin];
       if (place->size > longest.size) longest = *place;
     }

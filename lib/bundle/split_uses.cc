@@ -6,11 +6,11 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "format/layout.h"
+#include "model/definitions.h"
 #include "model/externalize.h"
 #include "model/fresh_names.h"
 #include "model/uses.h"
@@ -42,26 +42,10 @@ Kind kind_of(const onnx::NodeProto& node, size_t number, SplitUses kinds) {
   return node.domain() + ":" + node.op_type();
 }
 
-// How often each name is defined in a graph and those in it: twice may mean two things.
-struct Definitions : GraphVisitor {
-  std::unordered_map<std::string, int> of;
-
-  void enter(const WalkPlace<const onnx::GraphProto>& place) {
-    for (const onnx::ValueInfoProto& input : place.graph->input()) ++of[input.name()];
-    for (const onnx::TensorProto& tensor : place.graph->initializer()) ++of[tensor.name()];
-    for (const onnx::SparseTensorProto& tensor : place.graph->sparse_initializer())
-      ++of[tensor.values().name()];
-  }
-  void node(const onnx::NodeProto& node, const WalkPlace<const onnx::GraphProto>&) {
-    for (const std::string& output : node.output()) ++of[output];
-  }
-};
-
 bool can_be_split(const TensorRef& tensor, const Definitions& definitions, uint64_t min_bytes) {
   const bool has_graph = tensor.home == Home::kInitializer || tensor.home == Home::kConstant;
   if (!has_graph || !tensor.scope.empty() || tensor.bytes.size() < kLargeBytes) return false;
-  const auto found = definitions.of.find(tensor.name);
-  return found != definitions.of.end() && found->second == 1 && !reason_to_stay(tensor, min_bytes);
+  return definitions.is_once(tensor.name) && !reason_to_stay(tensor, min_bytes);
 }
 
 void rewire(onnx::ModelProto& model, const NewNames& renamed, SplitUses kinds) {

@@ -10,6 +10,7 @@
 #include "bundle/replace_bundle.h"
 #include "bundle/split_uses.h"
 #include "bundle/target.h"
+#include "bundle/tie_transposed.h"
 #include "bundle/write.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"
@@ -73,17 +74,23 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   draft.inputs = inputs;
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
   if (!options.keep_identity) drop_renames(draft, options.min_bytes);
+  std::vector<TransposedPair> transposed =
+      tie_transposed(draft, options.tie_transposed, options.allow_other_bits, options.split_uses,
+                     options.min_bytes, thread_count(options.threads));
   split_uses(draft, options.split_uses, options.min_bytes);
   place_tensors(draft, {options.min_bytes, options.threads, options.progress});
   if (!bundle.empty()) {
     for (const ScannedModel& model : draft.models) check_external(bundle, model);
   }
   if (options.dry_run) {
-    return report_of(draft, measure_bundle(draft, options.threads), options.explain);
+    DedupeReport report = report_of(draft, measure_bundle(draft, options.threads), options.explain);
+    report.transposed = std::move(transposed);
+    return report;
   }
   if (options.progress) options.progress("writing", 0, 0);
   const BundleFiles files = write_bundle(draft, output->path(), options.threads, options.progress);
   DedupeReport report = report_of(draft, files, options.explain);
+  report.transposed = std::move(transposed);
   const std::jthread unmap = unmap_meanwhile(draft);
   if (options.progress) options.progress("committing", 0, 0);
   report.kept = output->commit();

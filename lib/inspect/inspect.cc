@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bundle/draft.h"
+#include "bundle/twins.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
 #include "format/manifest/text.h"
@@ -15,7 +16,6 @@
 #include "inspect/low_rank_estimate.h"
 #include "inspect/structure.h"
 #include "inspect/summary.h"
-#include "inspect/twins.h"
 #include "util/parallel.h"
 #include "util/system_errors.h"
 #include "util/text.h"

@@ -30,6 +30,7 @@ struct TensorRef {
   int external_file = -1;  // index in ScannedModel::external, -1 for a tensor of the model file
   uint64_t external_offset = 0;
   bool is_span = false;  // `bytes` lie in the model file as they are
+  bool turned = false;   // it is stored as the transpose of `bytes`, and `shape` is that one's
 };
 
 // Returns the name of `tensor` behind its scope, as people see it.

@@ -4,6 +4,7 @@
 
 #include "format/derived_tensor.h"
 #include "format/dtype.h"
+#include "format/transpose.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -42,8 +43,14 @@ Bytes BlobReader::gap(const std::string& owner, uint64_t index) {
 
 void BlobReader::write_tensor(const std::string& owner, const OriginalTensor& tensor,
                               const ByteSink& write) {
-  if (tensor.extent)
-    return write(bytes(*tensor.extent, tensor.hash, "tensor " + in_quotes(tensor.name)));
+  if (tensor.extent) {
+    const Bytes stored = bytes(*tensor.extent, tensor.hash, "tensor " + in_quotes(tensor.name));
+    if (!tensor.turned) return write(stored);
+    const auto rows = static_cast<uint64_t>(tensor.shape[1]);
+    const auto cols = static_cast<uint64_t>(tensor.shape[0]);
+    const auto element = static_cast<uint32_t>(find_dtype(tensor.dtype)->bits / 8);
+    return write_transposed(stored, rows, cols, element, write);
+  }
   ContentHasher hasher;
   const auto pass_on = [&](Bytes piece) {
     hasher.update(piece);

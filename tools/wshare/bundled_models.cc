@@ -41,6 +41,31 @@ nlohmann::ordered_json to_json(const std::vector<InlineTensor>& left_inline) {
   return json;
 }
 
+nlohmann::ordered_json to_json(const std::vector<TransposedPair>& pairs) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const TransposedPair& pair : pairs) {
+    nlohmann::ordered_json& entry = json.emplace_back(nlohmann::ordered_json{
+        {"model", pair.model}, {"tensor", pair.tensor}, {"of_model", nullptr}});
+    if (!pair.of_model.empty()) entry["of_model"] = pair.of_model;
+    entry["of_tensor"] = pair.of_tensor;
+    entry["bytes"] = pair.bytes;
+    entry["why_not"] = nullptr;
+    if (!pair.why_not.empty()) entry["why_not"] = pair.why_not;
+  }
+  return json;
+}
+
+void print_pairs(std::ostream& out, const std::vector<TransposedPair>& pairs) {
+  for (const TransposedPair& pair : pairs) {
+    const std::string of = in_quotes(pair.of_tensor) + " of " +
+                           (pair.of_model.empty() ? "the bundle" : in_quotes(pair.of_model));
+    out << fmt::format(
+        "{}: {} of {} is {} turned{}\n", pair.why_not.empty() ? "tied" : "not tied",
+        in_quotes(pair.tensor), in_quotes(pair.model), of,
+        pair.why_not.empty() ? ", " + format_bytes(pair.bytes) + " less" : "; it " + pair.why_not);
+  }
+}
+
 void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
                   const std::vector<InlineTensor>& left_inline) {
   std::vector<std::vector<std::string>> rows = {{"before", "own", "shared", "tensors", "model"}};

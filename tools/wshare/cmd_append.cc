@@ -40,12 +40,14 @@ nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bu
   json["tensors"] = report.tensors;
   json["distinct_tensors"] = report.distinct_tensors;
   json["left_inline"] = to_json(report.left_inline);
+  if (!report.transposed.empty()) json["transposed"] = to_json(report.transposed);
   json["seconds"] = seconds;
   return json;
 }
 
 void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
   if (!report.models.empty()) print_models(out, report.models, report.left_inline);
+  print_pairs(out, report.transposed);
   const auto shares = [](const DedupedModel& model) { return model.shared_bytes > 0; };
   if (report.tensors > 0 && std::none_of(report.models.begin(), report.models.end(), shares))
     out << "nothing is shared: the bundle had none of these tensors\n";
@@ -93,6 +95,7 @@ void add_append(CLI::App& app, Context& context, Action& action) {
   add_min_bytes_option(app, arguments->options.min_bytes);
   add_keep_identity_option(app, arguments->options.keep_identity);
   add_split_option(app, arguments->options.split_uses);
+  add_tie_options(app, arguments->options.tie_transposed, arguments->options.allow_other_bits);
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {

@@ -33,6 +33,7 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
                "Say of each large tensor who shares it, or why it stays");
   add_keep_identity_option(app, arguments->options.keep_identity);
   add_split_option(app, arguments->options.split_uses);
+  add_tie_options(app, arguments->options.tie_transposed, arguments->options.allow_other_bits);
   app.callback([=, &context, &action] {
     if (!arguments->options.dry_run && output->count() == 0) throw CLI::RequiredError("--output");
     action = [=, &context] {

@@ -56,6 +56,7 @@ nlohmann::ordered_json to_json(const DedupeReport& report, const std::string& bu
   json["tensors"] = report.tensors;
   json["distinct_tensors"] = report.distinct_tensors;
   json["left_inline"] = to_json(report.left_inline);
+  if (!report.transposed.empty()) json["transposed"] = to_json(report.transposed);
   json["seconds"] = seconds;
   return json;
 }
@@ -64,6 +65,7 @@ void print_report(std::ostream& out, const DedupeReport& report, const DedupeOpt
   if (options.explain && report.tensors + report.left_inline.size() > 0)
     print_explanation(out, report);
   print_models(out, report.models, report.left_inline);
+  print_pairs(out, report.transposed);
   out << what_is_missing(report, options.min_bytes);
   const int64_t saved =
       static_cast<int64_t>(report.bytes_in) - static_cast<int64_t>(report.bytes_out);

@@ -39,6 +39,22 @@ void add_keep_identity_option(CLI::App& app, bool& keep) {
                "Leave nodes that only give a weight another name; each session then has its copy");
 }
 
+void add_tie_options(CLI::App& app, TieTransposed& how, bool& other_bits) {
+  CLI::Option* tie =
+      app.add_flag_callback(
+             "--tie-transposed", [&how] { how = TieTransposed::kFused; },
+             "Store weights that are another's transpose as that one; MatMul becomes FusedMatMul")
+          ->excludes(app.get_option("--split-device-uses"));
+  app.add_flag_callback(
+         "--tie-with-transpose", [&how] { how = TieTransposed::kTransposeNode; },
+         "The same with a Transpose node, for runtimes without com.microsoft; each session "
+         "then has its copy")
+      ->excludes(app.get_option("--split-device-uses"))
+      ->excludes(tie);
+  app.add_flag("--allow-other-bits", other_bits,
+               "Tie transposed weights also where outputs may get other last bits");
+}
+
 void say_kept(std::ostream& err, const std::string& kept) {
   if (kept.empty()) return;
   print_message(err, "warning: what others put into the replaced bundle is in " + in_quotes(kept));

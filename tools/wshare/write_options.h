@@ -6,6 +6,7 @@
 #include <string>
 
 #include "wshare/split_uses.h"
+#include "wshare/tie_transposed.h"
 
 namespace CLI {
 class App;
@@ -30,6 +31,9 @@ void add_split_option(CLI::App& app, SplitUses& kinds);
 
 // Declares --keep-identity.
 void add_keep_identity_option(CLI::App& app, bool& keep);
+
+// Declares --tie-transposed and --allow-other-bits.
+void add_tie_options(CLI::App& app, TieTransposed& how, bool& other_bits);
 
 // Says where files of others are that came into a replaced bundle and could not come along: in the
 // folder `kept`, unless that is empty.

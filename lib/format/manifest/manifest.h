@@ -17,10 +17,9 @@
 
 namespace wshare {
 
-// 6 where a tensor is quantised from others or a residual has a codec above 1; 5 where a model has
-// several packs; 4 where something is needed that is no extent:
-// SourceRecord::blobs, ModelRecord::files; 3 where there are packs, 2 where there are tasks,
-// else 1.
+// 6 where a tensor is quantised from others or turned, or a residual has a codec above 1; 5 where a
+// model has several packs; 4 where something is needed that is no extent: SourceRecord::blobs,
+// ModelRecord::files; 3 where there are packs, 2 where there are tasks, else 1.
 inline constexpr int kFormatVersion = 6;
 inline constexpr char kManifestName[] = "manifest.json";
 
@@ -51,6 +50,8 @@ struct TensorRecord {
   // True when ONNX Runtime's optimisers read the bytes (every input of some consumer is constant),
   // so that a session must load the tensor itself instead of taking it from a shared buffer.
   bool folded = false;
+  // True where the original has the transpose of this matrix: another tensor stands for both.
+  bool turned = false;
 };
 
 // Where a model came from and what gives the original back (docs/bundle-format.md, "Restore
@@ -115,6 +116,7 @@ struct OriginalTensor {
   ContentHash hash;
   std::optional<Extent> extent;
   std::optional<DerivationRecord> derivation;
+  bool turned = false;  // `extent`, whose bytes have `hash`, is the transpose: TensorRecord::turned
 };
 
 // A value that an adapter feeds.

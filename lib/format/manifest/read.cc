@@ -259,7 +259,10 @@ class ManifestReader {
       if (key == "extent") tensor.extent = read_extent();
       if (key == "hash") tensor.hash = read_hash();
       if (key == "folded") tensor.folded = json_.flag();
+      if (key == "turned") tensor.turned = json_.flag();
     });
+    if (tensor.turned && (tensor.shape.size() != 2 || find_dtype(tensor.dtype)->bits % 8 != 0))
+      fail(in_quotes(tensor.name) + ": is turned, and no matrix of whole bytes");
     const std::optional<uint64_t> needed = byte_size(*find_dtype(tensor.dtype), tensor.shape);
     if (needed == tensor.extent.size) return tensor;
     fail(in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +

@@ -142,7 +142,8 @@ std::string original_text(const OriginalTensor& tensor) {
 // that a bundle of many small models needs.
 std::string tensor_text(const TensorRecord& tensor) {
   return '{' + type_text(tensor) + ",\"extent\":" + text_of(tensor.extent) + ',' +
-         hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true}" : "}");
+         hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true" : "") +
+         (tensor.turned ? ",\"turned\":true}" : "}");
 }
 
 // Appends `items`, already JSON, as an array under `key`, one a line. They go one by one.
@@ -227,6 +228,11 @@ int version_of(const Manifest& manifest) {
   for (const TaskRecord& task : manifest.tasks) {
     if (std::any_of(task.tensors.begin(), task.tensors.end(), is_new_tensor)) return kFormatVersion;
   }
+  const auto has_turned = [](const ModelRecord& model) {
+    return std::any_of(model.tensors.begin(), model.tensors.end(),
+                       [](const TensorRecord& tensor) { return tensor.turned; });
+  };
+  if (std::any_of(manifest.models.begin(), manifest.models.end(), has_turned)) return kFormatVersion;
   std::set<std::string_view> packed;
   for (const PackRecord& pack : manifest.packs) {
     if (!packed.insert(pack.model.name).second) return 5;

@@ -11,6 +11,7 @@
 #include "wshare/models.h"
 #include "wshare/progress.h"
 #include "wshare/split_uses.h"
+#include "wshare/tie_transposed.h"
 
 namespace wshare {
 
@@ -21,7 +22,10 @@ struct AppendOptions {
   bool as_models = false;                    // make no tasks
   uint64_t min_bytes = 1024;                 // smaller tensors stay in their models
   SplitUses split_uses = SplitUses::kNever;  // of models; tasks have the names of their base
-  bool keep_identity = false;                // of models, as in DedupeOptions
+  // Of models, as in DedupeOptions:
+  bool keep_identity = false;
+  TieTransposed tie_transposed = TieTransposed::kNever;
+  bool allow_other_bits = false;
   bool dry_run = false;                      // find out everything, write nothing
   unsigned threads = 0;                      // 0: all cores
   // How long to wait for another command that changes the bundle.
@@ -42,6 +46,7 @@ struct AppendReport {
   uint64_t tensors = 0;  // of the new models, in blobs
   uint64_t distinct_tensors = 0;
   std::vector<InlineTensor> left_inline;
+  std::vector<TransposedPair> transposed;  // with AppendOptions::tie_transposed only
 };
 
 // Adds `inputs` to the bundle in the folder `bundle` and returns what it did.

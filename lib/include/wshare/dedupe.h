@@ -10,6 +10,7 @@
 #include "wshare/models.h"
 #include "wshare/progress.h"
 #include "wshare/split_uses.h"
+#include "wshare/tie_transposed.h"
 
 namespace wshare {
 
@@ -19,6 +20,9 @@ struct DedupeOptions {
   // False: what reads a weight of 64 KiB and more behind Identity, a Cast to its type or a Reshape
   // to its shape reads the weight itself.
   bool keep_identity = false;
+  // Not together with split_uses.
+  TieTransposed tie_transposed = TieTransposed::kNever;
+  bool allow_other_bits = false;  // also tie where outputs may get other bits
   bool dry_run = false;  // find out everything, write nothing
   bool explain = false;  // fill DedupeReport::placed
   bool replace = false;  // an existing bundle is replaced as a whole
@@ -35,6 +39,7 @@ struct DedupeReport {
   uint64_t tensors = 0;
   uint64_t distinct_tensors = 0;
   std::vector<InlineTensor> left_inline;
+  std::vector<TransposedPair> transposed;  // with DedupeOptions::tie_transposed only
   std::vector<PlacedTensor>
       placed;  // with DedupeOptions::explain only: it names every pair of models
   // A folder beside the bundle with files of others that came into a replaced one meanwhile and
@@ -45,7 +50,7 @@ struct DedupeReport {
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
 //
 // The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on
-// inputs, names, min_bytes, split_uses and keep_identity only. Throws Error(kIo) if `bundle` exists (and is not to
+// inputs, names and the options above dry_run only. Throws Error(kIo) if `bundle` exists (and is not to
 // be replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be
 // read or written or changed meanwhile; Error(kInvalid) if an input is malformed.
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,

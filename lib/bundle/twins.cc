@@ -1,4 +1,4 @@
-#include "inspect/twins.h"
+#include "bundle/twins.h"
 
 #include <algorithm>
 #include <atomic>
