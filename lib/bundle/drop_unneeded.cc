@@ -55,6 +55,13 @@ std::vector<Claim> claims_of(const Manifest& manifest) {
   for (const TaskRecord& task : manifest.tasks) {
     if (task.source) claims.emplace_back(task.source->record, task.source->record_hash);
   }
+  for (const ArchivedRecord& model : manifest.archived) {
+    claims.emplace_back(model.graph, model.graph_hash);
+    claims.emplace_back(model.source->record, model.source->record_hash);
+    for (const OriginalTensor& tensor : model.tensors) {
+      if (tensor.extent) claims.emplace_back(*tensor.extent, tensor.hash);
+    }
+  }
   return claims;
 }
 
@@ -126,6 +133,7 @@ uint64_t unused_bytes(const Manifest& manifest) {
   const auto add = [&](const Extent& extent) { tensor_blobs.insert(extent.blob); };
   for (const ModelRecord& model : manifest.models) visit_tensor_extents(model, add);
   for (const PackRecord& pack : manifest.packs) visit_pack_extents(pack, add);
+  for (const ArchivedRecord& model : manifest.archived) visit_tensor_extents(model, add);
   uint64_t bytes = 0;
   for (const GapRecord& gap : manifest.gaps) {
     if (tensor_blobs.contains(gap.extent.blob)) bytes += gap.extent.size;

@@ -41,7 +41,8 @@ bool is_durable(const fs::path& folder) {
 
 const char* owner_of_name(const Manifest& manifest, const std::string& name) {
   if (model_called(manifest, name) != nullptr) return "model";
-  return find_task(manifest, name) == nullptr ? nullptr : "task";
+  if (find_task(manifest, name) != nullptr) return "task";
+  return find_archived(manifest, name) == nullptr ? nullptr : "model";
 }
 
 std::set<std::string> bases_of_tasks(const Manifest& manifest) {

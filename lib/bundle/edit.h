@@ -20,7 +20,8 @@ struct BundleFile {
   uint64_t size = 0;
 };
 
-// Returns what in `manifest` has this name already, "model" or "task"; null: nothing.
+// Returns what in `manifest` has this name already, "model", also an archived one, or "task"; null:
+// nothing.
 const char* owner_of_name(const Manifest& manifest, const std::string& name);
 
 // Returns the models that tasks go over.

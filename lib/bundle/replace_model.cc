@@ -46,6 +46,8 @@ std::vector<OwnedRecord> records_of(Manifest& manifest, const std::vector<Replac
     const std::string& model = task.model.empty() ? task.base : task.model;
     if (task.source) records.push_back({task.name, &*task.source, find(model)});
   }
+  for (ArchivedRecord& model : manifest.archived)
+    records.push_back({model.name, &*model.source, nullptr});
   return records;
 }
 
@@ -57,6 +59,10 @@ bool holds_more(const Manifest& manifest, uint32_t blob) {
   for (const TaskRecord& task : manifest.tasks) {
     visit_tensor_extents(task, look);
     found = found || task.adapter == blob;
+  }
+  for (const ArchivedRecord& model : manifest.archived) {
+    visit_tensor_extents(model, look);
+    look(model.graph);
   }
   return found;
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "format/archived_graph.h"
 #include "format/restore_record.h"
 #include "util/as_text.h"
 #include "util/distinct_names.h"
@@ -17,24 +18,34 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-// A model or a task that restore gives back, and the model its record is compressed against.
+// A model or a task that restore gives back, and the model its record is compressed against, or
+// the archived one that it is.
 struct Recorded {
   const SourceRecord* source;
   const ModelRecord* model;
+  const ArchivedRecord* archived = nullptr;
 };
+
+RestoreRecord unpack(const Recorded& recorded, const StoredFiles& files) {
+  const SourceRecord& source = *recorded.source;
+  const std::string_view packed = as_text(files.bytes(source.record));
+  if (recorded.archived != nullptr)
+    return unpack_record(packed, unpack_graph(*recorded.archived, files), source.size);
+  const MappedFile model = files.open(recorded.model->file, recorded.model->size);
+  return unpack_record(packed, as_text(model.bytes()), source.size);
+}
 
 std::vector<fs::path> paths_of(const Recorded& recorded, const StoredFiles& files) {
   const SourceRecord& source = *recorded.source;
-  const MappedFile model = files.open(recorded.model->file, recorded.model->size);
   std::vector<fs::path> paths = {fs::path(source.folder) / source.file};
   try {
-    const RestoreRecord record =
-        unpack_record(as_text(files.bytes(source.record)), as_text(model.bytes()), source.size);
-    for (const ExternalRecord& external : record.external) {
+    for (const ExternalRecord& external : unpack(recorded, files).external) {
       paths.push_back((fs::path(source.folder) / external.location).lexically_normal());
     }
   } catch (const Error& error) {
-    throw Error(error.code(), in_quotes(recorded.model->name) + ": " + error.what(), kDamageHint);
+    const std::string& name =
+        recorded.archived != nullptr ? recorded.archived->name : recorded.model->name;
+    throw Error(error.code(), in_quotes(name) + ": " + error.what(), kDamageHint);
   }
   return paths;
 }
@@ -69,6 +80,8 @@ RestoredPaths find_restored_paths(const Manifest& manifest, const StoredFiles& f
     recorded.push_back(
         {&*task.source, &find_model(manifest, task.model.empty() ? task.base : task.model)});
   }
+  for (const ArchivedRecord& model : manifest.archived)
+    recorded.push_back({&*model.source, nullptr, &model});
   std::vector<std::vector<fs::path>> paths(recorded.size());
   parallel_for(recorded.size(), threads,
                [&](size_t i) { paths[i] = paths_of(recorded[i], files); });

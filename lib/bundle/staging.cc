@@ -36,8 +36,8 @@ int open_folder(int parent, const char* name) {
 
 // What a bundle calls its files: nothing else is ever deleted.
 bool may_be_ours(const std::string& name) {
-  constexpr std::array<std::string_view, 4> kExtensions = {".onnx", ".bin", ".onnx_adapter",
-                                                           ".residual"};
+  constexpr std::array<std::string_view, 5> kExtensions = {".onnx", ".bin", ".onnx_adapter",
+                                                           ".residual", ".archive"};
   return is_file_name(name) &&
          std::any_of(kExtensions.begin(), kExtensions.end(),
                      [&](std::string_view extension) { return name.ends_with(extension); });

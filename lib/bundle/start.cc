@@ -30,6 +30,13 @@ std::vector<std::pair<Extent, ContentHash>> find_stored(const Manifest& manifest
       tensor_blobs.insert(tensor.extent.blob);
     }
   }
+  // Not what lies in an archive of its own: no model is to need that file.
+  for (const ArchivedRecord& model : manifest.archived) {
+    for (const OriginalTensor& tensor : model.tensors) {
+      if (tensor.extent && tensor_blobs.count(tensor.extent->blob) != 0)
+        add(*tensor.extent, tensor.hash);
+    }
+  }
   for (const GapRecord& gap : manifest.gaps) {
     const bool aligned = gap.extent.offset % alignment_of(gap.extent.size) == 0;
     if (aligned && tensor_blobs.count(gap.extent.blob) != 0) add(gap.extent, gap.hash);

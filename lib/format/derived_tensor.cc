@@ -15,7 +15,6 @@ namespace wshare {
 namespace {
 
 using Bytes = std::span<const std::byte>;
-using BytesOf = std::function<Bytes(const Extent&)>;
 
 struct MatrixShape {
   uint64_t rows, cols;
@@ -120,22 +119,39 @@ void check_derivation(const OriginalTensor& tensor) {
   });
 }
 
-void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const ByteSink& write) {
+Prediction prediction_of(const OriginalTensor& tensor, const BytesOf& bytes_of) {
+  const DerivationRecord& derivation = *tensor.derivation;
+  const auto [rows, cols] = matrix_shape(tensor.shape);
+  return {tensor.dtype,
+          rows,
+          cols,
+          view_of(derivation.base, rows, cols, bytes_of),
+          derivation.multiplier,
+          view_of(derivation.left, rows, derivation.rank, bytes_of),
+          view_of(derivation.right, derivation.rank, cols, bytes_of)};
+}
+
+void encode_tensor(const OriginalTensor& tensor, Bytes actual, const BytesOf& bytes_of,
+                   const ByteSink& write, unsigned threads) {
+  check_derivation(tensor);
+  name_tensor(tensor, [&] {
+    if (tensor.derivation->quantised) {
+      encode_quantised(quantised_prediction(tensor, bytes_of), actual, write);
+    } else {
+      encode_residual(prediction_of(tensor, bytes_of), actual, write, {.threads = threads});
+    }
+  });
+}
+
+void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const ByteSink& write,
+                   unsigned threads) {
   check_derivation(tensor);
   name_tensor(tensor, [&] {
     const DerivationRecord& derivation = *tensor.derivation;
     const Bytes residual = derivation.residual.size > 0 ? bytes_of(derivation.residual) : Bytes();
     if (derivation.quantised)
       return decode_quantised(quantised_prediction(tensor, bytes_of), residual, write);
-    const auto [rows, cols] = matrix_shape(tensor.shape);
-    const Prediction prediction{tensor.dtype,
-                                rows,
-                                cols,
-                                view_of(derivation.base, rows, cols, bytes_of),
-                                derivation.multiplier,
-                                view_of(derivation.left, rows, derivation.rank, bytes_of),
-                                view_of(derivation.right, derivation.rank, cols, bytes_of)};
-    decode_residual(prediction, derivation.codec, residual, write);
+    decode_residual(prediction_of(tensor, bytes_of), derivation.codec, residual, write, threads);
   });
 }
 

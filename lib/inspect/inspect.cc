@@ -14,6 +14,7 @@
 #include "inspect/findings.h"
 #include "inspect/inspect_bundle.h"
 #include "inspect/low_rank_estimate.h"
+#include "inspect/relations.h"
 #include "inspect/structure.h"
 #include "inspect/summary.h"
 #include "util/parallel.h"
@@ -158,6 +159,7 @@ Inspection inspect_weights(std::vector<ModelInput> inputs, std::vector<ModelStru
   add_twins(draft, threads, inspection);
   find_in_weights(draft, threads, findings);
   find_in_quantised(draft, options.min_bytes, threads, findings);
+  inspection.relations = find_model_relations(draft, options);
   inspection.extract = estimate_extraction(draft, summary.common_bytes, threads, findings);
   for (const TransposedTwin& twin : inspection.twins) {
     findings.add("WS011", {twin.tensor, "", twin.bytes, "of " + twin.transpose_of.tensor});

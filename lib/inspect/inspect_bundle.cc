@@ -11,6 +11,7 @@
 #include "format/manifest/text.h"
 #include "inspect/findings.h"
 #include "inspect/freed.h"
+#include "inspect/relations.h"
 #include "inspect/summary.h"
 #include "inspect/task_weights.h"
 #include "util/mapped_file.h"
@@ -93,6 +94,17 @@ InspectedPack look_at(const Manifest& manifest, const Numbers& numbers, const Pa
   return out;
 }
 
+InspectedArchive look_at(const Manifest& manifest, const ArchivedRecord& model) {
+  InspectedArchive out{model.name, model.base, model.size, 0};
+  std::set<ContentHash> seen;
+  for (const OriginalTensor& tensor : model.tensors) {
+    if (seen.insert(tensor.hash).second)
+      out.bytes += *byte_size(*find_dtype(tensor.dtype), tensor.shape);
+  }
+  out.archived_bytes = manifest.blobs[model.graph.blob].size;
+  return out;
+}
+
 // Adds how the folder differs from its manifest, as far as names and sizes tell.
 void find_drift(const Manifest& manifest, const fs::path& folder, Findings& findings) {
   std::map<std::string, uint64_t> expected;
@@ -142,6 +154,9 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
     const InspectedModel& base = inspection.models[numbers.at(task.base)];
     inspection.input_bytes += base.bytes + inspection.tasks.back().adapter_bytes;
   }
+  for (const ArchivedRecord& model : manifest.archived)
+    inspection.archived.push_back(look_at(manifest, model));
+  if (options.hash) inspection.relations = find_model_relations(manifest, files, options);
   name_same_models(manifest, inspection);
   add_freed_bytes(manifest, inspection);
   Findings findings;

@@ -53,14 +53,14 @@ void remove_nodes(onnx::GraphProto& graph, const std::set<const onnx::NodeProto*
           [&](const onnx::NodeProto& node) { return gone.count(&node) == 0; });
 }
 
-std::string serialize(const onnx::ModelProto& model, const MappedFile& file) {
+std::string serialize(const onnx::ModelProto& model, const std::string& name) {
   std::string out;
   google::protobuf::io::StringOutputStream stream(&out);
   google::protobuf::io::CodedOutputStream coded(&stream);
   coded.SetSerializationDeterministic(true);
   if (!model.SerializePartialToCodedStream(&coded)) {
     throw Error(ErrorCode::kUnsupported,
-                in_quotes(file.path().string()) + ": " + std::to_string(model.ByteSizeLong()) +
+                in_quotes(name) + ": " + std::to_string(model.ByteSizeLong()) +
                     " bytes stay in the model, protobuf takes no more than " +
                     std::to_string(kMostMessageBytes));
   }
@@ -132,7 +132,20 @@ std::string relocate(const ModelFile& file,
       put_back(file, *site.tensor);
     }
   });
-  return serialize(skeleton.model(), file.file());
+  return serialize(skeleton.model(), file.file().path().string());
+}
+
+std::string relocate(std::string_view graph, const std::string& name,
+                     const std::function<ExternalReference(const ExternalReference&)>& place_of) {
+  Skeleton parsed;
+  if (graph.size() > kMostMessageBytes ||
+      !parsed.model().ParsePartialFromArray(graph.data(), static_cast<int>(graph.size())))
+    throw Error(ErrorCode::kInvalid, in_quotes(name) + ": its graph is no ONNX model");
+  visit_tensors(parsed.model(), [&](const TensorSite& site) {
+    if (site.tensor->data_location() == onnx::TensorProto::EXTERNAL)
+      move_external(*site.tensor, place_of);
+  });
+  return serialize(parsed.model(), name);
 }
 
 void set_external(onnx::TensorProto& tensor, const ExternalReference& place) {
@@ -183,7 +196,7 @@ std::string externalize(const ScannedModel& model,
   // A subgraph lies inside a node of its outer graph; nodes move when others are removed, but
   // protobuf keeps each message at its address, so the order of the graphs does not matter.
   for (onnx::GraphProto* graph : graphs) remove_nodes(*graph, gone);
-  return serialize(proto, model.file.file());
+  return serialize(proto, model.file.file().path().string());
 }
 
 }  // namespace wshare

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "model/scan.h"
 
@@ -43,6 +44,10 @@ std::string externalize(const ScannedModel& model,
 std::string relocate(const ModelFile& file,
                      const std::function<ExternalReference(const ExternalReference&)>& place_of,
                      const std::function<void(onnx::ModelProto&)>& edit = {});
+
+// The same for the model in `graph`, all of which is at hand; `name` is what messages call it.
+std::string relocate(std::string_view graph, const std::string& name,
+                     const std::function<ExternalReference(const ExternalReference&)>& place_of);
 
 // Returns where the external data of `tensor` lies; a size of 0 may be one that it does not say.
 //

@@ -11,6 +11,7 @@
 #include "bundle/bundle_output.h"
 #include "bundle/edit.h"
 #include "bundle/plan.h"
+#include "format/archived_graph.h"
 #include "format/bundle_files.h"
 #include "format/manifest/extents.h"
 #include "format/manifest/text.h"
@@ -18,6 +19,7 @@
 #include "model/model_file.h"
 #include "remove/relocation.h"
 #include "remove/repack.h"
+#include "util/as_text.h"
 #include "util/parallel.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -31,7 +33,8 @@
 // so "old extent -> new extent" is a function, and all that points into blobs follows it:
 // references in .onnx files and extents of tasks and packs. Restore records name tensors by number,
 // which stay; they are unpacked with the old .onnx and packed with the new one, one by one.
-// Adapters and residuals are files of their own and are copied.
+// Adapters, residuals and archives are files of their own and are copied. What archived models have
+// in blobs of tensors, or are computed from there, is laid out as if models had it.
 
 namespace fs = std::filesystem;
 
@@ -109,6 +112,9 @@ class Compactor {
     for (ModelRecord& model : new_.models) {
       for (uint32_t& blob : model.files) blob = *new_number_[blob];
     }
+    for (ArchivedRecord& model : new_.archived) {
+      for (uint32_t& blob : model.files) blob = *new_number_[blob];
+    }
   }
 
   // Records of originals are no tensors: write_restore_blob() places them.
@@ -120,6 +126,7 @@ class Compactor {
     for (const TaskRecord& task : new_.tasks) {
       if (task.source) records.push_back(&task.source->record);
     }
+    for (const ArchivedRecord& model : new_.archived) records.push_back(&model.source->record);
     std::sort(records.begin(), records.end());
     visit_extents(new_, [&](Extent& extent) {
       if (std::binary_search(records.begin(), records.end(), &extent)) return;
@@ -150,8 +157,15 @@ class Compactor {
   }
 
   RestoreRecord unpack(const PackedOriginal& original) const {
-    return unpack_original(original, files_.bytes(original.source->record),
-                           models_[original.model]);
+    const std::span<const std::byte> packed = files_.bytes(original.source->record);
+    if (original.model < models_.size())
+      return unpack_original(original, packed, as_text(models_[original.model].file().bytes()));
+    return unpack_original(original, packed, graph_of(original));
+  }
+
+  // Of an archived model; it stays as it is.
+  std::string graph_of(const PackedOriginal& original) const {
+    return unpack_graph(old_.archived[original.model - models_.size()], files_);
   }
 
   // Numbers the gaps anew, in the order in which records name them. Records are unpacked one by
@@ -185,7 +199,9 @@ class Compactor {
                          const std::vector<std::string>& models) const {
     RestoreRecord record = unpack(original);
     visit_gaps(record, [&](ExternalPiece& piece) { piece.value = new_gap_.at(piece.value); });
-    return pack_record(std::move(record), models[original.model]);
+    if (original.model < models.size())
+      return pack_record(std::move(record), models[original.model]);
+    return pack_record(std::move(record), graph_of(original));
   }
 
   // Where a gap lies that is a tensor too, or a whole file; others move to the new restore blob.

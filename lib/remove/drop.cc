@@ -23,6 +23,7 @@ std::vector<std::string> all_names(const Manifest& manifest) {
   };
   for (const ModelRecord& model : manifest.models) add(model.name);
   for (const TaskRecord& task : manifest.tasks) add(task.name);
+  for (const ArchivedRecord& model : manifest.archived) add(model.name);
   return names;
 }
 
@@ -73,7 +74,8 @@ Remainder drop_models(const Manifest& manifest, const std::vector<std::string>& 
   const auto is_gone = [&](const auto& record) { return gone.count(record.name) != 0; };
   std::erase_if(left.models, is_gone);
   std::erase_if(left.tasks, is_gone);
-  if (left.models.empty()) {
+  std::erase_if(left.archived, is_gone);
+  if (left.models.empty() && left.archived.empty()) {
     throw Error(ErrorCode::kInvalid, "nothing would be left in the bundle",
                 "to be rid of all models, delete its folder");
   }
@@ -83,6 +85,9 @@ Remainder drop_models(const Manifest& manifest, const std::vector<std::string>& 
   }
   for (const TaskRecord& task : manifest.tasks) {
     if (is_gone(task) && seen.insert(task.name).second) result.removed.push_back(task.name);
+  }
+  for (const ArchivedRecord& model : manifest.archived) {
+    if (is_gone(model)) result.removed.push_back(model.name);
   }
   std::map<std::string_view, const ModelRecord*> models_left;
   for (const ModelRecord& model : left.models) models_left[model.name] = &model;

@@ -12,31 +12,73 @@
 namespace wshare {
 namespace {
 
-void number_contents(const Manifest& manifest, const Contents& contents,
-                     std::vector<PlanModel>& models) {
+// Bytes that have a place in a blob of tensors.
+struct Placed {
+  Extent extent;
+  std::optional<ContentHash> hash;  // none: the manifest has none for just these
+  Text tensor;
+};
+
+// Those of a model, live or archived, in order.
+struct Owner {
+  std::string name;
+  std::vector<Placed> placed;
+};
+
+// Those of all models, then what only archived models need. What these have in archives of their
+// own is none of it.
+std::vector<Owner> owners_of(const Manifest& manifest) {
+  std::vector<Owner> owners;
+  std::set<ExtentKey> of_models;
+  for (const ModelRecord& model : manifest.models) {
+    Owner& owner = owners.emplace_back(Owner{model.name, {}});
+    for (const TensorRecord& tensor : model.tensors) {
+      owner.placed.push_back({tensor.extent, tensor.hash, tensor.name});
+      of_models.insert(key_of(tensor.extent));
+    }
+  }
+  for (const ArchivedRecord& model : manifest.archived) {
+    Owner owner{model.name, {}};
+    std::set<ExtentKey> seen;
+    const auto add = [&](const Extent& extent, const std::optional<ContentHash>& hash,
+                         const Text& tensor) {
+      if (manifest.blobs[extent.blob].hash || of_models.contains(key_of(extent))) return;
+      if (seen.insert(key_of(extent)).second) owner.placed.push_back({extent, hash, tensor});
+    };
+    for (const OriginalTensor& tensor : model.tensors) {
+      if (tensor.extent) add(*tensor.extent, tensor.hash, tensor.name);
+    }
+    visit_tensor_extents(model, [&](const Extent& extent) { add(extent, std::nullopt, {}); });
+    if (!owner.placed.empty()) owners.push_back(std::move(owner));
+  }
+  return owners;
+}
+
+void number_contents(const Manifest& manifest, const std::vector<Owner>& owners,
+                     const Contents& contents, std::vector<PlanModel>& models) {
   size_t next = 0;
   for (size_t m = 0; m < models.size(); ++m) {
     for (size_t t = 0; t < models[m].tensors.size(); ++t) {
       const uint32_t content = contents.of_tensor[next++];
       models[m].tensors[t].content = content;
-      const TensorRecord& tensor = manifest.models[m].tensors[t];
-      if (contents.contents[content].hash != tensor.hash)
-        fail_damaged(manifest.blobs[tensor.extent.blob].file, "tensor " + in_quotes(tensor.name));
+      const auto& [extent, hash, tensor] = owners[m].placed[t];
+      if (hash && contents.contents[content].hash != *hash)
+        fail_damaged(manifest.blobs[extent.blob].file, "tensor " + in_quotes(tensor));
     }
   }
 }
 
 // Tensors of one place are compared once, and fronts of others are few: a manifest could have the
 // same bytes compared a million times.
-void check_overlap(const Manifest& manifest) {
+void check_overlap(const Manifest& manifest, const std::vector<Owner>& owners) {
   constexpr uint64_t kMostLayers = 64, kFewBytes = uint64_t{1} << 30;
   uint64_t held = 0, named = 0;
   for (const BlobRecord& blob : manifest.blobs) held += std::min(blob.size, UINT64_MAX - held);
   std::set<ExtentKey> places;
-  for (const ModelRecord& model : manifest.models) {
-    for (const TensorRecord& tensor : model.tensors) {
-      if (places.insert(key_of(tensor.extent)).second)
-        named += std::min(tensor.extent.size, UINT64_MAX - named);
+  for (const Owner& owner : owners) {
+    for (const Placed& placed : owner.placed) {
+      if (places.insert(key_of(placed.extent)).second)
+        named += std::min(placed.extent.size, UINT64_MAX - named);
     }
   }
   if (named <= kFewBytes || named / kMostLayers <= held) return;
@@ -44,26 +86,27 @@ void check_overlap(const Manifest& manifest) {
                                   std::to_string(held));
 }
 
-// Compares all tensors of models and plans blobs for them.
+// Compares all tensors and plans blobs for them.
 void place_tensors(const Manifest& manifest, const StoredFiles& files, unsigned threads,
                    const ProgressFn& progress, Relocation& relocation) {
-  check_overlap(manifest);
+  const std::vector<Owner> owners = owners_of(manifest);
+  check_overlap(manifest, owners);
   std::vector<Bytes> tensors;
   std::vector<PlanModel> models;
   uint64_t total = 0;
-  for (const ModelRecord& model : manifest.models) {
-    PlanModel& planned = models.emplace_back(PlanModel{model.name, {}});
-    for (const TensorRecord& tensor : model.tensors) {
-      planned.tensors.push_back({tensor.extent.size, 0, std::nullopt});
-      tensors.push_back(files.bytes(tensor.extent));
-      total += tensor.extent.size;
+  for (const Owner& owner : owners) {
+    PlanModel& planned = models.emplace_back(PlanModel{owner.name, {}});
+    for (const Placed& placed : owner.placed) {
+      planned.tensors.push_back({placed.extent.size, 0, std::nullopt});
+      tensors.push_back(files.bytes(placed.extent));
+      total += placed.extent.size;
     }
   }
   std::atomic<uint64_t> done{0};
   relocation.contents = find_distinct(tensors, threads, [&](uint64_t bytes) {
     if (progress) progress("comparing", done += bytes, total);
   });
-  number_contents(manifest, relocation.contents, models);
+  number_contents(manifest, owners, relocation.contents, models);
   std::vector<PlanContent> contents;
   for (const Content& content : relocation.contents.contents)
     contents.push_back({content.bytes.size(), content.host});
@@ -73,10 +116,8 @@ void place_tensors(const Manifest& manifest, const StoredFiles& files, unsigned 
   }
   relocation.plan = make_plan(models, contents, {}, start);
   for (size_t m = 0; m < models.size(); ++m) {
-    for (size_t t = 0; t < models[m].tensors.size(); ++t) {
-      relocation.moved[key_of(manifest.models[m].tensors[t].extent)] =
-          *relocation.plan.extents[m][t];
-    }
+    for (size_t t = 0; t < models[m].tensors.size(); ++t)
+      relocation.moved[key_of(owners[m].placed[t].extent)] = *relocation.plan.extents[m][t];
   }
 }
 

@@ -3,21 +3,17 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bundle/distinct.h"
 #include "bundle/plan.h"
 #include "format/bundle_files.h"
+#include "format/manifest/extents.h"
 #include "format/manifest/manifest.h"
 #include "wshare/progress.h"
 
 namespace wshare {
-
-using ExtentKey = std::tuple<uint32_t, uint64_t, uint64_t>;  // an Extent, as a key
-
-inline ExtentKey key_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
 
 // What packs have beside tensors of models, as one blob: in the order in which it lies in the old
 // ones. All in one, since ONNX Runtime looks for packed weights beside the weights.
@@ -28,13 +24,15 @@ struct PackBlob {
 
 // Where all that lies in the blobs of a bundle goes.
 struct Relocation {
-  Contents contents;                  // of the tensors of models, which borrow from the old blobs
+  Contents contents;                  // of what models and archived ones have in blobs of tensors;
+                                      // borrows from the old ones
   Plan plan;                          // for them
   PackBlob packs;                     // follows the blobs of the plan, unless it has no pieces
-  std::map<ExtentKey, Extent> moved;  // old extent -> new extent, of tensors of models and packs
+  std::map<ExtentKey, Extent> moved;  // old extent -> new extent, also of packs
 };
 
-// Lays out the tensors of `manifest` as dedupe would; `files` holds its blobs.
+// Lays out the tensors of `manifest` as dedupe would; `files` holds its blobs. What archived models
+// have, or are computed from, beside their archives is laid out as tensors of models of that name.
 //
 // Throws Error(kInvalid) if bytes do not have the manifest's hash.
 Relocation plan_relocation(const Manifest& manifest, const StoredFiles& files, unsigned threads,

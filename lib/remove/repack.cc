@@ -24,14 +24,17 @@ std::vector<PackedOriginal> packed_originals(Manifest& manifest) {
     const std::string& model = task.model.empty() ? task.base : task.model;
     originals.push_back({task.name, &*task.source, number_of(manifest, model)});
   }
+  for (size_t m = 0; m < manifest.archived.size(); ++m) {
+    ArchivedRecord& model = manifest.archived[m];
+    originals.push_back({model.name, &*model.source, manifest.models.size() + m});
+  }
   return originals;
 }
 
 RestoreRecord unpack_original(const PackedOriginal& original, std::span<const std::byte> bytes,
-                              const ModelFile& model) {
+                              std::string_view model) {
   try {
-    RestoreRecord record =
-        unpack_record(as_text(bytes), as_text(model.file().bytes()), original.source->size);
+    RestoreRecord record = unpack_record(as_text(bytes), model, original.source->size);
     if (content_hash(std::as_bytes(std::span(record.literal))) != original.source->graph_hash)
       throw Error(ErrorCode::kInvalid, "restore record: does not fit the manifest");
     return record;

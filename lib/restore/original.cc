@@ -40,6 +40,8 @@ std::vector<Original> originals_of(const Manifest& manifest) {
     const ModelRecord& model = find_model(manifest, task.model.empty() ? task.base : task.model);
     originals.push_back({task.name, &*task.source, &model, task.tensors, is_exact(task)});
   }
+  for (const ArchivedRecord& model : manifest.archived)
+    originals.push_back({model.name, &*model.source, nullptr, model.tensors, true, &model});
   return originals;
 }
 

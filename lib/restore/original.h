@@ -7,17 +7,19 @@
 
 namespace wshare {
 
-// A model that the bundle gives back, from its models or from its tasks.
+// A model that the bundle gives back, from its models, its tasks or its archive.
 struct Original {
   std::string name;
   const SourceRecord* source;
-  const ModelRecord* model;  // whose .onnx the restore record is compressed against
+  const ModelRecord*
+      model;  // whose .onnx the restore record is compressed against; null: `archived`
   std::vector<OriginalTensor> tensors;
   bool exact = true;  // false: some tensor is only approximated
+  const ArchivedRecord* archived = nullptr;
 };
 
-// Returns all originals of the bundle: its models in order, then tasks that none of these gives
-// back. Pointers lead into `manifest`.
+// Returns all originals of the bundle: its models in order, tasks that none of these gives back,
+// then archived models. Pointers lead into `manifest`.
 std::vector<Original> originals_of(const Manifest& manifest);
 
 // Returns the one called `name`. Throws Error(kInvalid) that lists the names if there is none, and

@@ -4,11 +4,12 @@
 #include <map>
 #include <optional>
 
+#include "format/archived_graph.h"
+#include "format/blob_reader.h"
 #include "format/bundle_files.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "format/restore_record.h"
-#include "restore/blob_reader.h"
 #include "restore/file_plan.h"
 #include "restore/file_set.h"
 #include "restore/original.h"
@@ -138,11 +139,9 @@ class Restorer {
 
   RestoreRecord read_record(const Original& original) {
     const SourceRecord& source = *original.source;
-    const ModelRecord& model = *original.model;
     const Bytes bytes = blobs_.bytes(source.record, source.record_hash,
                                      "the record of " + in_quotes(original.name));
-    const MappedFile file = stored_.model(model, thread_count(options_.threads));
-    RestoreRecord record = unpack(original, as_text(bytes), as_text(file.bytes()));
+    RestoreRecord record = unpack(original, as_text(bytes));
     if (content_hash(std::as_bytes(std::span(record.literal))) != source.graph_hash) {
       throw Error(ErrorCode::kInvalid,
                   in_quotes(original.name) + ": its restore record does not fit the manifest");
@@ -150,10 +149,12 @@ class Restorer {
     return record;
   }
 
-  static RestoreRecord unpack(const Original& model, std::string_view bytes,
-                              std::string_view file) {
+  RestoreRecord unpack(const Original& model, std::string_view bytes) const {
     try {
-      return unpack_record(bytes, file, model.source->size);
+      if (model.archived != nullptr)
+        return unpack_record(bytes, unpack_graph(*model.archived, stored_), model.source->size);
+      const MappedFile file = stored_.model(*model.model, thread_count(options_.threads));
+      return unpack_record(bytes, as_text(file.bytes()), model.source->size);
     } catch (const Error& error) {
       throw Error(error.code(), in_quotes(model.name) + ": " + error.what(), error.hint());
     }

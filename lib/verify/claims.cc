@@ -56,6 +56,13 @@ std::vector<std::vector<Claim>> claims_of(const Manifest& manifest) {
       if (tensor.extent) add_claim(claims, *tensor.extent, tensor.hash, tensor.name);
     }
   }
+  for (const ArchivedRecord& model : manifest.archived) {
+    add_claim(claims, model.graph, model.graph_hash, model.name);
+    add_source(claims, model.source, model.name);
+    for (const OriginalTensor& tensor : model.tensors) {
+      if (tensor.extent) add_claim(claims, *tensor.extent, tensor.hash, tensor.name);
+    }
+  }
   for (const GapRecord& gap : manifest.gaps) add_claim(claims, gap.extent, gap.hash, "gap");
   for (std::vector<Claim>& list : claims) sort_and_unite(list);
   return claims;

@@ -1,10 +1,13 @@
 #include "verify/references.h"
 
+#include <charconv>
 #include <map>
 #include <string>
 #include <string_view>
 #include <tuple>
 
+#include "format/archived_graph.h"
+#include "format/dtype.h"
 #include "format/manifest/text.h"
 #include "format/onnx_wire.h"
 #include "format/packed_buffers.h"
@@ -19,6 +22,31 @@ using Reference =
 
 Reference packed_reference(int64_t blob, uint64_t offset, uint64_t size) {
   return {kPackedWeight, 0, {}, blob, std::to_string(offset), std::to_string(size)};
+}
+
+std::vector<Finding> findings_of(const std::map<Reference, int>& balance, const std::string& file) {
+  std::vector<Finding> findings;
+  for (const auto& [reference, count] : balance) {
+    if (count == 0) continue;
+    findings.push_back({"reference", file, std::get<0>(reference),
+                        count > 0 ? "the model refers to bytes that the manifest does not name"
+                                  : "the manifest names it, the model does not refer to it so"});
+  }
+  return findings;
+}
+
+// What `reference` of an archived graph is: instead of a place, the hash of the tensor it names.
+Reference archived_reference(const ArchivedRecord& model, const WireReference& reference) {
+  size_t number = model.tensors.size();
+  const char* const end = reference.offset.data() + reference.offset.size();
+  std::from_chars(reference.offset.data(), end, number);
+  const bool known = reference.location == kArchivedTensors && number < model.tensors.size();
+  return {name_in_manifest(reference.name),
+          reference.dtype,
+          reference.shape,
+          known ? 0 : -1,
+          known ? to_hex(model.tensors[number].hash) : std::string(reference.location),
+          std::string(reference.length)};
 }
 
 }  // namespace
@@ -57,14 +85,22 @@ std::vector<Finding> find_wrong_references(const BlobNumbers& blobs, const Model
     const Extent& at = buffer.extent;
     --balance[packed_reference(at.blob, at.offset, at.size)];
   }
-  std::vector<Finding> findings;
-  for (const auto& [reference, count] : balance) {
-    if (count == 0) continue;
-    findings.push_back({"reference", model.file, std::get<0>(reference),
-                        count > 0 ? "the model refers to bytes that the manifest does not name"
-                                  : "the manifest names it, the model does not refer to it so"});
+  return findings_of(balance, model.file);
+}
+
+std::vector<Finding> find_wrong_archived_references(const ArchivedRecord& model,
+                                                    std::span<const std::byte> graph) {
+  std::map<Reference, int> balance;
+  for (const WireTensor& tensor : find_wire_tensors(graph).tensors) {
+    const WireReference it = read_wire_reference(graph, tensor);
+    if (it.external) ++balance[archived_reference(model, it)];
   }
-  return findings;
+  for (const OriginalTensor& tensor : model.tensors) {
+    const uint64_t size = *byte_size(*find_dtype(tensor.dtype), tensor.shape);
+    --balance[{name_in_manifest(tensor.name), tensor.dtype, tensor.shape, 0, to_hex(tensor.hash),
+               std::to_string(size)}];
+  }
+  return findings_of(balance, "");
 }
 
 }  // namespace wshare

@@ -26,4 +26,8 @@ std::vector<Finding> find_wrong_references(const BlobNumbers& blobs, const Model
                                            std::span<const BufferRecord> buffers,
                                            std::span<const std::byte> file);
 
+// The same for `model`, whose .onnx is `graph`; messages say nothing of files.
+std::vector<Finding> find_wrong_archived_references(const ArchivedRecord& model,
+                                                    std::span<const std::byte> graph);
+
 }  // namespace wshare

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "format/adapter_file.h"
+#include "format/archived_graph.h"
 #include "format/derived_tensor.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
@@ -46,6 +47,7 @@ class Verifier {
     for (const ModelRecord& model : manifest->models) check_model(blobs, model, {});
     for (const PackRecord& pack : manifest->packs) check_model(blobs, pack.model, pack.buffers);
     for (const TaskRecord& task : manifest->tasks) check_adapter(*manifest, task);
+    for (const ArchivedRecord& model : manifest->archived) check_archived(*manifest, model);
     check_derived(*manifest);
     check_unchanged(*manifest);
     std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
@@ -156,15 +158,31 @@ class Verifier {
     }
   }
 
+  // Its graph must be there, and name the tensors that the manifest names.
+  void check_archived(const Manifest& manifest, const ArchivedRecord& model) {
+    if (!blobs_[model.graph.blob]) return;
+    const std::string& file = manifest.blobs[model.graph.blob].file;
+    try {
+      const std::string graph = unpack_graph(model, StoredFiles(folder_, manifest));
+      for (Finding& finding :
+           find_wrong_archived_references(model, std::as_bytes(std::span(graph))))
+        add(finding.kind, file, finding.tensor, finding.message);
+    } catch (const Error& error) {
+      add("archive", file, "", error.what());
+    }
+  }
+
   // What restore computes must come out as it was. Where a part of it is damaged, that has been
   // said already.
   void check_derived(const Manifest& manifest) {
     std::vector<const OriginalTensor*> derived;
-    for (const TaskRecord& task : manifest.tasks) {
-      for (const OriginalTensor& tensor : task.tensors) {
+    const auto look = [&](const std::vector<OriginalTensor>& tensors) {
+      for (const OriginalTensor& tensor : tensors) {
         if (tensor.derivation && are_whole(*tensor.derivation)) derived.push_back(&tensor);
       }
-    }
+    };
+    for (const TaskRecord& task : manifest.tasks) look(task.tensors);
+    for (const ArchivedRecord& model : manifest.archived) look(model.tensors);
     if (progress_ && !derived.empty()) progress_("computing what restore computes", 0, 0);
     parallel_for(derived.size(), threads_, [&](size_t i) {
       const OriginalTensor& tensor = *derived[i];

@@ -13,7 +13,7 @@ namespace {
 using Seen = WritingCommand::Seen;
 
 // Two models that share a weight large enough to be reserved, one with external data; a base, a
-// task that differs by a product of rank 1, and an adapter.
+// task that differs by a product of rank 1, and an adapter; a model and one that moved from it.
 void write_inputs() {
   const std::string trunk = noise((size_t{1} << 20) + 100, 1);
   write_file("in/a.onnx", bytes_of({raw("trunk", trunk), raw("head", noise(5000, 2))}));
@@ -36,6 +36,12 @@ void write_inputs() {
   write_safetensors(lay_out_safetensors(factors, {}), factors, append_to(adapter));
   write_file("news/adapter_model.safetensors", adapter);
   write_file("news/adapter_config.json", R"({"peft_type": "LORA", "r": 2, "lora_alpha": 3})");
+  std::string weight = noise(8000, 5);
+  write_file("kin/base.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000})}));
+  for (size_t i = 0; i < weight.size(); i += sizeof(float))
+    weight[i] = static_cast<char>(weight[i] ^ 3);
+  write_file("kin/moved.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000}),
+                                         raw("head", noise(3000, 6))}));
 #ifdef WSHARE_TEST_PACK
   write_file("runs/m.onnx", model_to_pack());
 #endif
@@ -74,6 +80,8 @@ std::vector<WritingCommand> writing_commands() {
   const Arguments append = {"append", "bundle", "in/b.onnx"}, remove = {"remove", "bundle", "b"};
   const Arguments compact = {"remove", "bundle", "--compact"};
   const Arguments import = {"import-adapter", "bundle", "news"};
+  const Arguments kin = {"dedupe", "kin", "-o", "bundle"}, archive = {"archive", "bundle", "moved"},
+                  thaw = {"thaw", "bundle", "moved"};
   constexpr Seen kWhole = Seen::kAllOrNothing;
   std::vector<WritingCommand> commands = {
       {"Dedupe", {}, kDedupe, forced, forced, kWhole},
@@ -85,6 +93,8 @@ std::vector<WritingCommand> writing_commands() {
       {"Remove", {kDedupe}, remove, remove, remove, Seen::kOldOrNew},
       {"RemoveCompact", {kDedupe, remove}, compact, compact, compact, kWhole},
       {"ImportAdapter", {kExtract}, import, import, import, Seen::kOldOrNew},
+      {"Archive", {kin}, archive, archive, archive, Seen::kOldOrNew},
+      {"Thaw", {kin, archive}, thaw, thaw, thaw, Seen::kOldOrNew},
       {"Restore", {kDedupe}, to_new, with(to_new, {"--force"}), with(to_new, {"--force"}), kWhole},
       {"RestoreBeside", {kDedupe}, to_mine, to_mine_forced, to_mine_forced, Seen::kFileByFile},
       {"RestoreForce", {kDedupe}, over_old, over_old, over_old, Seen::kFileByFile},

@@ -84,6 +84,8 @@ TEST_F(Verify, NoticesASingleBitChangeOfPacks) {
   for (const auto& [made, file] : {std::pair("packed", "packed.bin"),
                                    {"packed", "linear.packed.onnx"},
                                    {"two_packs", "packed.bin"},
+                                   {"archived", "moved.archive"},
+                                   {"archived", "q4.archive"},
                                    {"two_packs", "linear.packed_2.onnx"}}) {
     SCOPED_TRACE(std::string(made) + "/" + file);
     test::fs::remove_all(temp_ / "bundle");

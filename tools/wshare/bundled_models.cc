@@ -18,6 +18,7 @@ nlohmann::ordered_json to_json(const std::vector<DedupedModel>& models) {
                     {"source", model.source},
                     {"same_as", model.same_as.empty() ? nlohmann::ordered_json()
                                                       : nlohmann::ordered_json(model.same_as)},
+                    {"archived", model.archived},
                     {"bytes_in", model.bytes_in},
                     {"model_bytes", model.model_bytes},
                     {"own_bytes", model.own_bytes},

@@ -45,6 +45,7 @@ using Action = std::function<int()>;
 // Each declares the options of one command on its own `app`, and sets `action` when that command
 // was chosen. Nothing is opened while parsing.
 void add_child(CLI::App& app, Context& context, Action& action);
+void add_archive(CLI::App& app, Context& context, Action& action);
 void add_append(CLI::App& app, Context& context, Action& action);
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
@@ -57,6 +58,7 @@ void add_help(CLI::App& app, Context& context, Action& action);
 void add_pack(CLI::App& app, Context& context, Action& action);
 void add_pages(CLI::App& app, Context& context, Action& action);
 void add_restore(CLI::App& app, Context& context, Action& action);
+void add_thaw(CLI::App& app, Context& context, Action& action);
 void add_verify(CLI::App& app, Context& context, Action& action);
 void add_inspect(CLI::App& app, Context& context, Action& action);
 void add_run(CLI::App& app, Context& context, Action& action);

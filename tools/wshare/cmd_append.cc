@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "archive_report.h"
 #include "bundled_models.h"
 #include "cli.h"
 #include "extract_report.h"
@@ -14,6 +15,7 @@
 #include "util/text.h"
 #include "write_options.h"
 #include "wshare/append.h"
+#include "wshare/archive.h"
 
 namespace wshare {
 namespace {
@@ -22,7 +24,29 @@ struct Arguments {
   std::string bundle;
   ModelArguments models;
   AppendOptions options;
+  bool archive = false;
 };
+
+// Archives what was appended, computed from options.base or the cheapest model.
+ArchiveReport archive_new(const Arguments& arguments, AppendReport& report, Context& context) {
+  ArchiveOptions options;
+  options.base = arguments.options.base;
+  options.wait = arguments.options.wait;
+  context.apply_to(options);
+  std::vector<std::string> names;
+  for (DedupedModel& model : report.models) {
+    names.push_back(model.name);
+    model.archived = true;
+  }
+  ArchiveReport archived = archive(arguments.bundle, names, options);
+  report.bytes_out = archived.bytes_out;
+  return archived;
+}
+
+// Where models are archived the bundle may have become smaller: some of its bytes have moved.
+uint64_t added_bytes(const AppendReport& report) {
+  return std::max(report.bytes_out, report.bytes_before) - report.bytes_before;
+}
 
 nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bundle,
                                double seconds) {
@@ -35,7 +59,7 @@ nlohmann::ordered_json to_json(const AppendReport& report, const std::string& bu
   json["new_base"] = report.new_base;
   json["tasks"] = to_json(report.tasks);
   json["bytes_in"] = report.bytes_in;
-  json["bytes_added"] = report.bytes_out - report.bytes_before;
+  json["bytes_added"] = added_bytes(report);
   json["bytes_out"] = report.bytes_out;
   json["tensors"] = report.tensors;
   json["distinct_tensors"] = report.distinct_tensors;
@@ -56,8 +80,7 @@ void print_report(std::ostream& out, const AppendReport& report, bool dry_run) {
     out << fmt::format("the base {} gets more inputs\n", in_quotes(report.base));
   }
   out << fmt::format("{}{} -> {} added, the bundle {} {}\n", dry_run ? "would be " : "",
-                     format_bytes(report.bytes_in),
-                     format_bytes(report.bytes_out - report.bytes_before),
+                     format_bytes(report.bytes_in), format_bytes(added_bytes(report)),
                      dry_run ? "then has" : "has", format_bytes(report.bytes_out));
 }
 
@@ -65,8 +88,13 @@ int run_append(const Arguments& arguments, Context& context) {
   AppendOptions options = arguments.options;
   context.apply_to(options);
   const Stopwatch stopwatch;
-  const AppendReport report =
-      append(arguments.bundle, given_models(arguments.models, context), options);
+  if (arguments.archive) {
+    options.as_models = true;
+    options.base.clear();
+  }
+  AppendReport report = append(arguments.bundle, given_models(arguments.models, context), options);
+  ArchiveReport archived;
+  if (arguments.archive) archived = archive_new(arguments, report, context);
   const double seconds = stopwatch.seconds();
   if (!context.quiet) {
     for (const std::string& why : report.no_tasks)
@@ -76,6 +104,7 @@ int run_append(const Arguments& arguments, Context& context) {
     print_json(context.out, to_json(report, arguments.bundle, seconds));
   } else {
     print_report(context.out, report, options.dry_run);
+    if (arguments.archive) print_archived(context.out, archived, false);
   }
   return 0;
 }
@@ -86,9 +115,10 @@ void add_append(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
   add_models(app, "MODEL", arguments->models);
-  CLI::Option* base =
-      app.add_option("--base", arguments->options.base,
-                     "Model of the bundle that the new ones are tasks of; else that of its tasks");
+  CLI::Option* base = app.add_option(
+      "--base", arguments->options.base,
+      "Model of the bundle that the new ones are tasks of; else that of its tasks. With "
+      "--archive what they are computed from");
   app.add_flag("--as-models", arguments->options.as_models,
                "Add models, also where the bundle has tasks")
       ->excludes(base);
@@ -96,7 +126,10 @@ void add_append(CLI::App& app, Context& context, Action& action) {
   add_keep_identity_option(app, arguments->options.keep_identity);
   add_split_option(app, arguments->options.split_uses);
   add_tie_options(app, arguments->options.tie_transposed, arguments->options.allow_other_bits);
+  CLI::Option* archive = app.add_flag("--archive", arguments->archive,
+                                      "Keep the new models as what can be computed from others");
   add_dry_run_option(app, arguments->options.dry_run);
+  archive->excludes("--dry-run");
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {
     action = [=, &context] { return run_append(*arguments, context); };

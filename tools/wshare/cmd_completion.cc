@@ -22,6 +22,7 @@ int print_names(const std::string& bundle, std::ostream& out) {
     const Manifest manifest = load_manifest(bundle);
     for (const ModelRecord& model : manifest.models) names.insert(model.name);
     for (const TaskRecord& task : manifest.tasks) names.insert(task.name);
+    for (const ArchivedRecord& model : manifest.archived) names.insert(model.name);
   } catch (const Error&) {
     // Someone is typing: there is nothing to complete, and no place to say why.
   }

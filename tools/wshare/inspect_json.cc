@@ -161,6 +161,16 @@ Json to_json(const Inspection& inspection, uint64_t longest) {
             {"transpose_of", use_json(twin.transpose_of)}};
   });
   json["matrix"] = inspection.matrix;
+  put_list(json, "relations", inspection.relations, longest,
+           [](const ModelRelation& relation) -> Json {
+             return {{"model", relation.model},
+                     {"of", relation.of},
+                     {"kind", relation.kind},
+                     {"weights", relation.weights},
+                     {"weights_total", relation.weights_total},
+                     {"own_bytes", relation.own_bytes},
+                     {"predicted_bytes", relation.predicted_bytes}};
+           });
   json["extract"] = inspection.extract ? extract_json(*inspection.extract, longest) : Json();
   put_list(json, "findings", inspection.findings, longest,
            [&](const InspectFinding& finding) { return finding_json(finding, longest); });
@@ -171,6 +181,15 @@ Json to_json(const Inspection& inspection, uint64_t longest) {
     return blob_json;
   });
   if (!inspection.packs.empty()) put_list(json, "packs", inspection.packs, longest, pack_json);
+  if (!inspection.archived.empty()) {
+    put_list(json, "archived", inspection.archived, longest,
+             [](const InspectedArchive& model) -> Json {
+               return {{"name", model.name},
+                       {"base", model.base.empty() ? Json() : Json(model.base)},
+                       {"bytes", model.bytes},
+                       {"archived_bytes", model.archived_bytes}};
+             });
+  }
   if (!inspection.tasks.empty()) put_list(json, "tasks", inspection.tasks, longest, task_json);
   return json;
 }

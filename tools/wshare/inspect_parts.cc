@@ -106,6 +106,19 @@ void print_packs(std::ostream& out, const Inspection& inspection, const InspectV
     out << "CPU " << i + 1 << ": " << visible(cpus[i]) << '\n';
 }
 
+void print_archived(std::ostream& out, const Inspection& inspection, const InspectView& view) {
+  if (inspection.archived.empty()) return;
+  Rows rows = {{"before", "archive", "base", "archived model"}};
+  for (const InspectedArchive& model : inspection.archived) {
+    if (rows.size() > rows_of_models(view)) break;
+    rows.push_back({format_bytes(model.bytes), format_bytes(model.archived_bytes),
+                    model.base.empty() ? "-" : fit(model.base, 30), model.name});
+  }
+  out << '\n';
+  print_rows(out, rows, 2);
+  print_more(out, inspection.archived.size(), rows_of_models(view));
+}
+
 std::string title_of(const std::string& id) {
   for (const FindingKind& kind : finding_kinds()) {
     if (kind.id == id) return kind.title;
@@ -143,6 +156,7 @@ void print_bundle_parts(std::ostream& out, const Inspection& inspection, const I
   print_blobs(out, inspection, view);
   print_tasks(out, inspection, view);
   print_packs(out, inspection, view);
+  print_archived(out, inspection, view);
 }
 
 void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {

@@ -188,6 +188,23 @@ void print_extract(std::ostream& out, const Inspection& inspection, const Inspec
                      format_bytes(estimate.saved_bytes));
 }
 
+void print_relations(std::ostream& out, const Inspection& inspection, const InspectView& view) {
+  if (inspection.relations.empty()) return;
+  Rows rows = {{"own", "archive", "", "weights", "archive might keep"}};
+  for (const ModelRelation& relation : inspection.relations) {
+    if (rows.size() > rows_of_models(view)) break;
+    const double share = 100.0 * static_cast<double>(relation.predicted_bytes) /
+                         static_cast<double>(std::max<uint64_t>(relation.own_bytes, 1));
+    rows.push_back({format_bytes(relation.own_bytes), format_bytes(relation.predicted_bytes),
+                    fmt::format("{:.0f} %", share),
+                    fmt::format("{} of {}", relation.weights, relation.weights_total),
+                    fmt::format("{}: {} from {}", relation.model, relation.kind, relation.of)});
+  }
+  out << '\n';
+  print_rows(out, rows, 4);
+  print_more(out, inspection.relations.size(), rows_of_models(view));
+}
+
 void print_total(std::ostream& out, const Inspection& inspection) {
   const uint64_t before = inspection.input_bytes;
   const uint64_t after = inspection.predicted_bundle_bytes;
@@ -223,6 +240,7 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
     print_duplicates(out, inspection, view);
     print_matrix(out, inspection, view);
     print_twins(out, inspection, view);
+    print_relations(out, inspection, view);
     print_extract(out, inspection, view);
   }
   print_findings(out, inspection, view);

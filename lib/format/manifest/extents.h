@@ -1,24 +1,31 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <tuple>
 
 #include "format/manifest/manifest.h"
 
 namespace wshare {
 
+using ExtentKey = std::tuple<uint32_t, uint64_t, uint64_t>;  // an Extent, as a key
+
+inline ExtentKey key_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
+
 // Calls visit(extent) for every extent that a tensor of `model`, a ModelRecord, lies in.
 template <typename Model, typename Visit>
 void visit_tensor_extents(Model& model, const Visit& visit) requires requires {
-  model.size;
+  std::span<const TensorRecord>(model.tensors);
 }
 {
   for (auto& tensor : model.tensors) visit(tensor.extent);
 }
 
-// The same for `task`, a TaskRecord: also what derived tensors are computed from.
+// The same for `task`, a TaskRecord or an ArchivedRecord: also what derived tensors are computed
+// from.
 template <typename Task, typename Visit>
 void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
-  task.base;
+  std::span<const OriginalTensor>(task.tensors);
 }
 {
   for (auto& tensor : task.tensors) {
@@ -43,23 +50,25 @@ void visit_pack_extents(Pack& pack, const Visit& visit) {
   for (auto& buffer : pack.buffers) visit(buffer.extent);
 }
 
-// Calls visit(extent) for every extent that `record`, of a model or a task, names: of tensors and
-// of its restore record. The adapter of a task is a whole blob.
+// Calls visit(extent) for every extent that `record`, of a model, a task or an archived model,
+// names: of tensors, its restore record and its graph. The adapter of a task is a whole blob.
 template <typename Record, typename Visit>
 void visit_extents(Record& record, const Visit& visit) {
   visit_tensor_extents(record, visit);
   if (record.source) visit(record.source->record);
+  if constexpr (requires { record.graph; }) visit(record.graph);
 }
 
-// The same for all models, tasks and packs: every extent but gaps.
+// The same for all models, tasks, archived models and packs: every extent but gaps.
 template <typename Visit>
 void visit_extents(Manifest& manifest, const Visit& visit) {
   for (ModelRecord& model : manifest.models) visit_extents(model, visit);
   for (TaskRecord& task : manifest.tasks) visit_extents(task, visit);
+  for (ArchivedRecord& model : manifest.archived) visit_extents(model, visit);
   for (PackRecord& pack : manifest.packs) visit_pack_extents(pack, visit);
 }
 
-// Calls visit(blob) for every number of a blob that `record`, of a model or a task, names by
+// Calls visit(blob) for every number of a blob that `record`, as in visit_extents(), names by
 // itself: adapters, files, what restore records need.
 template <typename Record, typename Visit>
 void visit_blob_numbers(Record& record, const Visit& visit) {
@@ -74,11 +83,12 @@ void visit_blob_numbers(Record& record, const Visit& visit) {
   }
 }
 
-// The same for all models and tasks.
+// The same for all models, tasks and archived models.
 template <typename Visit>
 void visit_blob_numbers(Manifest& manifest, const Visit& visit) {
   for (ModelRecord& model : manifest.models) visit_blob_numbers(model, visit);
   for (TaskRecord& task : manifest.tasks) visit_blob_numbers(task, visit);
+  for (ArchivedRecord& model : manifest.archived) visit_blob_numbers(model, visit);
 }
 
 }  // namespace wshare

@@ -31,6 +31,7 @@ void ManifestFile::require_unwritten() const {
 }
 
 ModelPart ManifestFile::read(std::string_view name) const {
+  if (index_.archived.contains(name)) fail_archived(name);
   if (!has_model(name)) fail_no_model(name, models());
   require_unwritten();
   return with_manifest_named(*folder_,

@@ -46,7 +46,7 @@ class RecordPlaces {
 struct ManifestIndex {
   std::shared_ptr<const std::vector<BlobRecord>> blobs;
   std::vector<TaskRecord> tasks;  // without their tensors
-  RecordPlaces models, packs;
+  RecordPlaces models, archived, packs;
 };
 
 // What a manifest says of one model.

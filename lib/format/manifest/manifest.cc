@@ -36,6 +36,11 @@ class BlobCheck {
     if (task.adapter) check_whole(*task.adapter, task.name);
   }
 
+  void check(const ArchivedRecord& model) const {
+    check_places(model);
+    for (const uint32_t blob : model.files) check_whole(blob, model.name);
+  }
+
   void check(const PackRecord& pack) const {
     visit_pack_extents(pack, [&](const Extent& extent) { check_extent(extent); });
   }
@@ -77,12 +82,14 @@ class BlobCheck {
 // What is computed of a base and factors takes time for each element and rank, which a few entries
 // could claim any number of times over the same bytes. Tasks over a base of 1 GiB, each with
 // factors of its own, take under a thousand steps for each byte of the bundle.
-void check_work(const std::vector<TaskRecord>& tasks, const std::vector<BlobRecord>& blobs) {
+template <typename Record>
+void check_work(const char* what, const std::vector<Record>& records,
+                const std::vector<BlobRecord>& blobs) {
   constexpr double kMostPerByte = 1 << 16;
   double bytes = 1 << 20, work = 0;
   for (const BlobRecord& blob : blobs) bytes += static_cast<double>(blob.size);
-  for (const TaskRecord& task : tasks) {
-    for (const OriginalTensor& tensor : task.tensors) {
+  for (const Record& record : records) {
+    for (const OriginalTensor& tensor : record.tensors) {
       if (!tensor.derivation) continue;
       work += static_cast<double>(element_count(tensor.shape).value_or(0)) *
               static_cast<double>(tensor.derivation->rank + 1);
@@ -90,9 +97,9 @@ void check_work(const std::vector<TaskRecord>& tasks, const std::vector<BlobReco
   }
   if (work <= kMostPerByte * bytes) return;
   fail(
-      fmt::format("its tasks take {:.0f} steps to compute, {:.0f} are the most over {:.0f} bytes "
+      fmt::format("its {} take {:.0f} steps to compute, {:.0f} are the most over {:.0f} bytes "
                   "of blobs",
-                  work, kMostPerByte * bytes, bytes));
+                  what, work, kMostPerByte * bytes, bytes));
 }
 
 // What tasks say of models and blobs.
@@ -109,7 +116,7 @@ void check_tasks(const std::vector<TaskRecord>& tasks, const std::vector<BlobRec
     }
     BlobCheck(blobs).check(task);
   }
-  check_work(tasks, blobs);
+  check_work("tasks", tasks, blobs);
 }
 
 [[noreturn]] void fail_stray_pack(std::string_view name) {
@@ -149,6 +156,14 @@ void check_manifest(const Manifest& manifest) {
     if (!packs.insert({name, pack.onnxruntime, pack.cpu}).second) fail_two_packs(name);
     check_pack(pack, manifest.blobs);
   }
+  for (const ArchivedRecord& model : manifest.archived) {
+    if (!is_file_name(model.name) || !models.insert(model.name).second ||
+        find_task(manifest, model.name) != nullptr) {
+      fail_name(model.name, "model");
+    }
+    blobs.check(model);
+  }
+  check_work("archived models", manifest.archived, manifest.blobs);
   for (const GapRecord& gap : manifest.gaps) blobs.check_extent(gap.extent);
 }
 
@@ -157,6 +172,11 @@ void check_index(ManifestIndex& index) {
     if (!is_file_name(index.models.name(m))) fail_name(index.models.name(m), "model");
   }
   if (const auto twice = index.models.seal()) fail_name(*twice, "model");
+  for (size_t m = 0; m < index.archived.size(); ++m) {
+    const std::string_view name = index.archived.name(m);
+    if (!is_file_name(name) || index.models.contains(name)) fail_name(name, "model");
+  }
+  if (const auto twice = index.archived.seal()) fail_name(*twice, "model");
   index.packs.seal();  // of one model there may be several
   for (size_t p = 0; p < index.packs.size(); ++p) {
     if (!index.models.contains(index.packs.name(p))) fail_stray_pack(index.packs.name(p));
@@ -227,6 +247,7 @@ ModelRecord* model_called(Manifest& manifest, std::string_view name) {
 
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
   if (const ModelRecord* model = model_called(manifest, name)) return *model;
+  if (find_archived(manifest, name) != nullptr) fail_archived(name);
   std::vector<std::string> names;
   for (const ModelRecord& model : manifest.models) names.push_back(model.name);
   fail_no_model(name, names);
@@ -235,6 +256,18 @@ const ModelRecord& find_model(const Manifest& manifest, std::string_view name) {
 void fail_no_model(std::string_view name, const std::vector<std::string>& names) {
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(std::string(name), names));
+}
+
+void fail_archived(std::string_view name) {
+  throw Error(ErrorCode::kInvalid, in_quotes(name) + ": is archived, so nothing can run it",
+              "'wshare thaw BUNDLE " + std::string(name) + "' makes it a model again");
+}
+
+const ArchivedRecord* find_archived(const Manifest& manifest, std::string_view name) {
+  for (const ArchivedRecord& model : manifest.archived) {
+    if (model.name == name) return &model;
+  }
+  return nullptr;
 }
 
 uint64_t distinct_bytes(const std::vector<BufferRecord>& buffers) {

@@ -17,9 +17,10 @@
 
 namespace wshare {
 
-// 6 where a tensor is quantised from others or turned, or a residual has a codec above 1; 5 where a
-// model has several packs; 4 where something is needed that is no extent: SourceRecord::blobs,
-// ModelRecord::files; 3 where there are packs, 2 where there are tasks, else 1.
+// 6 where there are archived models, tensors that are quantised or turned, or residuals with a
+// codec above 1; 5 where a model has several packs; 4 where something is needed that is no extent:
+// SourceRecord::blobs, ModelRecord::files; 3 where there are packs, 2 where there are tasks,
+// else 1.
 inline constexpr int kFormatVersion = 6;
 inline constexpr char kManifestName[] = "manifest.json";
 
@@ -99,8 +100,8 @@ struct DerivationRecord {
   uint64_t rank = 0;  // of left and right, which are there unless it is 0
   std::optional<MatrixRecord> left, right;
   std::optional<QuantisedRecord> quantised;  // then there is a base of that multiple, and no rank
-  Extent residual;  // empty: the prediction is exact, or `exact` is false
-  int codec = 1;    // of the prediction and its residual: residual.h
+  Extent residual;                           // empty: the prediction is exact, or `exact` is false
+  int codec = 1;                             // of the prediction and its residual: residual.h
   bool exact = true;
   double relative_error =
       0;  // of the stored factors: ||what they miss|| / ||difference||, Frobenius
@@ -117,6 +118,7 @@ struct OriginalTensor {
   std::optional<Extent> extent;
   std::optional<DerivationRecord> derivation;
   bool turned = false;  // `extent`, whose bytes have `hash`, is the transpose: TensorRecord::turned
+  bool folded = false;  // of an archived model: as in TensorRecord
 };
 
 // A value that an adapter feeds.
@@ -137,6 +139,21 @@ struct TaskRecord {
   // `base`, and counts `tensors`.
   std::optional<SourceRecord> source;
   std::vector<OriginalTensor> tensors;
+};
+
+// A model that nothing runs, kept as what can be computed from others: its tensors lie in blobs or
+// are derived from what lies there.
+struct ArchivedRecord {
+  std::string name;
+  std::string base;  // the model that most is derived from, in words; "": none
+  // Its .onnx, compressed; external data in it is numbered (docs/bundle-format.md, "archived[]").
+  Extent graph;
+  ContentHash graph_hash;  // of the compressed bytes
+  uint64_t size = 0;       // of the .onnx
+  ContentHash hash;
+  std::optional<SourceRecord> source;  // always there; compressed against that .onnx
+  std::vector<OriginalTensor> tensors;
+  std::vector<uint32_t> files = {};  // as in ModelRecord
 };
 
 // Bytes that a kernel made of a weight.
@@ -170,6 +187,7 @@ struct Manifest {
   std::vector<BlobRecord> blobs;
   std::vector<ModelRecord> models;
   std::vector<TaskRecord> tasks;
+  std::vector<ArchivedRecord> archived;
   std::vector<PackRecord> packs;  // of a model, one for each ONNX Runtime and CPU
   std::vector<GapRecord> gaps;
   // Names of files that earlier manifests in this folder named: no new file may take one.
@@ -188,9 +206,14 @@ ModelRecord* model_called(Manifest& manifest, std::string_view name);
 
 // Returns the record of the model called `name`.
 //
-// Throws Error(kInvalid) that lists the names if there is no such model.
+// Throws Error(kInvalid) that lists the names if there is no such model, and says so if it is
+// archived.
 const ModelRecord& find_model(const Manifest& manifest, std::string_view name);
 [[noreturn]] void fail_no_model(std::string_view name, const std::vector<std::string>& names);
+[[noreturn]] void fail_archived(std::string_view name);
+
+// Returns the archived model called `name`, or null.
+const ArchivedRecord* find_archived(const Manifest& manifest, std::string_view name);
 
 // True if the task is an adapter over its base, or equal to it.
 bool is_over_base(const TaskRecord& task);

@@ -45,6 +45,7 @@ class ManifestReader {
       if (key == "blobs") read_list(manifest.blobs, &ManifestReader::read_blob);
       if (key == "models") read_list(manifest.models, &ManifestReader::read_model);
       if (key == "tasks") read_list(manifest.tasks, &ManifestReader::read_task);
+      if (key == "archived") read_list(manifest.archived, &ManifestReader::read_archived);
       if (key == "packs") read_list(manifest.packs, &ManifestReader::read_pack);
       if (key == "gaps") read_list(manifest.gaps, &ManifestReader::read_range<GapRecord>);
       if (key == "retired_files") json_.list([&] { manifest.retired.emplace_back(json_.text()); });
@@ -60,6 +61,7 @@ class ManifestReader {
       if (key == "blobs") read_long_list(blobs, kShortestBlob, &ManifestReader::read_blob);
       if (key == "models") read_places(index.models);
       if (key == "tasks") read_list(index.tasks, &ManifestReader::read_task);
+      if (key == "archived") read_places(index.archived);
       if (key == "packs") read_places(index.packs);
       if (key == "gaps" || key == "retired_files") json_.raw_list();
     });
@@ -360,6 +362,7 @@ class ManifestReader {
       if (key == "hash") tensor.hash = read_hash();
       if (key == "extent") tensor.extent = read_extent();
       if (key == "derived") tensor.derivation = read_derivation();
+      if (key == "folded") tensor.folded = json_.flag();
     });
     const std::optional<uint64_t> size = byte_size(*find_dtype(tensor.dtype), tensor.shape);
     if (tensor.extent.has_value() == tensor.derivation.has_value() || !size ||
@@ -368,6 +371,28 @@ class ManifestReader {
     }
     if (tensor.derivation) check_derivation(tensor);
     return tensor;
+  }
+
+  ArchivedRecord read_archived() {
+    ArchivedRecord model;
+    json_.object({"name", "graph", "graph_hash", "size", "hash", "source", "tensors"},
+                 [&](std::string_view key) {
+                   if (key == "name") model.name = json_.text();
+                   if (key == "base") model.base = json_.text();
+                   if (key == "graph") model.graph = read_extent();
+                   if (key == "graph_hash") model.graph_hash = read_hash();
+                   if (key == "size") model.size = json_.number();
+                   if (key == "hash") model.hash = read_hash();
+                   if (key == "source") model.source = read_source();
+                   if (key == "files") model.files = read_blob_numbers();
+                   if (key == "tensors") read_list(model.tensors, &ManifestReader::read_original);
+                 });
+    for (const OriginalTensor& tensor : model.tensors) {
+      if (tensor.derivation && !tensor.derivation->exact)
+        fail(in_quotes(model.name) + ": is archived, but " + in_quotes(tensor.name) +
+             " does not come back exactly");
+    }
+    return model;
   }
 
   ParameterRecord read_parameter() {

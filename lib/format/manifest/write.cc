@@ -135,7 +135,7 @@ std::string original_text(const OriginalTensor& tensor) {
   std::string out = '{' + type_text(tensor) + ',';
   if (tensor.extent) out += "\"extent\":" + text_of(*tensor.extent) + ',';
   if (tensor.derivation) out += "\"derived\":" + derivation_text(*tensor.derivation) + ',';
-  return out + hash_text(tensor.hash) + '}';
+  return out + hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true}" : "}");
 }
 
 // There may be half a million of these: a tree of JSON values for each took longer than all else
@@ -179,6 +179,20 @@ std::string task_text(const TaskRecord& task) {
   return out + "}";
 }
 
+std::string archived_text(const ArchivedRecord& model) {
+  std::vector<std::string> tensors;
+  for (const OriginalTensor& tensor : model.tensors) tensors.push_back(original_text(tensor));
+  std::string out = "{\"name\": " + json_text(model.name) + ",\n";
+  if (!model.base.empty()) out += "  \"base\": " + json_text(model.base) + ",\n";
+  out += "  \"graph\": " + text_of(model.graph) + ",\n  \"graph_hash\": \"" +
+         to_hex(model.graph_hash) + "\",\n  \"size\": " + std::to_string(model.size) +
+         ",\n  \"hash\": \"" + to_hex(model.hash) +
+         "\",\n  \"source\": " + source_text(*model.source) + ",\n";
+  if (!model.files.empty()) out += "  \"files\": " + Json(model.files).dump() + ",\n";
+  append_lines(out, "  ", "tensors", std::move(tensors));
+  return out + "}";
+}
+
 // The keys of a model, `more` before its tensors, without the brace that ends it.
 std::string model_keys(const ModelRecord& model, const std::string& more = "") {
   std::vector<std::string> tensors;
@@ -217,6 +231,7 @@ std::string pack_text(const PackRecord& pack) {
 
 // An older reader would take what it does not know for damage, or delete what is needed.
 int version_of(const Manifest& manifest) {
+  if (!manifest.archived.empty()) return kFormatVersion;
   const auto is_new = [](const auto& record) {
     const std::optional<SourceRecord>& source = record.source;
     return source && (!source->blobs.empty() || !is_file_name(source->file) ||
@@ -265,6 +280,9 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   for (const GapRecord& gap : manifest.gaps) gaps.push_back(range_text(gap.extent, gap.hash));
   std::vector<std::string> tasks;
   for (const TaskRecord& task : manifest.tasks) tasks.push_back(task_text(task));
+  std::vector<std::string> archived(manifest.archived.size());
+  parallel_for(archived.size(), threads,
+               [&](size_t m) { archived[m] = archived_text(manifest.archived[m]); });
   std::vector<std::string> packs;
   for (const PackRecord& pack : manifest.packs) packs.push_back(pack_text(pack));
   std::vector<std::string> retired;
@@ -273,7 +291,8 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   std::string out =
       "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
   size_t size = 1000;  // keys, and what stands around lists; a text that grows is there twice
-  for (const std::vector<std::string>* lines : {&blobs, &models, &gaps, &tasks, &packs, &retired}) {
+  for (const std::vector<std::string>* lines :
+       {&blobs, &models, &gaps, &tasks, &archived, &packs, &retired}) {
     for (const std::string& line : *lines) size += line.size() + std::string_view(",\n ").size();
   }
   out.reserve(size);
@@ -283,6 +302,10 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   out += ",\n";
   if (!tasks.empty()) {
     append_lines(out, "", "tasks", std::move(tasks));
+    out += ",\n";
+  }
+  if (!archived.empty()) {
+    append_lines(out, "", "archived", std::move(archived));
     out += ",\n";
   }
   if (!packs.empty()) {

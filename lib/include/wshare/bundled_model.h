@@ -31,6 +31,7 @@ struct DedupedModel {
   uint64_t shared_bytes = 0;  // of tensors that other models use, too
   uint64_t tensors = 0;       // in blobs
   uint64_t distinct = 0;
+  bool archived = false;  // it does not run: wshare/archive.h
   uint64_t renames = 0;  // nodes of the original that only rename a weight, and are gone
 };
 

@@ -12,7 +12,8 @@ namespace wshare {
 
 // Ten thousand models share with each other in fifty million ways: so far lists of that are whole.
 inline constexpr size_t kMostCompared = 500;
-inline constexpr size_t kMostNamed = 50;  // in InspectedTensor::also_in
+inline constexpr size_t kMostNamed = 50;    // in InspectedTensor::also_in
+inline constexpr size_t kMostRelated = 50;  // so many models are looked at for `relations`
 
 struct InspectOptions {
   bool recursive = false;     // ResolveOptions::recursive
@@ -43,12 +44,14 @@ struct Inspection {
   uint64_t predicted_bundle_bytes = 0;       // what dedupe would write; for a bundle what it has
   std::vector<Duplicate> duplicates;         // largest saving first
   std::vector<TransposedTwin> twins;         // largest first
+  std::vector<ModelRelation> relations;      // in the order of models
   std::optional<ExtractEstimate> extract;    // of several models; none: nothing looks like LoRA
   std::vector<InspectFinding> findings;      // by id
   std::vector<InspectedContent> contents;    // with InspectOptions::contents; largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
   std::vector<InspectedTask> tasks;          // of a bundle
   std::vector<InspectedPack> packs;          // of a bundle
+  std::vector<InspectedArchive> archived;    // of a bundle
   // Models that are compared with each other: numbers in `models`, rising. All of up to
   // kMostCompared, with InspectOptions::all of any number, else those that share most.
   std::vector<size_t> compared_models;

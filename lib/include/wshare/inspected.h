@@ -129,4 +129,21 @@ struct ExtractEstimate {
   uint64_t saved_bytes = 0;  // of predicted_bundle_bytes
 };
 
+// A model that is another one in another form, so that `wshare archive` would make it small.
+struct ModelRelation {
+  std::string model, of;
+  std::string kind;              // "moved" by training, "cast", "quantised"
+  uint64_t weights = 0;          // tensors that are computed from the other model's
+  uint64_t weights_total = 0;    // that it does not share with others as they are
+  uint64_t own_bytes = 0;        // of these
+  uint64_t predicted_bytes = 0;  // that its archive would have
+};
+
+// An archived model of a bundle.
+struct InspectedArchive {
+  std::string name, base;       // base: that most is computed from; empty: none
+  uint64_t bytes = 0;           // of its .onnx and its tensors
+  uint64_t archived_bytes = 0;  // of its archive
+};
+
 }  // namespace wshare

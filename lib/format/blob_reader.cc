@@ -1,4 +1,4 @@
-#include "restore/blob_reader.h"
+#include "format/blob_reader.h"
 
 #include <utility>
 
@@ -58,7 +58,7 @@ void BlobReader::write_tensor(const std::string& owner, const OriginalTensor& te
   };
   try {
     derive_tensor(
-        tensor, [&](const Extent& extent) { return files_.bytes(extent); }, pass_on);
+        tensor, [&](const Extent& extent) { return files_.bytes(extent); }, pass_on, threads_);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalid) throw;
     throw Error(error.code(), in_quotes(owner) + ": " + error.what(), kDamageHint);

@@ -1,0 +1,161 @@
+#include "archive/tensors.h"
+
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "format/codec/residual_estimate.h"
+
+namespace wshare {
+namespace {
+
+using Kind = TensorPlan::Kind;
+
+// Above this share of a tensor, a residual of integers is not worth its base.
+constexpr double kMostOfIntegers = 0.8;
+
+class Planner {
+ public:
+  Planner(const std::vector<Member>& members, const std::vector<Target>& targets,
+          const Manifest& manifest, std::vector<bool> blob_stays, const BytesOf& bytes_of)
+      : members_(members),
+        targets_(targets),
+        manifest_(manifest),
+        blob_stays_(std::move(blob_stays)),
+        bytes_of_(bytes_of) {}
+
+  std::vector<std::vector<TensorPlan>> run() {
+    list_shared();
+    for (size_t t = 0; t < targets_.size(); ++t) derive(t);
+    keep_full_blobs();
+    for (size_t t = 0; t < targets_.size(); ++t) store(t);
+    return std::move(plans_);
+  }
+
+ private:
+  const Member& member(size_t target) const { return members_[targets_[target].member]; }
+
+  // The bytes of models that stay, and of bases.
+  void list_shared() {
+    std::set<size_t> gone;
+    for (const Target& target : targets_) gone.insert(target.member);
+    for (const Target& target : targets_) {
+      if (target.base) gone.erase(*target.base);
+    }
+    for (size_t m = 0; m < members_.size(); ++m) {
+      if (gone.contains(m)) continue;
+      for (const TensorRecord& tensor : members_[m].tensors) shared_.insert(key_of(tensor.extent));
+    }
+    for (const Target& target : targets_) {
+      if (!target.base) continue;
+      for (const TensorRecord& tensor : members_[*target.base].tensors)
+        blob_stays_[tensor.extent.blob] = true;
+    }
+  }
+
+  // Which tensors are shared, derived or as others; the rest stays kInPlace for now.
+  void derive(size_t t) {
+    const std::vector<TensorRecord>& tensors = member(t).tensors;
+    std::vector<TensorPlan>& plans = plans_.emplace_back(tensors.size());
+    std::vector<std::optional<Pair>> pairs(tensors.size());
+    if (targets_[t].base) pairs = BaseTensors(members_[*targets_[t].base]).pair(member(t));
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      TensorPlan& plan = plans[i];
+      if (shared_.contains(key_of(tensors[i].extent))) {
+        plan.kind = Kind::kShared;
+        continue;
+      }
+      const Identity identity{key_of(tensors[i].extent), tensors[i].dtype, tensors[i].shape};
+      const auto [first, is_new] = first_.try_emplace(identity, t, i);
+      if (!is_new) {
+        plan.kind = Kind::kAsOther;
+        std::tie(plan.target, plan.tensor) = first->second;
+      } else if (targets_[t].sources.contains(i)) {
+        take_source(t, i, plan);
+      } else if (pairs[i]) {
+        try_to_derive(t, i, *pairs[i], plan);
+      }
+    }
+  }
+
+  void take_source(size_t t, size_t i, TensorPlan& plan) const {
+    const WeightSource& source = targets_[t].sources.at(i);
+    plan.estimate = estimate_residual(source);
+    if (plan.estimate > kMostOfIntegers * static_cast<double>(member(t).tensors[i].extent.size))
+      return;
+    plan.kind = Kind::kDerived;
+    plan.pair = source.pair;
+    plan.source = &source;
+  }
+
+  void try_to_derive(size_t t, size_t i, const Pair& pair, TensorPlan& plan) const {
+    const TensorRecord& tensor = member(t).tensors[i];
+    OriginalTensor derived =
+        derived_from(tensor, members_[*targets_[t].base].tensors[pair.base], pair.transposed);
+    const std::span<const std::byte> actual = bytes_of_(tensor.extent);
+    const auto estimate = [&] {
+      return static_cast<double>(estimate_residual(prediction_of(derived, bytes_of_), actual));
+    };
+    plan.estimate = estimate();
+    if (plan.estimate > 0) {
+      plan.multiplier = fit_multiplier(prediction_of(derived, bytes_of_), actual);
+      derived.derivation->multiplier = plan.multiplier;
+      if (plan.multiplier != 1) plan.estimate = estimate();
+    }
+    const double most = no_base_share(tensor.dtype) * static_cast<double>(tensor.extent.size);
+    if (plan.estimate > most) return;
+    plan.kind = Kind::kDerived;
+    plan.pair = pair;
+  }
+
+  // Blobs of which most would only be copied.
+  void keep_full_blobs() {
+    std::vector<uint64_t> stored(manifest_.blobs.size());
+    std::set<ExtentKey> seen;
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      for (size_t i = 0; i < plans_[t].size(); ++i) {
+        const Extent& extent = member(t).tensors[i].extent;
+        if (plans_[t][i].kind == Kind::kInPlace && seen.insert(key_of(extent)).second)
+          stored[extent.blob] += extent.size;
+      }
+    }
+    for (size_t b = 0; b < stored.size(); ++b) {
+      if (stored[b] > manifest_.blobs[b].size / 4 * 3) blob_stays_[b] = true;
+    }
+  }
+
+  void store(size_t t) {
+    for (size_t i = 0; i < plans_[t].size(); ++i) {
+      TensorPlan& plan = plans_[t][i];
+      if (plan.kind == Kind::kInPlace && !blob_stays_[member(t).tensors[i].extent.blob])
+        plan.kind = Kind::kCopied;
+      if (plan.kind != Kind::kAsOther) continue;
+      // The same bytes as another type, or one that stays in place, need no other.
+      if (plans_[plan.target][plan.tensor].kind == Kind::kInPlace) plan.kind = Kind::kShared;
+    }
+  }
+
+  using Identity = std::tuple<ExtentKey, int32_t, std::vector<int64_t>>;
+
+  const std::vector<Member>& members_;
+  const std::vector<Target>& targets_;
+  const Manifest& manifest_;
+  std::vector<bool> blob_stays_;
+  const BytesOf& bytes_of_;
+  std::set<ExtentKey> shared_;
+  std::map<Identity, std::pair<size_t, size_t>> first_;  // target and tensor
+  std::vector<std::vector<TensorPlan>> plans_;
+};
+
+}  // namespace
+
+std::vector<std::vector<TensorPlan>> plan_tensors(const std::vector<Member>& members,
+                                                  const std::vector<Target>& targets,
+                                                  const Manifest& manifest,
+                                                  std::vector<bool> blob_stays,
+                                                  const BytesOf& bytes_of) {
+  return Planner(members, targets, manifest, std::move(blob_stays), bytes_of).run();
+}
+
+}  // namespace wshare

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compare/bases/choose.h"
+#include "compare/bases/members.h"
+#include "format/derived_tensor.h"
+
+namespace wshare {
+
+// A member that is archived, and what it is computed from.
+struct Target {
+  size_t member = 0;
+  std::optional<size_t> base;
+  std::map<size_t, WeightSource> sources = {};  // as in Role
+};
+
+// What becomes of a tensor of a target.
+struct TensorPlan {
+  enum class Kind {
+    kShared,   // stays where it is, for others
+    kInPlace,  // stays where it is, for this one
+    kCopied,   // into the archive
+    kDerived,
+    kAsOther,  // as that tensor of a target before
+  };
+  Kind kind = Kind::kInPlace;
+  std::optional<Pair> pair;              // of kDerived, in the target's base
+  const WeightSource* source = nullptr;  // of kDerived, where its target has one
+  double multiplier = 1;                 // of kDerived
+  double estimate = 0;                   // of its residual in bytes
+  size_t target = 0, tensor = 0;         // of kAsOther
+};
+
+// Returns what becomes of each tensor: [target][tensor]. `blob_stays` says which blobs of
+// `manifest` stay for others than the targets.
+//
+// What two targets have is kept once. A tensor that nothing gives stays where it is if its blob
+// stays, or if most of its blob does; else it moves into the archive, so that the blob can go.
+std::vector<std::vector<TensorPlan>> plan_tensors(const std::vector<Member>& members,
+                                                  const std::vector<Target>& targets,
+                                                  const Manifest& manifest,
+                                                  std::vector<bool> blob_stays,
+                                                  const BytesOf& bytes_of);
+
+}  // namespace wshare

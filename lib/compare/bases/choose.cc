@@ -1,0 +1,295 @@
+#include "compare/bases/choose.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "format/codec/residual.h"
+#include "format/codec/residual_estimate.h"
+#include "format/matrix.h"
+#include "util/parallel.h"
+#include "util/suggest.h"
+#include "util/text.h"
+#include "wshare/error.h"
+
+// Facility location: some models are stored whole, each other one is computed from the one of them
+// that leaves least. Exact answers are out of reach; this one opens, again and again, the base that
+// gains most.
+
+namespace wshare {
+namespace {
+
+constexpr size_t kMostCandidates = 32, kMostFloatCandidates = 8;
+constexpr size_t kLargeFamily = 256;  // of which only some are looked at, so that work stays linear
+constexpr double kMostlyIntegers = 0.25;
+
+// At most kMostCandidates of `numbers`, evenly spread.
+std::vector<size_t> some_of(const std::vector<size_t>& numbers) {
+  if (numbers.size() <= kMostCandidates) return numbers;
+  const size_t count = numbers.size() > kLargeFamily ? kMostCandidates / 4 : kMostCandidates;
+  std::vector<size_t> some;
+  for (size_t i = 0; i < count; ++i) some.push_back(numbers[i * numbers.size() / count]);
+  return some;
+}
+
+class Chooser {
+ public:
+  Chooser(const std::vector<Member>& members, const BytesOf& bytes_of, const ChooseOptions& options)
+      : members_(members), bytes_of_(bytes_of), options_(options), roles_(members.size()) {
+    weigh();
+  }
+
+  std::vector<Role> run() {
+    list_candidates();
+    estimate();
+    for (size_t c = 0; c < members_.size(); ++c) {
+      if (!members_[c].is_target) open(c);
+    }
+    while (const std::optional<size_t> best = find_best()) open(*best);
+    if (options_.scan) find_quantised();
+    for (size_t t = 0; t < members_.size(); ++t) {
+      if (roles_[t].base) describe(t, *roles_[t].base);
+    }
+    return std::move(roles_);
+  }
+
+ private:
+  // Bytes that only targets have, divided among these.
+  void weigh() {
+    std::map<ExtentKey, double> users;
+    std::set<ExtentKey> kept;
+    for (const Member& member : members_) {
+      std::set<ExtentKey> seen;
+      for (const TensorRecord& tensor : member.tensors) {
+        const ExtentKey key = key_of(tensor.extent);
+        if (!member.is_target) kept.insert(key);
+        if (seen.insert(key).second) users[key] += 1;
+      }
+    }
+    for (const ExtentKey& key : kept) users[key] = 0;
+    for (size_t m = 0; m < members_.size(); ++m) {
+      std::vector<double>& weights = weights_.emplace_back();
+      std::set<ExtentKey> seen;
+      for (const TensorRecord& tensor : members_[m].tensors) {
+        const double among = users[key_of(tensor.extent)];
+        const bool counts = among > 0 && seen.insert(key_of(tensor.extent)).second;
+        weights.push_back(counts ? static_cast<double>(tensor.extent.size) / among : 0);
+        roles_[m].alone += weights.back();
+      }
+      roles_[m].archived = roles_[m].alone;
+    }
+  }
+
+  void list_candidates() {
+    if (!options_.base.empty()) return take_one_candidate();
+    std::map<std::vector<uint64_t>, std::vector<size_t>> families;
+    for (size_t m = 0; m < members_.size(); ++m) families[family_of(members_[m])].push_back(m);
+    for (const auto& [family, numbers] : families) {
+      for (const size_t c : some_of(numbers)) {
+        for (const size_t t : numbers) add_candidate(c, t);
+      }
+    }
+  }
+
+  void take_one_candidate() {
+    const auto named = [&](const Member& member) { return member.name == options_.base; };
+    const auto only = std::find_if(members_.begin(), members_.end(), named);
+    if (only == members_.end()) fail_no_base();
+    for (size_t t = 0; t < members_.size(); ++t)
+      add_candidate(static_cast<size_t>(only - members_.begin()), t);
+  }
+
+  void add_candidate(size_t c, size_t t) {
+    if (members_[t].is_target && c != t) costs_.emplace(std::pair(c, t), 0);
+  }
+
+  [[noreturn]] void fail_no_base() const {
+    std::vector<std::string> names;
+    for (const Member& member : members_) names.push_back(member.name);
+    throw Error(ErrorCode::kInvalid, in_quotes(options_.base) + ": no such model in the bundle",
+                hint_of_names(options_.base, names));
+  }
+
+  void estimate() {
+    std::map<size_t, std::unique_ptr<BaseTensors>> bases;
+    std::vector<std::map<std::pair<size_t, size_t>, double>::iterator> jobs;
+    for (auto at = costs_.begin(); at != costs_.end(); ++at) {
+      auto& base = bases[at->first.first];
+      if (base == nullptr) base = std::make_unique<BaseTensors>(members_[at->first.first]);
+      jobs.push_back(at);
+    }
+    std::atomic<uint64_t> done{0};
+    parallel_for(jobs.size(), options_.threads, [&](size_t j) {
+      const auto [c, t] = jobs[j]->first;
+      jobs[j]->second = cost(t, c, *bases.at(c));
+      if (options_.progress) options_.progress("choosing bases", ++done, jobs.size());
+    });
+  }
+
+  // What is left of tensor `i` of member `t`, as a share of its bytes, where `pair` of member `c`
+  // is what it is computed from.
+  double share_of(size_t t, size_t i, size_t c, const Pair& pair) const {
+    const TensorRecord& tensor = members_[t].tensors[i];
+    const OriginalTensor derived =
+        derived_from(tensor, members_[c].tensors[pair.base], pair.transposed);
+    const uint64_t bytes =
+        estimate_residual(prediction_of(derived, bytes_of_), bytes_of_(tensor.extent));
+    const double share = static_cast<double>(bytes) / static_cast<double>(tensor.extent.size);
+    return share > no_base_share(tensor.dtype) ? 1 : share;
+  }
+
+  // What is left of the bytes of member `t`, computed from member `c`.
+  double cost(size_t t, size_t c, const BaseTensors& base) const {
+    const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
+    double left = 0;
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      if (weights_[t][i] == 0 || base.has(members_[t].tensors[i].extent)) continue;
+      left += weights_[t][i] * (pairs[i] ? share_of(t, i, c, *pairs[i]) : 1);
+    }
+    return left;
+  }
+
+  // Says in words what member `t` is of its base.
+  void describe(size_t t, size_t c) {
+    Role& role = roles_[t];
+    const BaseTensors base(members_[c]);
+    const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
+    std::array<double, 3> bytes{};  // by kind
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      const TensorRecord& tensor = members_[t].tensors[i];
+      if (weights_[t][i] == 0 || base.has(tensor.extent)) continue;
+      ++role.weights_total;
+      const auto source = role.sources.find(i);
+      if (source == role.sources.end() && (!pairs[i] || share_of(t, i, c, *pairs[i]) == 1))
+        continue;
+      ++role.weights;
+      const RelationKind kind =
+          source != role.sources.end() && source->second.how ? RelationKind::kQuantised
+          : pairs[i] && members_[c].tensors[pairs[i]->base].dtype == tensor.dtype
+              ? RelationKind::kMoved
+              : RelationKind::kCast;
+      bytes[static_cast<size_t>(kind)] += weights_[t][i];
+    }
+    role.kind =
+        static_cast<RelationKind>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+  }
+
+  // Takes `c` as a base, for all that it suits best.
+  void open(size_t c) {
+    is_base_.insert(c);
+    roles_[c].base.reset();
+    roles_[c].archived = roles_[c].alone;
+    for (auto at = costs_.lower_bound({c, 0}); at != costs_.end() && at->first.first == c; ++at) {
+      Role& role = roles_[at->first.second];
+      if (is_base_.contains(at->first.second) || at->second >= role.archived) continue;
+      role.archived = at->second;
+      role.base = c;
+    }
+  }
+
+  // The base that is none yet and gains most.
+  std::optional<size_t> find_best() const {
+    std::optional<size_t> best;
+    double most = 0;
+    for (auto at = costs_.begin(); at != costs_.end();) {
+      const size_t c = at->first.first;
+      double gain = roles_[c].archived - roles_[c].alone;  // it will be stored whole
+      for (; at != costs_.end() && at->first.first == c; ++at) {
+        const size_t t = at->first.second;
+        if (!is_base_.contains(t)) gain += std::max(0.0, roles_[t].archived - at->second);
+      }
+      // Samples err a little: of equals the first.
+      if (is_base_.contains(c) || gain <= most * 1.02) continue;
+      most = gain;
+      best = c;
+    }
+    return best;
+  }
+
+  // Bytes of `m` that only targets have, in tensors of other than float types.
+  double integer_bytes(size_t m) const {
+    double bytes = 0;
+    for (size_t i = 0; i < weights_[m].size(); ++i) {
+      if (!float_format(members_[m].tensors[i].dtype)) bytes += weights_[m][i];
+    }
+    return bytes;
+  }
+
+  // Models of integers that no model of their own types gives may be a model of floats, quantised.
+  void find_quantised() {
+    for (size_t t = 0; t < members_.size(); ++t) {
+      if (!members_[t].is_target || is_base_.contains(t)) continue;
+      if (integer_bytes(t) < kMostlyIntegers * roles_[t].archived) continue;
+      for (const size_t c : float_candidates(t)) try_quantised(t, c);
+      if (roles_[t].base) is_base_.insert(*roles_[t].base);
+    }
+  }
+
+  // What `t` may be quantised from, the largest first: weights of floats, stored as they are.
+  std::vector<size_t> float_candidates(size_t t) const {
+    std::vector<std::pair<uint64_t, size_t>> sizes;
+    for (size_t c = 0; c < members_.size(); ++c) {
+      if (c == t || !members_[c].model || roles_[c].base) continue;
+      if (!options_.base.empty() && members_[c].name != options_.base) continue;
+      uint64_t bytes = 0;
+      for (const TensorRecord& tensor : members_[c].tensors)
+        bytes += float_format(tensor.dtype) ? tensor.extent.size : 0;
+      if (bytes > 0) sizes.emplace_back(bytes, c);
+    }
+    std::stable_sort(sizes.begin(), sizes.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<size_t> candidates;
+    for (const auto& [bytes, c] : sizes) {
+      if (candidates.size() < kMostFloatCandidates) candidates.push_back(c);
+    }
+    return candidates;
+  }
+
+  void try_quantised(size_t t, size_t c) {
+    std::map<size_t, WeightSource> sources =
+        find_sources(members_[t], members_[c], options_.scan, options_.threads);
+    double left = cost(t, c, BaseTensors(members_[c]));
+    for (const auto& [i, source] : sources) {
+      const auto size = static_cast<double>(members_[t].tensors[i].extent.size);
+      left -= weights_[t][i] * (1 - std::min(1.0, estimate_residual(source) / size));
+    }
+    if (left >= roles_[t].archived) return;
+    roles_[t].archived = std::max(left, 0.0);
+    roles_[t].base = c;
+    roles_[t].sources = std::move(sources);
+  }
+
+  const std::vector<Member>& members_;
+  const BytesOf& bytes_of_;
+  const ChooseOptions& options_;
+  std::vector<Role> roles_;
+  std::vector<std::vector<double>> weights_;           // [member][tensor]
+  std::map<std::pair<size_t, size_t>, double> costs_;  // of candidate and target
+  std::set<size_t> is_base_;
+};
+
+}  // namespace
+
+double no_base_share(int32_t dtype) {
+  return dtype == kBfloat16 ? 0.66 : dtype == kFloat16 ? 0.85 : 0.83;
+}
+
+OriginalTensor derived_from(const TensorRecord& tensor, const TensorRecord& base, bool transposed) {
+  OriginalTensor derived{tensor.scope, tensor.name,  tensor.dtype, tensor.shape, tensor.hash,
+                         std::nullopt, std::nullopt, false,        tensor.folded};
+  derived.derivation.emplace();
+  derived.derivation->base = MatrixRecord{base.extent, base.dtype, transposed};
+  derived.derivation->codec = kLaneCodec;
+  return derived;
+}
+
+std::vector<Role> choose_bases(const std::vector<Member>& members, const BytesOf& bytes_of,
+                               const ChooseOptions& options) {
+  return Chooser(members, bytes_of, options).run();
+}
+
+}  // namespace wshare
