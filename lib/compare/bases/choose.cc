@@ -191,9 +191,11 @@ class Chooser {
     }
   }
 
-  // The base that is none yet and gains most.
+  // The base that is none yet and gains most. Samples err a little: of those that gain about as
+  // much the first, but rather one of a wider type.
   std::optional<size_t> find_best() const {
-    std::optional<size_t> best;
+    constexpr double kAsMuch = 0.97, kWider = 1.5;
+    std::vector<std::pair<double, size_t>> gains;
     double most = 0;
     for (auto at = costs_.begin(); at != costs_.end();) {
       const size_t c = at->first.first;
@@ -202,10 +204,14 @@ class Chooser {
         const size_t t = at->first.second;
         if (!is_base_.contains(t)) gain += std::max(0.0, roles_[t].archived - at->second);
       }
-      // Samples err a little: of equals the first.
-      if (is_base_.contains(c) || gain <= most * 1.02) continue;
-      most = gain;
-      best = c;
+      if (is_base_.contains(c) || gain <= 0) continue;
+      most = std::max(most, gain);
+      gains.emplace_back(gain, c);
+    }
+    std::optional<size_t> best;
+    for (const auto& [gain, c] : gains) {
+      if (gain >= kAsMuch * most && (!best || roles_[c].alone > kWider * roles_[*best].alone))
+        best = c;
     }
     return best;
   }
@@ -219,13 +225,21 @@ class Chooser {
     return bytes;
   }
 
+  bool is_used(size_t m) const {
+    return std::any_of(roles_.begin(), roles_.end(),
+                       [&](const Role& role) { return role.base == m; });
+  }
+
   // Models of integers that no model of their own types gives may be a model of floats, quantised.
+  // Twice: a base of some may be none any more when these were found to be quantised.
   void find_quantised() {
-    for (size_t t = 0; t < members_.size(); ++t) {
-      if (!members_[t].is_target || is_base_.contains(t)) continue;
-      if (integer_bytes(t) < kMostlyIntegers * roles_[t].archived) continue;
-      for (const size_t c : float_candidates(t)) try_quantised(t, c);
-      if (roles_[t].base) is_base_.insert(*roles_[t].base);
+    for (const int pass : {1, 2}) {
+      for (size_t t = 0; t < members_.size(); ++t) {
+        if (!members_[t].is_target || !roles_[t].sources.empty() || is_used(t)) continue;
+        if (integer_bytes(t) < kMostlyIntegers * roles_[t].archived) continue;
+        if (pass == 2 && !is_base_.contains(t)) continue;  // was looked at
+        for (const size_t c : float_candidates(t)) try_quantised(t, c);
+      }
     }
   }
 

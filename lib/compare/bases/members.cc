@@ -15,6 +15,12 @@ using Dims = std::vector<int64_t>;
 
 bool is_float(const TensorRecord& tensor) { return float_format(tensor.dtype).has_value(); }
 
+// A narrower type gives the first bits of a wider one, which is no model in another form.
+bool may_give(const TensorRecord& base, const TensorRecord& tensor) {
+  return is_float(base) && is_float(tensor) &&
+         float_format(base.dtype)->size >= float_format(tensor.dtype)->size;
+}
+
 // The shape of the transpose; of a matrix only.
 std::optional<Dims> turned(const Dims& shape) {
   if (shape.size() != 2 || shape[0] == shape[1]) return std::nullopt;
@@ -58,7 +64,8 @@ BaseTensors::BaseTensors(const Member& base) : base_(base), by_shape_(numbers_by
 
 std::optional<Pair> BaseTensors::pair_by_name(const TensorRecord& tensor) const {
   const auto found = by_name_.find({tensor.scope, tensor.name});
-  if (found == by_name_.end() || !is_float(base_.tensors[found->second])) return std::nullopt;
+  if (found == by_name_.end() || !may_give(base_.tensors[found->second], tensor))
+    return std::nullopt;
   const Shape& shape = base_.tensors[found->second].shape;
   if (shape == tensor.shape) return Pair{found->second, false};
   if (turned(shape) == Dims(tensor.shape)) return Pair{found->second, true};
@@ -76,7 +83,9 @@ std::vector<std::optional<Pair>> BaseTensors::pair(const Member& member) const {
     const auto found = by_shape_.find(shape);
     if (found == by_shape_.end() || found->second.size() != numbers.size()) return;
     for (size_t i = 0; i < numbers.size(); ++i) {
-      if (needs_one(numbers[i])) pairs[numbers[i]] = Pair{found->second[i], transposed};
+      const size_t t = numbers[i];
+      if (needs_one(t) && may_give(base_.tensors[found->second[i]], member.tensors[t]))
+        pairs[t] = Pair{found->second[i], transposed};
     }
   };
   for (const auto& [shape, numbers] : numbers_by_shape(member)) {
