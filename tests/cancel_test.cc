@@ -62,7 +62,7 @@ TEST_F(Cancel, EndsACommandWhichLeavesNothing) {
     append(temp_ / "bundle", inputs({"b.onnx"}), with<AppendOptions>(progress));
   });
   expect_cancelled_anywhere("verify", [&](const ProgressFn& progress) {
-    EXPECT_TRUE(verify(before, 2, progress).empty());
+    EXPECT_TRUE(verify(before, with<VerifyOptions>(progress)).empty());
   });
   expect_cancelled_anywhere("restore", [&](const ProgressFn& progress) {
     restore(before, {}, temp_ / "out", with<RestoreOptions>(progress));

@@ -37,7 +37,7 @@ TEST_F(SystemErrors, ComeOutAsError) {
                         Case{"append", [&] { append(below, models, {}); }},
                         Case{"remove", [&] { remove_models(below, {"a"}, {}); }},
                         Case{"import_adapter", [&] { import_adapter(bundle, below, {}); }},
-                        Case{"verify", [&] { verify(below, 1); }},
+                        Case{"verify", [&] { verify(below, {1}); }},
                         Case{"inspect", [&] { inspect({below.string()}, {}); }},
                         Case{"diff", [&] { diff(below, temp_ / "in/a.onnx", {}); }},
                         Case{"resolve_inputs", [&] { resolve_inputs({below.string()}); }}}) {

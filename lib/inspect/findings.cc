@@ -94,16 +94,16 @@ std::span<const FindingKind> finding_kinds() { return kKinds; }
 
 void Findings::add(const char* id, FindingPlace place) {
   auto at = std::find_if(findings_.begin(), findings_.end(),
-                         [&](const InspectFinding& known) { return known.id == id; });
+                         [&](const Finding& known) { return known.id == id; });
   if (at == findings_.end()) at = findings_.insert(findings_.end(), {id, 0, {}});
   at->bytes += place.bytes;
   at->places.push_back(std::move(place));
 }
 
-std::vector<InspectFinding> Findings::take() {
+std::vector<Finding> Findings::take() {
   std::sort(findings_.begin(), findings_.end(),
-            [](const InspectFinding& a, const InspectFinding& b) { return a.id < b.id; });
-  for (InspectFinding& finding : findings_) {
+            [](const Finding& a, const Finding& b) { return a.id < b.id; });
+  for (Finding& finding : findings_) {
     std::stable_sort(
         finding.places.begin(), finding.places.end(),
         [](const FindingPlace& a, const FindingPlace& b) { return a.bytes > b.bytes; });

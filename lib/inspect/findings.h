@@ -13,10 +13,10 @@ namespace wshare {
 class Findings {
  public:
   void add(const char* id, FindingPlace place);
-  std::vector<InspectFinding> take();
+  std::vector<Finding> take();
 
  private:
-  std::vector<InspectFinding> findings_;
+  std::vector<Finding> findings_;
 };
 
 // Adds what the structure of the models shows: incomplete or unused external data, large Constant

@@ -126,7 +126,7 @@ class Restorer {
   }
 
   void write(const std::vector<const Original*>& models) {
-    FileSet files(output_, options_.force);
+    FileSet files(output_, options_.replace);
     for (const fs::path& path : plan_.paths()) files.check_free(path);
     for (size_t i = 0; i < models.size(); ++i) {
       const RestoreRecord record = read_record(*models[i]);

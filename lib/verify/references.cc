@@ -24,8 +24,8 @@ Reference packed_reference(int64_t blob, uint64_t offset, uint64_t size) {
   return {kPackedWeight, 0, {}, blob, std::to_string(offset), std::to_string(size)};
 }
 
-std::vector<Finding> findings_of(const std::map<Reference, int>& balance, const std::string& file) {
-  std::vector<Finding> findings;
+std::vector<Damage> findings_of(const std::map<Reference, int>& balance, const std::string& file) {
+  std::vector<Damage> findings;
   for (const auto& [reference, count] : balance) {
     if (count == 0) continue;
     findings.push_back({"reference", file, std::get<0>(reference),
@@ -58,9 +58,9 @@ BlobNumbers number_blobs(const Manifest& manifest) {
   return numbers;
 }
 
-std::vector<Finding> find_wrong_references(const BlobNumbers& blobs, const ModelRecord& model,
-                                           std::span<const BufferRecord> buffers,
-                                           std::span<const std::byte> file) {
+std::vector<Damage> find_wrong_references(const BlobNumbers& blobs, const ModelRecord& model,
+                                          std::span<const BufferRecord> buffers,
+                                          std::span<const std::byte> file) {
   std::map<Reference, int> balance;  // how often the model has it more than the manifest
   for (const WireTensor& tensor : find_wire_tensors(file).tensors) {
     const WireReference it = read_wire_reference(file, tensor);
@@ -88,8 +88,8 @@ std::vector<Finding> find_wrong_references(const BlobNumbers& blobs, const Model
   return findings_of(balance, model.file);
 }
 
-std::vector<Finding> find_wrong_archived_references(const ArchivedRecord& model,
-                                                    std::span<const std::byte> graph) {
+std::vector<Damage> find_wrong_archived_references(const ArchivedRecord& model,
+                                                   std::span<const std::byte> graph) {
   std::map<Reference, int> balance;
   for (const WireTensor& tensor : find_wire_tensors(graph).tensors) {
     const WireReference it = read_wire_reference(graph, tensor);

@@ -22,12 +22,12 @@ BlobNumbers number_blobs(const Manifest& manifest);
 // it, none where it is no pack.
 //
 // Throws Error(kInvalid) if `file` is no ONNX model.
-std::vector<Finding> find_wrong_references(const BlobNumbers& blobs, const ModelRecord& model,
-                                           std::span<const BufferRecord> buffers,
-                                           std::span<const std::byte> file);
+std::vector<Damage> find_wrong_references(const BlobNumbers& blobs, const ModelRecord& model,
+                                          std::span<const BufferRecord> buffers,
+                                          std::span<const std::byte> file);
 
 // The same for `model`, whose .onnx is `graph`; messages say nothing of files.
-std::vector<Finding> find_wrong_archived_references(const ArchivedRecord& model,
-                                                    std::span<const std::byte> graph);
+std::vector<Damage> find_wrong_archived_references(const ArchivedRecord& model,
+                                                   std::span<const std::byte> graph);
 
 }  // namespace wshare

@@ -32,7 +32,7 @@ class Verifier {
   Verifier(const fs::path& folder, unsigned threads, const ProgressFn& progress)
       : folder_(open_bundle_folder(folder)), threads_(threads), progress_(progress) {}
 
-  std::vector<Finding> run() {
+  std::vector<Damage> run() {
     stamp_ = folder_->look_up(kManifestName);
     std::optional<Manifest> manifest;
     try {
@@ -50,7 +50,7 @@ class Verifier {
     for (const ArchivedRecord& model : manifest->archived) check_archived(*manifest, model);
     check_derived(*manifest);
     check_unchanged(*manifest);
-    std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
+    std::stable_sort(findings_.begin(), findings_.end(), [](const Damage& a, const Damage& b) {
       return std::tie(a.file, a.tensor, a.kind) < std::tie(b.file, b.tensor, b.kind);
     });
     return std::move(findings_);
@@ -164,8 +164,7 @@ class Verifier {
     const std::string& file = manifest.blobs[model.graph.blob].file;
     try {
       const std::string graph = unpack_graph(model, StoredFiles(folder_, manifest));
-      for (Finding& finding :
-           find_wrong_archived_references(model, std::as_bytes(std::span(graph))))
+      for (Damage& finding : find_wrong_archived_references(model, std::as_bytes(std::span(graph))))
         add(finding.kind, file, finding.tensor, finding.message);
     } catch (const Error& error) {
       add("archive", file, "", error.what());
@@ -252,7 +251,7 @@ class Verifier {
       return;
     }
     try {
-      for (Finding& finding : find_wrong_references(blobs, model, buffers, file->bytes()))
+      for (Damage& finding : find_wrong_references(blobs, model, buffers, file->bytes()))
         findings_.push_back(std::move(finding));
     } catch (const Error& error) {
       add("reference", model.file, "", error.what());
@@ -267,15 +266,15 @@ class Verifier {
   std::atomic<uint64_t> done_{0};
   std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest, those without a finding
   std::mutex mutex_;
-  std::vector<Finding> findings_;
+  std::vector<Damage> findings_;
 };
 
 // Returns the findings, or nothing where the bundle was changed meanwhile.
-std::optional<std::vector<Finding>> try_to_verify(const fs::path& folder, unsigned threads,
-                                                  const ProgressFn& progress) {
-  Verifier verifier(folder, threads, progress);
+std::optional<std::vector<Damage>> try_to_verify(const fs::path& folder,
+                                                 const VerifyOptions& options) {
+  Verifier verifier(folder, thread_count(options.threads), options.progress);
   try {
-    std::vector<Finding> findings = verifier.run();
+    std::vector<Damage> findings = verifier.run();
     if (findings.empty() || !verifier.is_outdated()) return findings;
   } catch (const Error&) {
     if (!verifier.is_outdated()) throw;
@@ -285,12 +284,10 @@ std::optional<std::vector<Finding>> try_to_verify(const fs::path& folder, unsign
 
 }  // namespace
 
-std::vector<Finding> verify(const fs::path& folder, unsigned threads,
-                            const ProgressFn& progress) try {
+std::vector<Damage> verify(const fs::path& folder, const VerifyOptions& options) try {
   constexpr int kTries = 20;
   for (int i = 0; i < kTries; ++i) {
-    if (auto findings = try_to_verify(folder, thread_count(threads), progress))
-      return *std::move(findings);
+    if (auto findings = try_to_verify(folder, options)) return *std::move(findings);
   }
   throw Error(ErrorCode::kIo,
               in_quotes(folder.string()) + ": is changed by others faster than it can be verified",

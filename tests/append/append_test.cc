@@ -190,7 +190,7 @@ TEST_F(Append, SharesAsMuchOneByOneAsDedupeDoesAtOnce) {
     for (size_t m = 1; m < models.size(); ++m) append(bundle(), {models[m]}, {});
     EXPECT_LE(bytes_below(bundle()),
               all.bytes_out + all.bytes_out / 100 + kPerModel * models.size());
-    EXPECT_TRUE(verify(bundle(), 0).empty());
+    EXPECT_TRUE(verify(bundle(), {0}).empty());
     for (const RestoredModel& model : restore(bundle(), {}, temp_ / "out", {})) {
       EXPECT_TRUE(model.identical) << model.name;
       EXPECT_EQ(read_file(model.path), read_file(folder / model.path.filename())) << model.name;

@@ -59,7 +59,7 @@ class Edit : public test::BundleTest {
     return dedupe(resolve_inputs({(temp_ / "b.onnx").string()}), bundle(), options).kept;
   }
 
-  bool is_whole() const { return verify(bundle(), 0).empty(); }
+  bool is_whole() const { return verify(bundle(), {0}).empty(); }
 };
 
 TEST_F(Edit, IsForOneWriterAtATime) {

@@ -359,7 +359,7 @@ TEST_F(Archive, DamageIsSeen) {
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
   write_file(bundle() / "one.archive", bytes);
   bool found = false;
-  for (const Finding& finding : verify(bundle(), 1)) found = found || finding.file == "one.archive";
+  for (const Damage& damage : verify(bundle(), {1})) found = found || damage.file == "one.archive";
   EXPECT_TRUE(found);
   EXPECT_EQ(code_of([&] { restore(bundle(), {"one"}, temp_ / "out", {}); }), ErrorCode::kInvalid);
   EXPECT_EQ(code_of([&] { bring_back({"one"}); }), ErrorCode::kInvalid);

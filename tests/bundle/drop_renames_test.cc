@@ -43,7 +43,7 @@ class DropRenames : public test::BundleTest {
 
   // That the bundle is sound and gives the original back.
   void expect_whole() {
-    EXPECT_TRUE(verify(temp_ / "bundle", 1).empty());
+    EXPECT_TRUE(verify(temp_ / "bundle", {1}).empty());
     fs::remove_all(temp_ / "out");
     EXPECT_TRUE(restore(temp_ / "bundle", {}, temp_ / "out", {}).at(0).identical);
     EXPECT_EQ(read_file(temp_ / "out/m.onnx"), read_file(temp_ / "in/m.onnx"));
@@ -238,9 +238,9 @@ TEST_F(DropRenames, IsAnOptionOfTheCommands) {
   const Manifest manifest = load_manifest(bundle);
   EXPECT_EQ(manifest.models.at(0).hash, manifest.models.at(2).hash);
   EXPECT_NE(manifest.models.at(0).hash, manifest.models.at(1).hash);
-  EXPECT_TRUE(verify(bundle, 1).empty());
+  EXPECT_TRUE(verify(bundle, {1}).empty());
   ASSERT_EQ(run_cli({"remove", bundle, "m", "--compact"}, out, err), 0) << err.str();
-  EXPECT_TRUE(verify(bundle, 1).empty());
+  EXPECT_TRUE(verify(bundle, {1}).empty());
   for (const RestoredModel& restored : restore(bundle, {}, temp_ / "out", {}))
     EXPECT_TRUE(restored.identical) << restored.name;
   ASSERT_EQ(run_cli({"dedupe", model, "-o", bundle, "--force", "--keep-identity"}, out, err), 0);

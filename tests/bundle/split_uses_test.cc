@@ -82,7 +82,7 @@ class SplitUsesOf : public test::BundleTest {
     EXPECT_EQ(records.size(), names);
     for (const auto& [name, record] : records) EXPECT_EQ(record.extent, records.at("w").extent);
     EXPECT_EQ(fs::file_size(temp_ / "bundle/m.bin"), kBytes);
-    EXPECT_TRUE(verify(temp_ / "bundle", 1).empty());
+    EXPECT_TRUE(verify(temp_ / "bundle", {1}).empty());
     EXPECT_TRUE(restore(temp_ / "bundle", {}, temp_ / "out", {}).at(0).identical);
     EXPECT_EQ(read_file(temp_ / "out/m.onnx"), read_file(temp_ / "in/m.onnx"));
   }
@@ -211,7 +211,7 @@ TEST_F(SplitUsesOf, AnAppendedModelIsSplitAlikeOverTheBytesThatAreThere) {
     EXPECT_EQ(tensor.extent, manifest.models.at(0).tensors.at(0).extent);
   }
   EXPECT_EQ(names, (Names{"w", "w/Gather"}));
-  EXPECT_TRUE(verify(bundle, 1).empty());
+  EXPECT_TRUE(verify(bundle, {1}).empty());
   restore(bundle, {"n"}, temp_ / "out", {});
   EXPECT_EQ(read_file(temp_ / "out/n.onnx"), read_file(temp_ / "in/m.onnx"));
 }

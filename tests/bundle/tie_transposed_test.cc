@@ -279,7 +279,7 @@ TEST_F(TieTransposedOf, IsAnOptionOfTheCommands) {
                      "--tie-with-transpose"},
                     out, err),
             2);
-  EXPECT_TRUE(verify(bundle, 1).empty());
+  EXPECT_TRUE(verify(bundle, {1}).empty());
 }
 
 }  // namespace

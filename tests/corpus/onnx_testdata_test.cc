@@ -30,7 +30,7 @@ class OnnxTestdata : public BundleTest {
  protected:
   // What is wrong with the bundle of `models` in `folder`, or "".
   static std::string problem(const std::vector<ModelInput>& models, const fs::path& folder) try {
-    for (const Finding& finding : verify(folder / "bundle", 1)) {
+    for (const Damage& finding : verify(folder / "bundle", {1})) {
       return finding.file + ": " + finding.tensor + ": " + finding.message;
     }
     const std::vector<RestoredModel> restored = restore(folder / "bundle", {}, folder / "back", {});

@@ -159,7 +159,7 @@ TEST_F(SideFiles, AreShownByInspect) {
   add("c.bin", noise(3000, 9));
   const Inspection inspection = look();
   EXPECT_EQ(inspection.models[0].external.at(0).file, "c.bin");
-  for (const InspectFinding &finding : inspection.findings) EXPECT_NE(finding.id, "WS002");
+  for (const Finding &finding : inspection.findings) EXPECT_NE(finding.id, "WS002");
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ class HostileTask : public ExtractTest {
   bool is_noticed() {
     bool found = false, restored = true;
     try {
-      found = !verify(temp_ / "bundle", 1).empty();
+      found = !verify(temp_ / "bundle", {1}).empty();
     } catch (const Error&) {
       found = true;
     }
@@ -195,7 +195,7 @@ TEST_F(HostileTask, IsNoticedWhenItsAdapterHoldsOtherParameters) {
     const ordered_json before = parameter;
     parameter[key] = "float16";
     write_manifest();
-    const std::vector<Finding> findings = verify(temp_ / "bundle", 1);
+    const std::vector<Damage> findings = verify(temp_ / "bundle", {1});
     ASSERT_EQ(findings.size(), 1u) << key;
     EXPECT_EQ(findings[0].kind, "adapter");
     EXPECT_EQ(findings[0].file, "task.onnx_adapter");
@@ -211,7 +211,7 @@ TEST_F(HostileTask, IsNoticedWhenOneOfItsFilesIsDamaged) {
       std::string flipped = bytes;
       flipped[at] = static_cast<char>(flipped[at] ^ 4);
       write_file(temp_ / "bundle" / name, flipped);
-      const std::vector<Finding> findings = verify(temp_ / "bundle", 1);
+      const std::vector<Damage> findings = verify(temp_ / "bundle", {1});
       ASSERT_EQ(findings.size(), 1u) << at;
       EXPECT_EQ(findings[0].kind, "hash");
       EXPECT_EQ(findings[0].file, name);
@@ -239,7 +239,7 @@ TEST_F(HostileTask, IsNoticedWhenItsResidualIsHostile) {
       }
       write_manifest();
       ASSERT_TRUE(is_noticed()) << at;
-      const std::vector<Finding> findings = verify(temp_ / "bundle", 1);
+      const std::vector<Damage> findings = verify(temp_ / "bundle", {1});
       ASSERT_EQ(findings.at(0).kind, "derived");
       ASSERT_EQ(findings.at(0).file, "task.residual");
     }

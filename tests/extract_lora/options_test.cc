@@ -129,7 +129,7 @@ TEST_F(ExtractOption, NoResidualMakesRestoreApproximateAndSaysSo) {
   const ExtractReport report =
       extract({"task.onnx"}, "base.onnx", [](ExtractOptions& o) { o.residual = false; });
   EXPECT_LT(report.bytes_out, whole);
-  EXPECT_TRUE(verify(temp_ / "bundle", 1).empty());
+  EXPECT_TRUE(verify(temp_ / "bundle", {1}).empty());
   const json restored = run_json({"restore", path("bundle"), "-o", path("back")}).at("models");
   EXPECT_EQ(restored[0].at("identical"), true);  // the base
   EXPECT_EQ(restored[1].at("identical"), false);

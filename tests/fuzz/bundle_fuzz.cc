@@ -174,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!manifest.is_object() || manifest.empty()) manifest = Json::object();
   write_file(bundle / "manifest.json", sealed(manifest));
   for (const auto& [name, bytes] : files) write_file(bundle / name, bytes);
-  accepts([&] { verify(bundle, 1); });
+  accepts([&] { verify(bundle, {1}); });
   accepts([&] { run_command(command, bundle, command % 2 == 0 ? "a" : "task"); });
   return 0;
 }

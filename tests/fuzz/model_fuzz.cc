@@ -34,7 +34,7 @@ void round_trip(const fs::path& folder, const std::string& model, const std::str
     expect(!fs::exists(bundle), "a refused model leaves no bundle");
     return;
   }
-  expect(verify(bundle, 1).empty(), "a new bundle verifies");
+  expect(verify(bundle, {1}).empty(), "a new bundle verifies");
   RestoreOptions restoring;
   restoring.threads = 1;
   for (const RestoredModel& restored : restore(bundle, {}, back, restoring)) {

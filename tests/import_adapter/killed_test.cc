@@ -51,7 +51,7 @@ class Killed : public ImportTest {
       ++kills;
       const auto after = files_in(temp_ / "bundle");
       for (const auto& [name, bytes] : before) EXPECT_TRUE(after.at(name) == bytes) << name;
-      EXPECT_TRUE(verify(bundle(), 1).empty());
+      EXPECT_TRUE(verify(bundle(), {1}).empty());
       EXPECT_TRUE(fs::exists(temp_ / "bundle/.wshare-lock"));
       ASSERT_EQ(run(again), 0) << err_;
       EXPECT_EQ(names_in(temp_ / "bundle"), files);

@@ -20,13 +20,13 @@ using test::raw;
 
 using Names = std::vector<std::string>;
 
-class InspectFindings : public test::BundleTest {
+class Findings : public test::BundleTest {
  protected:
   // "WS010 2000: a: tied (2 times)" for each place.
   Names look(const InspectOptions& options = {}, const Names& paths = {"in"}) {
     Names full, texts;
     for (const std::string& path : paths) full.push_back((temp_ / path).string());
-    for (const InspectFinding& finding : inspect(full, options).findings) {
+    for (const Finding& finding : inspect(full, options).findings) {
       uint64_t bytes = 0;
       for (const FindingPlace& place : finding.places) {
         bytes += place.bytes;
@@ -58,13 +58,13 @@ std::string floats(size_t count, const BitsOf& bits_of) {
 
 uint32_t bits(float value) { return std::bit_cast<uint32_t>(value); }
 
-TEST_F(InspectFindings, AreNoneOfOrdinaryModels) {
+TEST_F(Findings, AreNoneOfOrdinaryModels) {
   add("a.onnx", {raw("w", noise(5000, 1), Proto::FLOAT, {1250}), raw("bias", "abcd")});
   add("b.onnx", {raw("w", noise(5000, 2), Proto::FLOAT, {1250}), raw("bias", "abcd")});
   EXPECT_EQ(look(), Names{});
 }
 
-TEST_F(InspectFindings, NameCopiesInsideAndAcrossModels) {
+TEST_F(Findings, NameCopiesInsideAndAcrossModels) {
   const std::string trunk = noise(5000, 1), tied = noise(2000, 2);
   add("a.onnx", {raw("trunk", trunk), raw("t1", tied), raw("t2", tied), raw("t3", tied)});
   add("b.onnx", {raw("body", trunk), raw("t", tied)});
@@ -73,7 +73,7 @@ TEST_F(InspectFindings, NameCopiesInsideAndAcrossModels) {
                            "WS020 2000: a: t1 (also in b)"}));
 }
 
-TEST_F(InspectFindings, AreNoCopiesWhereTwoTensorsAreOnePlaceOfAFile) {
+TEST_F(Findings, AreNoCopiesWhereTwoTensorsAreOnePlaceOfAFile) {
   test::write_file(temp_ / "in/w.bin", noise(6000, 1));
   const Proto whole = external("w", 6000, {{"location", "w.bin"}});
   Proto again = whole;
@@ -83,7 +83,7 @@ TEST_F(InspectFindings, AreNoCopiesWhereTwoTensorsAreOnePlaceOfAFile) {
   EXPECT_EQ(look(), Names{});
 }
 
-TEST_F(InspectFindings, NameTransposedTwins) {
+TEST_F(Findings, NameTransposedTwins) {
   const std::string matrix = noise(4 * 20 * 30, 2);
   std::string turned;
   for (size_t c = 0; c < 30; ++c) {
@@ -94,7 +94,7 @@ TEST_F(InspectFindings, NameTransposedTwins) {
   EXPECT_EQ(look(), Names{"WS011 2400: a: head (of e)"});
 }
 
-TEST_F(InspectFindings, NameFloat32ThatA16BitTypeHolds) {
+TEST_F(Findings, NameFloat32ThatA16BitTypeHolds) {
   struct Case {
     const char* name;
     uint32_t odd;  // bits of one element among many that both types hold
@@ -124,7 +124,7 @@ TEST_F(InspectFindings, NameFloat32ThatA16BitTypeHolds) {
   }
 }
 
-TEST_F(InspectFindings, NameZerosConstantsAndSparseTensors) {
+TEST_F(Findings, NameZerosConstantsAndSparseTensors) {
   const auto spread = [](size_t every) {  // of 40,000 elements each `every`th is none
     return floats(40000, [&](size_t i) { return i % every == 0 ? bits(0.1f) + uint32_t(i) : 0; });
   };
@@ -138,7 +138,7 @@ TEST_F(InspectFindings, NameZerosConstantsAndSparseTensors) {
                            "WS016 112000: a: tenth (36000 of 40000 are zero)"}));
 }
 
-TEST_F(InspectFindings, ReadAllOfALargeTensor) {
+TEST_F(Findings, ReadAllOfALargeTensor) {
   std::string zeros(size_t{9} << 20, '\0');
   add("a.onnx", {raw("w", zeros)});
   EXPECT_EQ(look(), Names{"WS014 9437184: a: w"});
@@ -147,7 +147,7 @@ TEST_F(InspectFindings, ReadAllOfALargeTensor) {
   EXPECT_EQ(look(), Names{"WS016 9437175: a: w (9437183 of 9437184 are zero)"});
 }
 
-TEST_F(InspectFindings, NameLargeConstantNodesAndUnreadTensors) {
+TEST_F(Findings, NameLargeConstantNodesAndUnreadTensors) {
   onnx::ModelProto model = test::model_of({});
   onnx::GraphProto& graph = *model.mutable_graph();
   add_constant(graph, raw("c", noise(size_t{1} << 20, 1)));
@@ -163,7 +163,7 @@ TEST_F(InspectFindings, NameLargeConstantNodesAndUnreadTensors) {
   EXPECT_EQ(look(structure), expected);
 }
 
-TEST_F(InspectFindings, NameIncompleteExternalFilesAndGoOnWithoutWeights) {
+TEST_F(Findings, NameIncompleteExternalFilesAndGoOnWithoutWeights) {
   test::write_file(temp_ / "in/short.bin", noise(4000, 1));
   onnx::ModelProto model = test::model_of({raw("w", noise(2000, 1))});
   add_used(*model.mutable_graph(),
@@ -181,7 +181,7 @@ TEST_F(InspectFindings, NameIncompleteExternalFilesAndGoOnWithoutWeights) {
   EXPECT_EQ(found.models[0].external[1].bytes, std::nullopt);
 }
 
-TEST_F(InspectFindings, NameBytesOfAnExternalFileThatNobodyUses) {
+TEST_F(Findings, NameBytesOfAnExternalFileThatNobodyUses) {
   const uint64_t page = 65536;
   test::write_file(temp_ / "in/w.bin", noise(5 * page, 1));
   // Between: a page more than alignment explains. Behind: two pages.
@@ -193,7 +193,7 @@ TEST_F(InspectFindings, NameBytesOfAnExternalFileThatNobodyUses) {
   EXPECT_EQ(look(), Names{});
 }
 
-TEST_F(InspectFindings, TakeTheBlobsOfABundleForUsed) {
+TEST_F(Findings, TakeTheBlobsOfABundleForUsed) {
   add("a.onnx", {raw("w", noise(100000, 1)), raw("v", noise(200000, 2))});
   add("b.onnx", {raw("w", noise(100000, 1)), raw("u", noise(300000, 3))});
   add("c.onnx", {raw("u", noise(300000, 3))});
@@ -202,7 +202,7 @@ TEST_F(InspectFindings, TakeTheBlobsOfABundleForUsed) {
   EXPECT_EQ(look({}, {"bundle/a.onnx", "bundle/b.onnx"}), Names{});  // one place, no copies
 }
 
-TEST_F(InspectFindings, AreWithoutWeightsThoseOfTheStructure) {
+TEST_F(Findings, AreWithoutWeightsThoseOfTheStructure) {
   add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(5000, 1))});
   InspectOptions options;
   options.hash = false;
@@ -214,7 +214,7 @@ TEST_F(InspectFindings, AreWithoutWeightsThoseOfTheStructure) {
   EXPECT_EQ(found.input_bytes, test::read_file(temp_ / "in/a.onnx").size());
 }
 
-TEST_F(InspectFindings, RefuseExternalDataThatCannotBe) {
+TEST_F(Findings, RefuseExternalDataThatCannotBe) {
   test::fs::create_directories(temp_ / "in/folder");
   struct Case {
     const char* name;
@@ -237,7 +237,7 @@ TEST_F(InspectFindings, RefuseExternalDataThatCannotBe) {
   }
 }
 
-TEST_F(InspectFindings, RefuseShapesWithoutEnd) {
+TEST_F(Findings, RefuseShapesWithoutEnd) {
   onnx::ModelProto model = test::model_of({});
   Proto tensor = external("w", 1, {{"location", "missing.bin"}});
   tensor.set_dims(0, int64_t{1} << 60);
@@ -248,7 +248,7 @@ TEST_F(InspectFindings, RefuseShapesWithoutEnd) {
   EXPECT_NE(message.find("2^48"), std::string::npos) << message;
 }
 
-TEST_F(InspectFindings, TakeAnUnreadTensorWithoutItsBytesForEmpty) {
+TEST_F(Findings, TakeAnUnreadTensorWithoutItsBytesForEmpty) {
   onnx::ModelProto model = test::model_of({raw("w", noise(2000, 1))});
   Proto unread = raw("unread", "abcd");
   unread.set_dims(0, int64_t{1} << 55);
@@ -263,7 +263,7 @@ TEST_F(InspectFindings, TakeAnUnreadTensorWithoutItsBytesForEmpty) {
 }
 
 // On what real quantisers made; `cast_mul` and `left_beside` are in testdata/make/quantised.py.
-TEST_F(InspectFindings, NameWhatQuantisersLeave) {
+TEST_F(Findings, NameWhatQuantisersLeave) {
   const auto in = [&](const std::string& name) {
     test::fs::create_directories(temp_ / "in");
     test::fs::remove_all(temp_ / "in");
@@ -281,7 +281,7 @@ TEST_F(InspectFindings, NameWhatQuantisersLeave) {
     EXPECT_EQ(in(fine), Names{}) << fine;
 }
 
-TEST_F(InspectFindings, NameModelsThatAreOneFile) {
+TEST_F(Findings, NameModelsThatAreOneFile) {
   const onnx::ModelProto model = test::model_of({raw("w", noise(5000, 1))});
   add("a.onnx", model);
   add("b.onnx", model);
@@ -290,7 +290,7 @@ TEST_F(InspectFindings, NameModelsThatAreOneFile) {
             (Names{"WS020 5000: a: w (also in b)", "WS022 " + bytes + ": b:  (same as a)"}));
 }
 
-TEST_F(InspectFindings, NameNotesThatAreMostOfAFile) {
+TEST_F(Findings, NameNotesThatAreMostOfAFile) {
   onnx::ModelProto model = test::model_of({raw("w", noise(5000, 1))});
   model.mutable_graph()->mutable_node(0)->set_doc_string(std::string(20000, 'x'));
   add("a.onnx", model);

@@ -115,7 +115,7 @@ TEST_F(InspectBundle, FindsFilesThatAreNotAsTheManifestSays) {
   test::write_file(temp_ / "bundle/notes.txt", "hello");
   test::write_file(temp_ / "bundle/.hidden", "of some tool");
   Names texts;
-  for (const InspectFinding& finding : look({"bundle"}).findings) {
+  for (const Finding& finding : look({"bundle"}).findings) {
     for (const FindingPlace& place : finding.places) {
       texts.push_back(finding.id + " " + place.file + " (" + place.note + ")");
     }

@@ -188,7 +188,7 @@ TEST_F(PackedSession, HonoursOptionsThatSwitchPackingOff) {
 // ONNX Runtime takes damaged packed bytes without a word.
 TEST_F(PackedSession, DamageIsFoundByVerifyAndAtOpenOnDemand) {
   damage_packed_weight();
-  const std::vector<Finding> findings = verify(bundle(), 0);
+  const std::vector<Damage> findings = verify(bundle(), {0});
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].kind, "hash");
   EXPECT_EQ(findings[0].file, "packed.bin");

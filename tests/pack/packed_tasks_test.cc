@@ -20,7 +20,7 @@ class PackedTasks : public TaskSessions {
 };
 
 TEST_F(PackedTasks, HaveTheBitsOfTheirOriginals) {
-  EXPECT_TRUE(verify(folder(), 0).empty());
+  EXPECT_TRUE(verify(folder(), {0}).empty());
   Bundle bundle = Bundle::open(folder());
   TaskSession session = open(bundle);
   EXPECT_TRUE(run(session, "") == run_plain(kFamily / "base.onnx", ORT_ENABLE_ALL));

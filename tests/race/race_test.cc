@@ -94,7 +94,7 @@ TEST_F(Race, SessionsAreRightOrErrorsWhileTheirBundleChanges) {
   for (int round = 0; round < kRounds; ++round) {
     change([&] { append(folder(), inputs({"c.onnx"}), {}); });
     change([&] { pack(folder(), {}); });
-    change([&] { EXPECT_TRUE(verify(folder(), 2).empty()); });
+    change([&] { EXPECT_TRUE(verify(folder(), {2}).empty()); });
     RemoveOptions options;
     options.compact = round % 2 == 0;
     change([&] { remove_models(folder(), {"c"}, options); });

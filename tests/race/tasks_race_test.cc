@@ -85,7 +85,7 @@ TEST_F(RaceOfTasks, SessionsAreRightOrErrorsWhileTasksComeAndGo) {
   });
   for (int round = 0; round < kRounds; ++round) {
     change([&] { append(folder(), {{"again", kFamily / "classify.onnx"}}, {}); });
-    change([&] { EXPECT_TRUE(verify(folder(), 2).empty()); });
+    change([&] { EXPECT_TRUE(verify(folder(), {2}).empty()); });
     RemoveOptions options;
     options.compact = round % 2 == 1;
     change([&] { remove_models(folder(), {"again"}, options); });

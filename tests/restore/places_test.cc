@@ -35,7 +35,7 @@ class RestorePlaces : public test::BundleTest {
 
   int back(bool force = false, std::string* message = nullptr) {
     RestoreOptions options;
-    options.force = force;
+    options.replace = force;
     options.threads = 1;
     return code_of([&] { restore(temp_ / "bundle", {}, temp_ / "back", options); }, message);
   }

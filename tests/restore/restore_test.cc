@@ -17,7 +17,7 @@ class Restore : public test::BundleTest {
  protected:
   std::vector<RestoredModel> back(const std::vector<std::string>& names = {}, bool force = false) {
     RestoreOptions options;
-    options.force = force;
+    options.replace = force;
     return restore(temp_ / "bundle", names, temp_ / "back", options);
   }
 

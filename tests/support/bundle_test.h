@@ -45,7 +45,7 @@ class BundleTest : public testing::Test {
 
   // Expects that verify finds nothing in the bundle.
   void expect_sound() const {
-    for (const Finding& finding : verify(temp_ / "bundle", 2)) {
+    for (const Damage& finding : verify(temp_ / "bundle", {2})) {
       ADD_FAILURE() << finding.kind << ": " << finding.file << ": " << finding.tensor << ": "
                     << finding.message;
     }

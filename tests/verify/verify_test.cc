@@ -38,7 +38,7 @@ class Verify : public test::BundleTest {
     make(64);
   }
 
-  std::vector<Finding> findings() { return verify(temp_ / "bundle", 1); }
+  std::vector<Damage> findings() { return verify(temp_ / "bundle", {1}); }
 
   bool is_noticed() {
     try {
@@ -52,7 +52,7 @@ class Verify : public test::BundleTest {
 TEST_F(Verify, FindsNothingInAFreshBundle) {
   make_small();
   for (const unsigned threads : {0u, 1u, 4u})
-    EXPECT_TRUE(verify(temp_ / "bundle", threads).empty());
+    EXPECT_TRUE(verify(temp_ / "bundle", {threads}).empty());
   EXPECT_GE(files_in(temp_ / "bundle").size(), 6u);
 }
 
@@ -125,7 +125,7 @@ TEST_F(Verify, NamesTheFileThatIsMissing) {
     if (name == "manifest.json") continue;
     SCOPED_TRACE(name);
     test::fs::remove(temp_ / ("bundle/" + name));
-    const std::vector<Finding> found = findings();
+    const std::vector<Damage> found = findings();
     ASSERT_FALSE(found.empty());
     EXPECT_EQ(found[0].file, name);
     EXPECT_EQ(found[0].kind, "missing");
@@ -139,7 +139,7 @@ TEST_F(Verify, NamesTheTensorWhoseBytesChangedAndListsAllFindings) {
   shared[500] = static_cast<char>(~shared[500]);
   write_file(temp_ / "bundle/shared.bin", shared);
   write_file(temp_ / "bundle/a.onnx", "");
-  const std::vector<Finding> found = findings();
+  const std::vector<Damage> found = findings();
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].file, "a.onnx");
   EXPECT_EQ(found[0].kind, "size");
@@ -163,7 +163,7 @@ TEST_F(Verify, FindsBytesBetweenTensors) {
   ASSERT_EQ(own[padding], '\0');
   own[padding] = 1;
   write_file(temp_ / "bundle/a.bin", own);
-  const std::vector<Finding> found = findings();
+  const std::vector<Damage> found = findings();
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].kind, "padding");
 }
@@ -228,20 +228,20 @@ TEST_F(Verify, GivesNoFalseAlarmWhileOthersWrite) {
     test::fs::remove_all(temp_ / "bundle");
     make_small();
     bool done = false;
-    const auto found = verify(temp_ / "bundle", 1, [&](const char*, uint64_t, uint64_t) {
-      if (std::exchange(done, true)) return;
-      RemoveOptions options;
-      options.compact = compact;
-      remove_models(temp_ / "bundle", {"b"}, options);
-    });
+    const auto found = verify(temp_ / "bundle", {1, [&](const char*, uint64_t, uint64_t) {
+                                                   if (std::exchange(done, true)) return;
+                                                   RemoveOptions options;
+                                                   options.compact = compact;
+                                                   remove_models(temp_ / "bundle", {"b"}, options);
+                                                 }});
     EXPECT_TRUE(done);
     EXPECT_TRUE(found.empty());
   }
 }
 
 TEST_F(Verify, SaysWhenAFolderIsNoBundle) {
-  EXPECT_EQ(code_of([&] { verify(temp_ / "in", 1); }), 3);
-  EXPECT_EQ(code_of([&] { verify(temp_ / "none", 1); }), 3);
+  EXPECT_EQ(code_of([&] { verify(temp_ / "in", {1}); }), 3);
+  EXPECT_EQ(code_of([&] { verify(temp_ / "none", {1}); }), 3);
 }
 
 // Names one extent, and ever shorter and shifted ones, with thousands of hashes.
@@ -261,10 +261,10 @@ TEST_F(Verify, HashesWhatManyRecordsNameOnce) {
   write_file(temp_ / "bundle/manifest.json", to_json(manifest));
   const auto count_findings = [&] {
     uint64_t read = 0;
-    const std::vector<Finding> found =
-        verify(temp_ / "bundle", 1, [&](const std::string& stage, uint64_t done, uint64_t) {
-          if (stage == "checking") read = std::max(read, done);
-        });
+    const std::vector<Damage> found =
+        verify(temp_ / "bundle", {1, [&](const std::string& stage, uint64_t done, uint64_t) {
+                                    if (stage == "checking") read = std::max(read, done);
+                                  }});
     EXPECT_LT(read, 100'000u);  // each claim by itself: 12 million
     return found.size();
   };
@@ -274,8 +274,8 @@ TEST_F(Verify, HashesWhatManyRecordsNameOnce) {
   }
   write_file(temp_ / "bundle/manifest.json", to_json(manifest));
   count_findings();
-  const std::vector<Finding> found = findings();
-  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const Finding& finding) {
+  const std::vector<Damage> found = findings();
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const Damage& finding) {
     return finding.kind == "manifest" && finding.message.starts_with("names over 16 times the ");
   }));
 }

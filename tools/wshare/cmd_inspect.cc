@@ -34,7 +34,7 @@ std::string is_finding_id(const std::string& id) {
 int judge(const Inspection& inspection, const std::vector<std::string>& forbidden,
           std::ostream& err) {
   int code = 0;
-  for (const InspectFinding& finding : inspection.findings) {
+  for (const Finding& finding : inspection.findings) {
     if (std::count(forbidden.begin(), forbidden.end(), finding.id) == 0) continue;
     print_message(err, finding.id + ": " + count_of(finding.places.size(), "place") + ", " +
                            format_bytes(finding.bytes) + " (--fail-on)");

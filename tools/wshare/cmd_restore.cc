@@ -49,7 +49,7 @@ void add_restore(CLI::App& app, Context& context, Action& action) {
   app.add_option("NAME", arguments->names, "Models to restore (default: all)");
   app.add_option("-o,--output", arguments->output, "The folder for the original files")->required();
   app.add_flag("-n,--dry-run", arguments->options.dry_run, "Check and list, write nothing");
-  app.add_flag("--force", arguments->options.force, "Overwrite files that exist");
+  app.add_flag("--force", arguments->options.replace, "Overwrite files that exist");
   app.callback([=, &context, &action] {
     action = [=, &context] {
       context.apply_to(arguments->options);

@@ -11,14 +11,14 @@
 namespace wshare {
 namespace {
 
-void print_findings(const Context& context, const std::vector<Finding>& findings,
+void print_findings(const Context& context, const std::vector<Damage>& findings,
                     const std::string& bundle) {
   if (context.json) {
     nlohmann::ordered_json json;
     json["schema"] = "wshare.verify/1";
     json["ok"] = findings.empty();
     json["findings"] = nlohmann::ordered_json::array();
-    for (const Finding& finding : findings) {
+    for (const Damage& finding : findings) {
       json["findings"].push_back({{"kind", finding.kind},
                                   {"file", finding.file},
                                   {"tensor", finding.tensor},
@@ -27,7 +27,7 @@ void print_findings(const Context& context, const std::vector<Finding>& findings
     print_json(context.out, json);
     return;
   }
-  for (const Finding& finding : findings) {
+  for (const Damage& finding : findings) {
     context.out << finding.kind << ": " << in_quotes(finding.file)
                 << (finding.tensor.empty() ? "" : ": " + in_quotes(finding.tensor)) << ": "
                 << visible(finding.message) << '\n';
@@ -45,7 +45,7 @@ void add_verify(CLI::App& app, Context& context, Action& action) {
   app.add_option("BUNDLE", *bundle, "The bundle")->required();
   app.callback([=, &context, &action] {
     action = [=, &context] {
-      const std::vector<Finding> findings = verify(*bundle, context.threads, context.progress);
+      const std::vector<Damage> findings = verify(*bundle, {context.threads, context.progress});
       print_findings(context, findings, *bundle);
       return findings.empty() ? 0 : 1;
     };

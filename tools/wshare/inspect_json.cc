@@ -78,7 +78,7 @@ Json duplicate_json(const Duplicate& duplicate, uint64_t longest) {
   return json;
 }
 
-Json finding_json(const InspectFinding& finding, uint64_t longest) {
+Json finding_json(const Finding& finding, uint64_t longest) {
   Json json = {{"id", finding.id}, {"bytes", finding.bytes}};
   put_list(json, "places", finding.places, longest, [](const FindingPlace& place) -> Json {
     return {{"model", place.use.model}, {"scope", place.use.scope}, {"tensor", place.use.tensor},
@@ -173,7 +173,7 @@ Json to_json(const Inspection& inspection, uint64_t longest) {
            });
   json["extract"] = inspection.extract ? extract_json(*inspection.extract, longest) : Json();
   put_list(json, "findings", inspection.findings, longest,
-           [&](const InspectFinding& finding) { return finding_json(finding, longest); });
+           [&](const Finding& finding) { return finding_json(finding, longest); });
   if (!is_bundle) return json;
   put_list(json, "blobs", inspection.blobs, longest, [&](const InspectedBlob& blob) {
     Json blob_json = {{"file", blob.file}, {"bytes", blob.bytes}};

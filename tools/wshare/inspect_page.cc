@@ -75,7 +75,7 @@ Json matrix_json(const Inspection& inspection) {
   return {{"models", chosen}, {"bytes", std::move(cells)}};
 }
 
-Json finding_json(const InspectFinding& finding) {
+Json finding_json(const Finding& finding) {
   Json places = Json::array();
   for (const FindingPlace& place : finding.places) {
     if (places.size() == kMostPlaces) break;
@@ -151,7 +151,7 @@ Json page_json(const Inspection& inspection, uint64_t min_bytes) {
     json["models"].push_back(model_json(model, is_detailed));
   }
   json["matrix"] = matrix_json(inspection);
-  for (const InspectFinding& finding : inspection.findings) {
+  for (const Finding& finding : inspection.findings) {
     json["findings"].push_back(finding_json(finding));
   }
   json["extract"] = inspection.extract ? extract_json(*inspection.extract) : Json();

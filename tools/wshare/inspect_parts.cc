@@ -166,7 +166,7 @@ void print_findings(std::ostream& out, const Inspection& inspection, const Inspe
   }
   Rows rows = {{"costs", "places", "finding, and its largest place"}};
   const bool with_model = inspection.models.size() > 1;
-  for (const InspectFinding& finding : inspection.findings) {
+  for (const Finding& finding : inspection.findings) {
     rows.push_back({format_bytes(finding.bytes), std::to_string(finding.places.size()),
                     finding.id + " " + title_of(finding.id)});
     rows.push_back({"", "", "  " + text_of(finding.places[0], with_model)});

@@ -46,7 +46,7 @@ struct Inspection {
   std::vector<TransposedTwin> twins;         // largest first
   std::vector<ModelRelation> relations;      // in the order of models
   std::optional<ExtractEstimate> extract;    // of several models; none: nothing looks like LoRA
-  std::vector<InspectFinding> findings;      // by id
+  std::vector<Finding> findings;             // by id
   std::vector<InspectedContent> contents;    // with InspectOptions::contents; largest first
   std::vector<InspectedBlob> blobs;          // of a bundle
   std::vector<InspectedTask> tasks;          // of a bundle

@@ -25,7 +25,7 @@ struct FindingPlace {
   std::string note;
 };
 
-struct InspectFinding {
+struct Finding {
   std::string id;
   uint64_t bytes = 0;                // of all places
   std::vector<FindingPlace> places;  // at least one, the largest first

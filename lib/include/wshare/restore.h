@@ -9,7 +9,7 @@
 namespace wshare {
 
 struct RestoreOptions {
-  bool force = false;  // overwrite files that exist
+  bool replace = false;  // files that exist
   bool dry_run = false;
   unsigned threads = 0;
   ProgressFn progress;
@@ -30,8 +30,8 @@ struct RestoredModel {
 // the same offsets. Originals that came from several folders get these folders again.
 //
 // Every byte is checked against the manifest's hashes on the way. Throws Error(kInvalid) if the
-// bundle is damaged or has no such model, Error(kIo) if a file exists already (without `force`) or
-// cannot be written.
+// bundle is damaged or has no such model, Error(kIo) if a file exists already (without `replace`)
+// or cannot be written.
 std::vector<RestoredModel> restore(const std::filesystem::path& bundle,
                                    const std::vector<std::string>& names,
                                    const std::filesystem::path& output,

@@ -8,8 +8,13 @@
 
 namespace wshare {
 
+struct VerifyOptions {
+  unsigned threads = 0;  // 0: as many as the machine has cores
+  ProgressFn progress = {};
+};
+
 // One thing that is wrong with a bundle.
-struct Finding {
+struct Damage {
   std::string kind;  // as in docs/cli.md
   std::string file;
   std::string tensor;  // or empty
@@ -22,7 +27,6 @@ struct Finding {
 // parameters that it names, and that the tensors which restore computes come out as they were.
 //
 // Throws Error(kIo) if there is no manifest, Error(kUnsupported) if its version is newer.
-std::vector<Finding> verify(const std::filesystem::path& folder, unsigned threads,
-                            const ProgressFn& progress = {});
+std::vector<Damage> verify(const std::filesystem::path& folder, const VerifyOptions& options = {});
 
 }  // namespace wshare
