@@ -87,11 +87,12 @@ std::vector<Target> choose_targets(const std::vector<Member>& members,
   for (size_t m = 0; m < members.size(); ++m) {
     if (!members[m].is_target) continue;
     const Role& role = roles[m];
-    if (!all || (role.base && role.archived <= (1 - kWorthwhile) * role.alone)) {
+    if (!all || (role.base && role.own > 0 && role.archived <= (1 - kWorthwhile) * role.own)) {
       targets.push_back({m, role.base, role.sources});
     } else {
-      left.push_back({members[m].name, bases.contains(m) ? "others are computed from it"
-                                                         : "no other model gives it"});
+      left.push_back({members[m].name, bases.contains(m)            ? "others are computed from it"
+                                       : role.base && role.own == 0 ? "others share all that it has"
+                                                                    : "no other model gives it"});
     }
   }
   return targets;

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 
 #include "bundle/drop_unneeded.h"
 #include "bundle/gaps.h"
 #include "format/archived_graph.h"
+#include "format/blob_reader.h"
 #include "format/codec/residual.h"
+#include "format/derived_tensor.h"
 #include "format/dtype.h"
 #include "format/manifest/extents.h"
 #include "format/restore_record.h"
@@ -54,7 +57,7 @@ Archiver::Archiver(const Manifest& manifest, const StoredFiles& files,
       members_(members),
       targets_(std::move(targets)),
       names_(std::move(names)),
-      is_measured_(!folder),
+      folder_(folder),
       output_(folder),
       options_(options),
       threads_(thread_count(options.threads)),
@@ -73,8 +76,9 @@ Manifest Archiver::run() {
   jobs_.resize(targets_.size());
   parallel_for(targets_.size(), threads_, [&](size_t t) { write(t); });
   follow_others();
-  files_.check_unchanged();
   output_.finish();
+  if (folder_) prove();
+  files_.check_unchanged();
   Manifest left = manifest_;
   std::set<std::string> gone;
   for (size_t t = 0; t < targets_.size(); ++t) gone.insert(model_of(t).name);
@@ -218,7 +222,7 @@ MatrixRecord Archiver::write_numbers(size_t t, const StoredNumbers& numbers, New
 
 Extent Archiver::write_residual(const OriginalTensor& tensor, Bytes actual, const TensorPlan& plan,
                                 const NewBytes& fresh, ArchiveFile& file) {
-  if (is_measured_) return file.skip(static_cast<uint64_t>(plan.estimate));
+  if (!folder_) return file.skip(static_cast<uint64_t>(plan.estimate));
   const BytesOf bytes_of = [&](const Extent& extent) {
     const auto found = fresh.find(key_of(extent));
     return found == fresh.end() ? files_.bytes(extent) : found->second;
@@ -227,6 +231,34 @@ Extent Archiver::write_residual(const OriginalTensor& tensor, Bytes actual, cons
   encode_tensor(
       tensor, actual, bytes_of, [&](Bytes piece) { file.append(piece); }, inner_threads_);
   return file.end();
+}
+
+void Archiver::prove() const {
+  std::vector<MappedFile> archives;
+  std::vector<const OriginalTensor*> derived;
+  uint64_t bytes = 0;
+  for (const Job& job : jobs_) {
+    archives.push_back(MappedFile::open(*folder_ / job.blob.file));
+    for (const OriginalTensor& tensor : job.record.tensors) {
+      if (tensor.derivation) derived.push_back(&tensor), bytes += size_of(tensor);
+    }
+  }
+  const size_t old_blobs = manifest_.blobs.size();
+  const BytesOf bytes_of = [&](const Extent& extent) {
+    if (extent.blob < old_blobs) return files_.bytes(extent);
+    return slice(archives[extent.blob - old_blobs].bytes(), extent);
+  };
+  std::atomic<uint64_t> done = 0;
+  parallel_for(derived.size(), threads_, [&](size_t i) {
+    ContentHasher hasher;
+    derive_tensor(*derived[i], bytes_of, [&](Bytes piece) { hasher.update(piece); });
+    if (hasher.digest() != derived[i]->hash) {
+      files_.check_unchanged();
+      throw std::logic_error(in_quotes(std::string(derived[i]->name)) +
+                             ": would not come back from its archive as it is");
+    }
+    if (options_.progress) options_.progress("proving", done += size_of(*derived[i]), bytes);
+  });
 }
 
 // Gives tensors that are kept once the place of the first.

@@ -29,7 +29,8 @@ class Archiver {
 
   // Writes all, and returns the manifest that has the targets archived.
   //
-  // Throws Error(kInvalid) if the bundle is damaged, Error(kIo), Error(kUnsupported).
+  // What is to be computed is computed once here, as restore will: the bytes that it stands for may
+  // go then. Throws Error(kInvalid) if the bundle is damaged, Error(kIo), Error(kUnsupported).
   Manifest run();
 
   // After run().
@@ -58,6 +59,7 @@ class Archiver {
                         const TensorPlan& plan, const NewBytes& fresh, ArchiveFile& file);
   std::span<const std::byte> checked_bytes(const TensorRecord& tensor) const;
   void follow_others();
+  void prove() const;
   ArchivedTensor report_of(size_t t, size_t i) const;
 
   const Manifest& manifest_;
@@ -65,7 +67,7 @@ class Archiver {
   const std::vector<Member>& members_;
   std::vector<Target> targets_;
   std::vector<std::string> names_;
-  bool is_measured_;
+  std::optional<std::filesystem::path> folder_;  // none: all is only measured
   BundleOutput output_;
   const ArchiveOptions& options_;
   unsigned threads_, inner_threads_;  // of all, and inside one tensor

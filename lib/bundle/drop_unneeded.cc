@@ -130,13 +130,18 @@ void drop_unneeded(const Manifest& before, Manifest& left) {
 
 uint64_t unused_bytes(const Manifest& manifest) {
   std::set<uint32_t> tensor_blobs;
-  const auto add = [&](const Extent& extent) { tensor_blobs.insert(extent.blob); };
+  std::set<ExtentKey> used;  // also what is computed from
+  const auto add = [&](const Extent& extent) {
+    tensor_blobs.insert(extent.blob);
+    used.insert(key_of(extent));
+  };
   for (const ModelRecord& model : manifest.models) visit_tensor_extents(model, add);
   for (const PackRecord& pack : manifest.packs) visit_pack_extents(pack, add);
   for (const ArchivedRecord& model : manifest.archived) visit_tensor_extents(model, add);
   uint64_t bytes = 0;
   for (const GapRecord& gap : manifest.gaps) {
-    if (tensor_blobs.contains(gap.extent.blob)) bytes += gap.extent.size;
+    if (tensor_blobs.contains(gap.extent.blob) && !used.contains(key_of(gap.extent)))
+      bytes += gap.extent.size;
   }
   return bytes;
 }

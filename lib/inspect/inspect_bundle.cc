@@ -156,12 +156,16 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   }
   for (const ArchivedRecord& model : manifest.archived)
     inspection.archived.push_back(look_at(manifest, model));
-  if (options.hash) inspection.relations = find_model_relations(manifest, files, options);
   name_same_models(manifest, inspection);
   add_freed_bytes(manifest, inspection);
   Findings findings;
   find_drift(manifest, folder, findings);
   inspection.findings = findings.take();
+  // What archives would save cannot be told of bytes that are missing.
+  const bool is_whole = std::none_of(inspection.findings.begin(), inspection.findings.end(),
+                                     [](const Finding& each) { return each.id == "WS040"; });
+  if (options.hash && is_whole)
+    inspection.relations = find_model_relations(manifest, files, options);
   return inspection;
 }
 

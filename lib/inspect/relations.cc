@@ -13,6 +13,7 @@ namespace {
 // A graph is text, mostly; what is left of one that was compressed.
 constexpr double kGraphShare = 0.15;
 constexpr double kWorthwhile = 0.9;  // as `wshare archive` without names
+constexpr double kTrifle = 4096;     // bytes that nobody archives a model for
 
 const char* name_of(RelationKind kind) {
   switch (kind) {
@@ -35,10 +36,11 @@ std::vector<ModelRelation> relations_of(const std::vector<Member>& members,
       members, bytes_of, {"", std::move(scan), thread_count(options.threads), options.progress});
   for (size_t m = 0; m < members.size(); ++m) {
     const Role& role = roles[m];
-    if (!role.base || role.weights == 0 || role.archived > kWorthwhile * role.alone) continue;
+    if (!role.base || role.weights == 0 || role.archived > kWorthwhile * role.own) continue;
     const double graph = kGraphShare * static_cast<double>(graph_bytes[m]);
+    if (role.own - role.archived < kTrifle) continue;
     relations.push_back({members[m].name, members[*role.base].name, name_of(role.kind),
-                         role.weights, role.weights_total, static_cast<uint64_t>(role.alone),
+                         role.weights, role.weights_total, static_cast<uint64_t>(role.own),
                          static_cast<uint64_t>(role.archived + graph)});
   }
   return relations;

@@ -259,6 +259,8 @@ class Compactor {
       blob.add_record(packed_[i], *originals_[i].source);
     for (const ExternalGap& gap : gaps_) blob.add_gap(gap);
     blob.close();
+    // Records name gaps by number: these come last.
+    new_.gaps.insert(new_.gaps.end(), relocation_.bases.begin(), relocation_.bases.end());
   }
 
   const Manifest& old_;

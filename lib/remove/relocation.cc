@@ -17,6 +17,7 @@ struct Placed {
   Extent extent;
   std::optional<ContentHash> hash;  // none: the manifest has none for just these
   Text tensor;
+  bool is_base = false;  // of what is computed; no tensor
 };
 
 // Those of a model, live or archived, in order.
@@ -30,6 +31,8 @@ struct Owner {
 std::vector<Owner> owners_of(const Manifest& manifest) {
   std::vector<Owner> owners;
   std::set<ExtentKey> of_models;
+  std::map<ExtentKey, ContentHash> gaps;
+  for (const GapRecord& gap : manifest.gaps) gaps.emplace(key_of(gap.extent), gap.hash);
   for (const ModelRecord& model : manifest.models) {
     Owner& owner = owners.emplace_back(Owner{model.name, {}});
     for (const TensorRecord& tensor : model.tensors) {
@@ -48,7 +51,12 @@ std::vector<Owner> owners_of(const Manifest& manifest) {
     for (const OriginalTensor& tensor : model.tensors) {
       if (tensor.extent) add(*tensor.extent, tensor.hash, tensor.name);
     }
-    visit_tensor_extents(model, [&](const Extent& extent) { add(extent, std::nullopt, {}); });
+    const size_t tensors = owner.placed.size();
+    visit_tensor_extents(model, [&](const Extent& extent) {
+      const auto gap = gaps.find(key_of(extent));
+      add(extent, gap == gaps.end() ? std::nullopt : std::optional(gap->second), {});
+    });
+    for (size_t i = tensors; i < owner.placed.size(); ++i) owner.placed[i].is_base = true;
     if (!owner.placed.empty()) owners.push_back(std::move(owner));
   }
   return owners;
@@ -61,9 +69,9 @@ void number_contents(const Manifest& manifest, const std::vector<Owner>& owners,
     for (size_t t = 0; t < models[m].tensors.size(); ++t) {
       const uint32_t content = contents.of_tensor[next++];
       models[m].tensors[t].content = content;
-      const auto& [extent, hash, tensor] = owners[m].placed[t];
-      if (hash && contents.contents[content].hash != *hash)
-        fail_damaged(manifest.blobs[extent.blob].file, "tensor " + in_quotes(tensor));
+      const Placed& placed = owners[m].placed[t];
+      if (placed.hash && contents.contents[content].hash != *placed.hash)
+        fail_damaged(manifest.blobs[placed.extent.blob].file, "tensor " + in_quotes(placed.tensor));
     }
   }
 }
@@ -84,6 +92,27 @@ void check_overlap(const Manifest& manifest, const std::vector<Owner>& owners) {
   if (named <= kFewBytes || named / kMostLayers <= held) return;
   fail_damaged(kManifestName, "its tensors name " + std::to_string(named) + " bytes of blobs of " +
                                   std::to_string(held));
+}
+
+// Lists what the manifest would say nothing of.
+void list_bases(const std::vector<Owner>& owners, Relocation& relocation) {
+  std::set<ExtentKey> claimed;
+  std::vector<GapRecord> bases;
+  size_t next = 0;
+  for (size_t m = 0; m < owners.size(); ++m) {
+    for (size_t t = 0; t < owners[m].placed.size(); ++t) {
+      const Extent& extent = *relocation.plan.extents[m][t];
+      const uint32_t content = relocation.contents.of_tensor[next++];
+      if (owners[m].placed[t].is_base) {
+        bases.push_back({extent, relocation.contents.contents[content].hash});
+      } else {
+        claimed.insert(key_of(extent));
+      }
+    }
+  }
+  for (const GapRecord& base : bases) {
+    if (claimed.insert(key_of(base.extent)).second) relocation.bases.push_back(base);
+  }
 }
 
 // Compares all tensors and plans blobs for them.
@@ -115,6 +144,7 @@ void place_tensors(const Manifest& manifest, const StoredFiles& files, unsigned 
     if (blob.hash) start.names.push_back(blob.file);  // files of tasks keep their names
   }
   relocation.plan = make_plan(models, contents, {}, start);
+  list_bases(owners, relocation);
   for (size_t m = 0; m < models.size(); ++m) {
     for (size_t t = 0; t < models[m].tensors.size(); ++t)
       relocation.moved[key_of(owners[m].placed[t].extent)] = *relocation.plan.extents[m][t];

@@ -29,6 +29,9 @@ struct Relocation {
   Plan plan;                          // for them
   PackBlob packs;                     // follows the blobs of the plan, unless it has no pieces
   std::map<ExtentKey, Extent> moved;  // old extent -> new extent, also of packs
+  // New extents that something is computed from, and that no tensor has: nothing else would say
+  // what bytes they hold.
+  std::vector<GapRecord> bases;
 };
 
 // Lays out the tensors of `manifest` as dedupe would; `files` holds its blobs. What archived models

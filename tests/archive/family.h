@@ -46,6 +46,7 @@ inline std::string bytes_of_values(const Values& values, int32_t dtype) {
 
 inline onnx::TensorProto floats(const std::string& name, const Values& values,
                                 std::vector<int64_t> shape = {}, int32_t dtype = kFloat32) {
+  if (shape.empty()) shape = {static_cast<int64_t>(values.size())};
   return raw(name, bytes_of_values(values, dtype), dtype, std::move(shape));
 }
 

@@ -37,7 +37,7 @@ void write_inputs() {
   write_file("news/adapter_model.safetensors", adapter);
   write_file("news/adapter_config.json", R"({"peft_type": "LORA", "r": 2, "lora_alpha": 3})");
   std::string weight = noise(8000, 5);
-  write_file("kin/base.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000})}));
+  write_file("kin/origin.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000})}));
   for (size_t i = 0; i < weight.size(); i += sizeof(float))
     weight[i] = static_cast<char>(weight[i] ^ 3);
   write_file("kin/moved.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000}),

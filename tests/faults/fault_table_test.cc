@@ -135,7 +135,7 @@ class FaultTable : public testing::TestWithParam<WritingCommand> {
     EXPECT_EQ(restored.code, 0) << restored.said;
     for (const auto& [path, bytes] : files_in("looked_at")) {
       std::string original;
-      for (const std::string folder : {"in/", "lora/", "runs/"}) {
+      for (const std::string folder : {"in/", "kin/", "lora/", "runs/"}) {
         if (fs::exists(folder + path)) original = folder + path;
       }
       EXPECT_TRUE(read_file(original) == bytes) << path;

@@ -63,14 +63,14 @@ TEST_F(Thaw, GivesTheModelThatWasThere) {
 
 TEST_F(Thaw, SharesWhatTheBundleHas) {
   const test::Values values = weight(20000, 1), both = moved(values, 2);
-  add("base.onnx", {floats("w", values)});
+  add("base.onnx", {floats("w", values), floats("x", weight(1000, 9))});
   add("a.onnx", {floats("w", both), floats("x", weight(1000, 10))});
   add("b.onnx", {floats("w", both), floats("x", weight(1000, 11))});
   make();
   put_away({"a", "b"});
   bring_back({"a"});
   const ThawReport second = bring_back({"b"});  // computed, and found where a has it
-  EXPECT_EQ(second.models.at(0).shared_bytes, 80000u);
+  EXPECT_GE(second.models.at(0).shared_bytes, 80000u);
   EXPECT_EQ(find_model(load_manifest(bundle()), "a").tensors[0].extent,
             find_model(load_manifest(bundle()), "b").tensors[0].extent);
   expect_whole(3);

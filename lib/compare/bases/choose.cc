@@ -54,6 +54,7 @@ class Chooser {
     for (size_t t = 0; t < members_.size(); ++t) {
       if (roles_[t].base) describe(t, *roles_[t].base);
     }
+    find_own();
     return std::move(roles_);
   }
 
@@ -81,6 +82,24 @@ class Chooser {
         roles_[m].alone += weights.back();
       }
       roles_[m].archived = roles_[m].alone;
+    }
+  }
+
+  // What is shared with a member that stays would not go with an archive.
+  void find_own() {
+    std::set<ExtentKey> stored;
+    for (size_t m = 0; m < members_.size(); ++m) {
+      if (roles_[m].base) continue;
+      for (const TensorRecord& tensor : members_[m].tensors) stored.insert(key_of(tensor.extent));
+    }
+    for (size_t t = 0; t < members_.size(); ++t) {
+      if (!roles_[t].base) continue;
+      double shared = 0;
+      for (size_t i = 0; i < weights_[t].size(); ++i) {
+        const bool is_shared = stored.contains(key_of(members_[t].tensors[i].extent));
+        (is_shared ? shared : roles_[t].own) += weights_[t][i];
+      }
+      roles_[t].archived = std::max(0.0, roles_[t].archived - shared);
     }
   }
 
@@ -147,8 +166,10 @@ class Chooser {
     const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
     double left = 0;
     for (size_t i = 0; i < pairs.size(); ++i) {
-      if (weights_[t][i] == 0 || base.has(members_[t].tensors[i].extent)) continue;
-      left += weights_[t][i] * (pairs[i] ? share_of(t, i, c, *pairs[i]) : 1);
+      if (weights_[t][i] == 0) continue;
+      // What a target that is a base has, too, is stored: each of both counts its part.
+      const bool is_shared = base.has(members_[t].tensors[i].extent);
+      left += weights_[t][i] * (pairs[i] && !is_shared ? share_of(t, i, c, *pairs[i]) : 1);
     }
     return left;
   }

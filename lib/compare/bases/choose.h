@@ -21,7 +21,8 @@ enum class RelationKind { kCast, kMoved, kQuantised };
 struct Role {
   std::optional<size_t> base;  // the member that it is computed from
   double alone = 0;            // bytes that nobody but targets has
-  double archived = 0;         // what is left of them, an estimate
+  double own = 0;       // with a base: those of `alone` that no member which is stored as it is has
+  double archived = 0;  // what is left of them, an estimate; with a base, of `own`
   // Where it is a model in another form: tensors that are quantised from the base's.
   std::map<size_t, WeightSource> sources;
   // With a base: tensors that are computed from it, of those that only targets have.
