@@ -91,7 +91,7 @@ TEST_F(BadBundle, IsOfANewerVersion) {
   const std::string from = "\"version\": 1";
   std::string text = manifest_;
   write_sealed(text.replace(text.find(from), from.size(), "\"version\": 12"));
-  const std::vector<std::string> both = {"format 12", "up to 5", "hint: use a newer wshare"};
+  const std::vector<std::string> both = {"format 12", "up to 6", "hint: use a newer wshare"};
   expect_restore_refused(5, both);
   expect_refused({"verify", path("bundle")}, 5, both);
   expect_refused({"dedupe", path("in"), "-o", path("bundle"), "--force"}, 5, both);

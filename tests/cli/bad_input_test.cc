@@ -29,7 +29,8 @@ TEST_F(BadInput, IsNoModel) {
   };
   const onnx::TensorProto tensor = raw("w", noise(5000, 1));
   for (const Case& c :
-       {Case{"empty", "", "is empty"}, Case{"text", "this is no model\n", "is a text, no ONNX model"},
+       {Case{"empty", "", "is empty"},
+        Case{"text", "this is no model\n", "is a text, no ONNX model"},
         Case{"JSON", "{\"graph\": {}}", "is a JSON text, no ONNX model"},
         Case{"a PNG", "\x89PNG\r\n\x1a\n" + std::string(100, '\0'), "no valid ONNX file"},
         Case{"a zip archive", "PK\x03\x04" + noise(200, 1), "is a zip archive, no ONNX model"},
@@ -79,7 +80,7 @@ TEST_F(BadInput, IsNotThereOrNoFile) {
              {"b.onnx': is a link to", "no such file"}},
         Case{
             "a dangling link in a folder", path("dangling"), 4, {"dangling': holds no .onnx file"}},
-        Case{"a folder by name", "x=" + path("empty"), 3, {"empty'", "not a regular file"}},
+        Case{"a folder by name", "x=" + path("empty"), 4, {"empty': holds no .onnx file"}},
         Case{"a pipe", path("pipe.onnx"), 3, {"pipe.onnx'", "not a regular file"}},
         Case{"below a file", path("in/a.onnx/b.onnx"), 3, {"b.onnx': no such file"}}}) {
     SCOPED_TRACE(c.name);

@@ -112,9 +112,9 @@ TEST_P(ManyModels, AreLittleForEachCommand) {
   inspect();
   expect(0, {"restore", "-q", path("bundle"), "-o", path("back")});
   for (size_t i = 0; i < kModels; ++i) {
-    const std::string folder = i == 0 ? "onnx" : "onnx_" + std::to_string(i + 1);
+    const std::string repository = files_[i].parent_path().parent_path().filename().string();
     const std::string back =
-        GetParam() == Layout::kFlat ? files_[i].filename().string() : folder + "/model.onnx";
+        GetParam() == Layout::kFlat ? files_[i].filename().string() : repository + "/model.onnx";
     ASSERT_TRUE(read_file(temp_->path() / "back" / back) == read_file(files_[i])) << back;
   }
   expect(0, {"append", "-q", path("bundle"), path("more.onnx")});

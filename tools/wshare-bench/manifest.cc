@@ -15,6 +15,7 @@
 #include "format/manifest/text.h"
 #include "util/as_text.h"
 #include "util/mapped_file.h"
+#include "util/memory.h"
 #include "util/temporary_folder.h"
 
 namespace {
