@@ -344,12 +344,14 @@ TEST_F(Archive, CompactsArchivesThatHaveGaps) {
   expect_whole(2);
 }
 
+#ifdef WSHARE_TEST_RUN
 TEST_F(Archive, NothingRunsAnArchivedModel) {
   make_family();
   put_away();
   expect_refused({"run", path("bundle"), "--model", "one"}, 4, {"'one': is archived", "thaw"});
   expect_refused({"pack", path("bundle"), "--model", "one"}, 4, {"'one': is archived", "thaw"});
 }
+#endif
 
 TEST_F(Archive, RefusesWhatItCannotTake) {
   make_family();
