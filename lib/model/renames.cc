@@ -265,12 +265,12 @@ void remove_renames(onnx::ModelProto& model, const std::vector<Rename>& renames)
     gone[each.graph].nodes.insert(each.node);
     gone[each.graph].names.emplace(each.name);
   }
-  for (const auto& [graph, of_graph] : gone) {
-    keep_if(*graph->mutable_node(),
-            [&](const onnx::NodeProto& node) { return !of_graph.nodes.contains(&node); });
-    keep_if(*graph->mutable_value_info(), [&](const onnx::ValueInfoProto& value) {
-      return !of_graph.names.contains(value.name());
-    });
+  for (const auto& each : gone) {
+    const Gone& here = each.second;
+    keep_if(*each.first->mutable_node(),
+            [&](const onnx::NodeProto& node) { return !here.nodes.contains(&node); });
+    keep_if(*each.first->mutable_value_info(),
+            [&](const onnx::ValueInfoProto& value) { return !here.names.contains(value.name()); });
   }
 }
 

@@ -10,6 +10,7 @@
 #include "format/adapter_file.h"
 #include "format/archived_graph.h"
 #include "format/derived_tensor.h"
+#include "format/manifest/extents.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "util/mapped_file.h"
@@ -200,11 +201,11 @@ class Verifier {
   }
 
   bool are_whole(const DerivationRecord& derivation) const {
-    if (derivation.residual.size > 0 && !blobs_[derivation.residual.blob]) return false;
-    for (const auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
-      if (*matrix && !blobs_[(*matrix)->extent.blob]) return false;
-    }
-    return true;
+    bool whole = true;
+    visit_derivation(derivation, [&](const Extent& extent) {
+      whole = whole && blobs_[extent.blob].has_value();
+    });
+    return whole;
   }
 
   // The blob that is the tensor's own: of its residual, else of its factors.

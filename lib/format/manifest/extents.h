@@ -21,6 +21,19 @@ void visit_tensor_extents(Model& model, const Visit& visit) requires requires {
   for (auto& tensor : model.tensors) visit(tensor.extent);
 }
 
+// Calls visit(extent) for every extent that `derivation`, a DerivationRecord, computes from.
+template <typename Derivation, typename Visit>
+void visit_derivation(Derivation& derivation, const Visit& visit) {
+  for (auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
+    if (*matrix) visit((*matrix)->extent);
+  }
+  if (derivation.quantised) {
+    visit(derivation.quantised->scale.extent);
+    if (derivation.quantised->zero) visit(derivation.quantised->zero->extent);
+  }
+  if (derivation.residual.size > 0) visit(derivation.residual);
+}
+
 // The same for `task`, a TaskRecord or an ArchivedRecord: also what derived tensors are computed
 // from.
 template <typename Task, typename Visit>
@@ -30,16 +43,7 @@ void visit_tensor_extents(Task& task, const Visit& visit) requires requires {
 {
   for (auto& tensor : task.tensors) {
     if (tensor.extent) visit(*tensor.extent);
-    if (!tensor.derivation) continue;
-    auto& derivation = *tensor.derivation;
-    for (auto* matrix : {&derivation.base, &derivation.left, &derivation.right}) {
-      if (*matrix) visit((*matrix)->extent);
-    }
-    if (derivation.quantised) {
-      visit(derivation.quantised->scale.extent);
-      if (derivation.quantised->zero) visit(derivation.quantised->zero->extent);
-    }
-    if (derivation.residual.size > 0) visit(derivation.residual);
+    if (tensor.derivation) visit_derivation(*tensor.derivation, visit);
   }
 }
 
