@@ -52,6 +52,68 @@ TEST(AnalyzeDelta, FindsTheRankOfAMergedUpdate) {
   }
 }
 
+// Returns u diag(values) v^T with random orthonormal u and v.
+Matrix with_values(int64_t rows, int64_t cols, const std::vector<double>& values, uint64_t seed) {
+  const auto rank = static_cast<int64_t>(values.size());
+  Matrix left = random_matrix(rank, rows, seed), right = random_matrix(rank, cols, seed + 1);
+  for (Matrix* vectors : {&left, &right}) {
+    for (int64_t i = 0; i < rank; ++i) {  // Gram-Schmidt, by rows
+      for (int64_t j = 0; j <= i; ++j) {
+        double dot = 0;
+        for (int64_t k = 0; k < vectors->cols; ++k) dot += vectors->at(i, k) * vectors->at(j, k);
+        for (int64_t k = 0; k < vectors->cols; ++k) {
+          vectors->at(i, k) -= (i == j ? 1 - 1 / std::sqrt(dot) : dot) * vectors->at(j, k);
+        }
+      }
+    }
+  }
+  for (int64_t i = 0; i < rank; ++i) {
+    for (int64_t k = 0; k < rows; ++k) left.at(i, k) *= values[static_cast<size_t>(i)];
+  }
+  return product(test::transposed(left), right);
+}
+
+// In small matrices the largest value of noise varies much, and a few directions of the update take
+// a good part of it away.
+TEST(AnalyzeDelta, FindsTheRankOfEverySmallMatrix) {
+  constexpr int kPairs = 100;
+  for (const int type : {Proto::FLOAT, Proto::FLOAT16, Proto::BFLOAT16, Proto::DOUBLE}) {
+    for (const auto& [rows, cols] :
+         {std::pair{16, 16}, {32, 32}, {64, 64}, {32, 128}, {16, 256}, {128, 64}}) {
+      for (const int64_t rank : {1, 2, 4, 8}) {
+        if (2 * rank * (rows + cols) >= rows * cols) continue;
+        for (uint64_t pair = 0; pair < kPairs; ++pair) {
+          SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(cols) + ", type " +
+                       std::to_string(type) + ", pair " + std::to_string(pair));
+          const Matrix base = random_matrix(rows, cols, 1000 + pair);
+          const Matrix update = test::low_rank(rows, cols, rank, 500000 + 3 * pair, 0.02);
+          const DeltaReport report = analyze(base, sum(base, update), type);
+          EXPECT_EQ(report.kind, DeltaKind::kLowRank);
+          ASSERT_EQ(report.rank, rank);
+        }
+      }
+    }
+  }
+}
+
+TEST(AnalyzeDelta, FindsWhatStandsAboveTheNoise) {
+  for (const int type : {Proto::FLOAT, Proto::FLOAT16}) {
+    const double spacing = type == Proto::FLOAT ? 0x1p-24 : 0x1p-11;
+    for (const auto& [rows, cols] : {std::pair{64, 64}, {32, 128}, {128, 128}}) {
+      // Weights of deviation 0.05 have roundings of about 0.03 x spacing; both sides are rounded.
+      const double edge = 0.03 * spacing * (std::sqrt(double(rows)) + std::sqrt(double(cols)));
+      for (uint64_t pair = 0; pair < 100; ++pair) {
+        SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(cols) + ", type " +
+                     std::to_string(type) + ", pair " + std::to_string(pair));
+        const Matrix base = random_matrix(rows, cols, 1000 + pair);
+        const std::vector<double> values = {1, 0.1, 100 * edge, 8 * edge, 3 * edge, 2 * edge};
+        const Matrix update = with_values(rows, cols, values, 700000 + 3 * pair);
+        ASSERT_EQ(analyze(base, sum(base, update), type).rank, 6);
+      }
+    }
+  }
+}
+
 TEST(AnalyzeDelta, FindsFloat16ValuesThatAreStoredAsFloat32) {
   const Matrix base = random_matrix(128, 128, 3);
   const Matrix update = test::low_rank(128, 128, 4, 4, 0.02);

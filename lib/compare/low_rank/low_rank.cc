@@ -150,7 +150,7 @@ class Search {
     report.relative_error = std::sqrt(cut.rest->square / survey_.square);
     report.max_abs_error = cut.rest->max_abs;
     report.energy = std::max(0.0, 1 - cut.rest->square / survey_.square);
-    report.noise_edge = rule_.edge_of_rest(cut.rest->square);
+    report.noise_edge = rule_.edge_of_rest(cut.rest->square, rank);
     report.singular_values = values;
     report.singular_values.resize(std::min(values.size(), rank + kOversampling));
     analysis.factors = balanced(delta_, std::move(cut.directions), values);

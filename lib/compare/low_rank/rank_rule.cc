@@ -6,22 +6,35 @@
 
 // Noise of independent roundings has no singular value much above rms x (sqrt m + sqrt n), and what
 // the leading k values leave of ||b - a|| gives that rms without asking for dtypes. So the rank is
-// the smallest k with s[k+1] <= 1.1 x rms(rest) x (sqrt m + sqrt n). Two checks keep other things
-// out: the rest must be as small as roundings are (a full fine-tune has a rest, too, that looks
-// like noise, but it is far larger), and the rank must be small against the changed rows and
-// columns (a few changed rows are a matrix of low rank by themselves). A rank or a tolerance from
-// outside replaces the rule by its own.
+// the smallest k with s[k+1] <= 1.1 x rms(rest) x (sqrt m + sqrt n). The leading k directions take
+// k rows and k columns of the noise with them, so m and n are what is left of rows and columns. In
+// small matrices the largest value of noise varies: the edge gets the term by which it does. And
+// where s[k+1] is thousands of times smaller than s[k], twice the edge is near enough.
+//
+// Two checks keep other things out: the rest must be as small as roundings are (a full fine-tune
+// has a rest, too, that looks like noise, but it is far larger), and the rank must be small against
+// the changed rows and columns (a few changed rows are a matrix of low rank by themselves). A rank
+// or a tolerance from outside replaces the rule by its own.
+//
+// A value that stood at the edge before the noise came lies 1.25 times above it with the noise
+// (more where m and n differ), so the slack of the rule may be as much without losing one.
 //
 // Source: measured over exact spectra of merged tasks in fp32 and fp16; it found 100 % of the ranks
 // but for values below the noise. Edge of uneven noise: Bandeira, van Handel 2016, "Sharp
-// nonasymptotic bounds on the norm of random matrices with independent entries", theorem 1.1.
+// nonasymptotic bounds on the norm of random matrices with independent entries", theorem 1.1. How
+// the largest value varies: Johnstone 2001, "On the distribution of the largest eigenvalue in
+// principal components analysis". Where a value ends up: Benaych-Georges, Nadakuditi 2012, "The
+// singular values and vectors of low rank perturbations of large rectangular random matrices".
 
 namespace wshare {
 namespace {
 
 constexpr double kEdgeSlack = 1.1;      // of the rule, at least
+constexpr double kDeviations = 3;       // of the largest value of noise, in Johnstone's unit
+constexpr double kTellingGap = 1e4;     // s[k] / s[k+1] between what was trained and roundings
+constexpr double kGapSlack = 2;         // of the edge behind such a gap
 constexpr double kNoiseSlack = 1.5;     // of "as small as roundings are"
-constexpr double kArithmetic = 4e-15;   // relative error of sums and products here
+constexpr double kArithmetic = 1e-14;   // relative error of sums and products here
 constexpr double kCancellation = 1e-9;  // relative size of a difference that cannot be trusted
 
 // What the first k values leave of ||b - a||^2, for each k up to their number.
@@ -52,13 +65,24 @@ RankRule::RankRule(const Survey& survey, uint64_t rows, uint64_t cols, const Del
   max_rank_ = std::min(options.fixed_rank != 0 ? options.fixed_rank : options.max_rank, worthwhile);
 }
 
-// The largest singular value that noise of mean square `square` has.
-double RankRule::edge(double square) const {
-  return edge_factor_ * std::sqrt(square) * (std::sqrt(changed_rows_) + std::sqrt(changed_cols_));
+// The largest singular value that noise of mean square `square` has beside `rank` directions.
+double RankRule::edge(double square, size_t rank) const {
+  const auto taken = static_cast<double>(rank);
+  const double m = std::sqrt(std::max(1.0, changed_rows_ - taken));
+  const double n = std::sqrt(std::max(1.0, changed_cols_ - taken));
+  const double varies = kDeviations / 2 * std::cbrt(1 / m + 1 / n) / (m + n);
+  return edge_factor_ * (1 + varies) * std::sqrt(square) * (m + n);
 }
 
-double RankRule::edge_of_rest(double rest) const {
-  return edge(std::max(rest / changed_area_, survey_.noise_one));
+// The mean square of the noise where `rank` directions leave `rest` of ||b - a||^2.
+double RankRule::noise_of_rest(double rest, size_t rank) const {
+  const auto taken = static_cast<double>(rank);
+  const double area = std::max(1.0, changed_rows_ - taken) * std::max(1.0, changed_cols_ - taken);
+  return std::max(rest / area, survey_.noise_one);
+}
+
+double RankRule::edge_of_rest(double rest, size_t rank) const {
+  return edge(noise_of_rest(rest, rank), rank);
 }
 
 // The most that roundings add to ||b - a||^2.
@@ -93,27 +117,28 @@ size_t RankRule::last_rank(const std::vector<double>& values) const {
 }
 
 // Returns the smallest k after which only noise follows, or nothing if `values` do not reach so
-// far. `noise_of` maps what the first k values leave to the mean square of the noise.
+// far. `noise_of` maps what the first k values leave, and k, to the mean square of the noise.
 template <typename NoiseOf>
 std::optional<size_t> RankRule::find_rank(const std::vector<double>& values, double beyond,
                                           const NoiseOf& noise_of) const {
   const std::vector<double> rest = rests(values, beyond);
   for (size_t k = 0; k <= last_rank(values); ++k) {
     const double next = k < values.size() ? values[k] : 0;
-    if (rest[k] <= largest_noise() && next <= edge(noise_of(rest[k]))) return k;
+    const bool is_far = k > 0 && values[k - 1] >= kTellingGap * next;
+    const double highest = (is_far ? kGapSlack : 1) * edge(noise_of(rest[k], k), k);
+    if (rest[k] <= largest_noise() && next <= highest) return k;
   }
   return std::nullopt;
 }
 
 std::optional<size_t> RankRule::by_rounding(const std::vector<double>& values,
                                             double beyond) const {
-  return find_rank(values, beyond, [&](double) { return survey_.noise_both; });
+  return find_rank(values, beyond, [&](double, size_t) { return survey_.noise_both; });
 }
 
 std::optional<size_t> RankRule::choose(const std::vector<double>& values, double beyond) const {
-  const std::optional<size_t> by_rest = find_rank(values, beyond, [&](double rest) {
-    return std::max(rest / changed_area_, survey_.noise_one);
-  });
+  const std::optional<size_t> by_rest = find_rank(
+      values, beyond, [&](double rest, size_t rank) { return noise_of_rest(rest, rank); });
   if (!is_told() || by_rest == size_t{0}) return by_rest;
   if (options_.fixed_rank != 0) {
     const auto rank = static_cast<size_t>(options_.fixed_rank);

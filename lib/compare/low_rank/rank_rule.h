@@ -37,14 +37,15 @@ class RankRule {
   // numbers, which would be all error.
   std::optional<double> beyond(const std::vector<double>& values) const;
 
-  // The largest singular value of the noise where `rest` is left of ||b - a||^2.
-  double edge_of_rest(double rest) const;
+  // The largest singular value of the noise where `rank` directions leave `rest` of ||b - a||^2.
+  double edge_of_rest(double rest, size_t rank) const;
 
   // What b - a is if it is neither low rank nor rounding.
   DeltaKind kind_of_the_rest() const;
 
  private:
-  double edge(double square) const;
+  double edge(double square, size_t rank) const;
+  double noise_of_rest(double rest, size_t rank) const;
   double largest_noise() const;
   double most_left() const;
   bool looks_like_rows() const;
