@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "bundle/start.h"
@@ -30,6 +29,10 @@ StoredBase::StoredBase(fs::path folder, Manifest manifest, const std::string& na
       model_(scan_model(folder_ / record_.file)),
       sites_(find_branch_sites(model_)) {
   check_model_file(record_, model_.file.file(), threads);
+  // What must be given belongs to the model, not to a task.
+  for (BranchSite& site : sites_.sites) {
+    if (site.branch && sites_.needed_factors.contains(site.branch->a)) site.branch.reset();
+  }
 }
 
 ScannedModel StoredBase::without_branches(const fs::path& folder) const {
@@ -76,12 +79,10 @@ DraftStart StoredBase::extend(const std::set<int32_t>& weights, const std::set<i
   for (const int32_t weight : weights) {
     if (!site_of_.at(weight)->branch) missing.push_back(*site_of_.at(weight));
   }
-  std::set<std::string_view> inputs;
-  for (const DefaultedInput& input : sites_.inputs) inputs.insert(input.name);
   std::vector<std::string> defaults;
   for (const int32_t vector : vectors) {
     const std::string& name = plain.tensors[static_cast<size_t>(vector)].name;
-    if (!inputs.contains(name)) defaults.push_back(name);
+    if (!sites_.inputs.contains(name)) defaults.push_back(name);
   }
   start.base_file = as_text(model_.file.file().bytes());
   if (missing.empty() && defaults.empty()) return start;

@@ -1,5 +1,6 @@
 #include "import_adapter/base_import.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "format/bundle_files.h"
@@ -34,6 +35,30 @@ void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matche
     const BranchSite& weight = sites_.sites[match.weight];
     if (!weight.branch) added_.push_back(weight);
   }
+  give_defaults();
+  check_values();
+}
+
+// A base whose factors must be given runs with adapters only, and only with those that have all of
+// them. As a base of tasks it gets defaults for all, which add nothing.
+void BaseImport::give_defaults() {
+  const bool has_some = std::any_of(
+      file_.parameters.begin(), file_.parameters.end(),
+      [&](const NamedTensor& parameter) { return sites_.needed_factors.contains(parameter.name); });
+  if (!has_some) return;
+  for (const std::string& name : sites_.needed_factors) {
+    sites_.inputs.at(name).has_default = true;
+    defaulted_.push_back(name);
+  }
+}
+
+// Of inputs that the base has; those that are new fit.
+void BaseImport::check_values() {
+  std::vector<NamedTensor> values;
+  for (const NamedTensor& parameter : file_.parameters) {
+    if (sites_.inputs.contains(parameter.name)) values.push_back(parameter);
+  }
+  check_parameters(task_, values, sites_.inputs);
 }
 
 std::optional<ReplacedModel> BaseImport::compose(Manifest& manifest, UnusedNames& names) {
@@ -45,9 +70,9 @@ std::optional<ReplacedModel> BaseImport::compose(Manifest& manifest, UnusedNames
   task.adapter = static_cast<uint32_t>(blob_);
   task.parameters = records_of(file_);
   manifest.blobs.push_back({adapter_name_, layout_.size});
-  if (added_.empty()) return std::nullopt;
+  if (added_.empty() && defaulted_.empty()) return std::nullopt;
   return ReplacedModel{base_.name, as_text(model_.file.file().bytes()),
-                       add_inputs(model_, added_, {})};
+                       add_inputs(model_, added_, {}, defaulted_)};
 }
 
 void BaseImport::write(Manifest& manifest, const fs::path& bundle,
@@ -70,7 +95,7 @@ ImportReport BaseImport::report(const Manifest& manifest) const {
   report.adapter = adapter_name_;
   report.adapter_bytes = layout_.size;
   report.model = find_model(manifest, base_.name).file;
-  report.new_model = !added_.empty();
+  report.new_model = !added_.empty() || !defaulted_.empty();
   for (const ModuleMatch& match : matches_) {
     const GivenModule& module = given_->modules[match.module];
     report.mapping.push_back(

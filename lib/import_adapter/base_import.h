@@ -31,11 +31,12 @@ class BaseImport {
   BaseImport& operator=(const BaseImport&) = delete;
 
   MatchedBase matched() const { return {base_.name, &model_, &sites_}; }
-  const std::vector<DefaultedInput>& inputs() const { return sites_.inputs; }
+  const SessionInputs& inputs() const { return sites_.inputs; }
 
   // Makes the adapter's parameters for this base up, as task `task`.
   //
-  // Throws Error(kInvalid) if it has none, and what make_task_file() throws.
+  // Throws Error(kInvalid) if it has none or a run would refuse them, and what make_task_file()
+  // throws.
   void take(const GivenAdapter& given, std::vector<ModuleMatch> matches, std::string task);
 
   // Adds the task to `manifest` with a new file, whose name is from `names`. Returns the base's new
@@ -57,6 +58,8 @@ class BaseImport {
   ImportReport report(const Manifest& manifest) const;
 
  private:
+  void give_defaults();
+  void check_values();
   void add_value(const NamedTensor& value, ImportReport& report) const;
 
   ModelRecord base_;  // as it was
@@ -65,7 +68,8 @@ class BaseImport {
   const GivenAdapter* given_ = nullptr;
   std::vector<ModuleMatch> matches_;
   std::string task_;
-  std::vector<BranchSite> added_;  // that get inputs
+  std::vector<BranchSite> added_;       // that get inputs
+  std::vector<std::string> defaulted_;  // inputs that get a default
   Scratch scratch_;
   TaskFile file_;
   AdapterLayout layout_;

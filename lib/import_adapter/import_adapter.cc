@@ -79,7 +79,7 @@ class Import {
       const BaseImport& part =
           parts_.emplace_back(bundle, find_model(manifest_, base), thread_count(options.threads));
       matched.push_back(part.matched());
-      for (const DefaultedInput& input : part.inputs()) inputs.push_back(input.name);
+      for (const auto& [name, input] : part.inputs()) inputs.push_back(name);
     }
     given_.emplace(load_adapter(adapter, inputs));
     std::vector<std::vector<ModuleMatch>> matches = match_modules(given_->modules, matched);

@@ -55,7 +55,7 @@ std::span<const std::byte> convert(const GivenModule& module, const NamedTensor&
   return out;
 }
 
-void check_value(const NamedTensor& value, const DefaultedInput& input) {
+void check_value(const NamedTensor& value, const SessionInput& input) {
   const bool fits =
       std::equal(value.shape.begin(), value.shape.end(), input.shape.begin(), input.shape.end(),
                  [](int64_t given, int64_t wanted) { return wanted < 0 || given == wanted; });
@@ -120,11 +120,10 @@ TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMat
                                convert(module, module.b, module.scaling, weight.dtype, scratch)});
   }
   std::vector<NamedTensor> values;
-  const auto input_called = by_name(base.inputs);
   for (const NamedTensor& value : adapter.values) {
-    const auto input = input_called.find(value.name);
-    if (input == input_called.end()) continue;  // of another base
-    check_value(value, *input->second);
+    const auto input = base.inputs.find(value.name);
+    if (input == base.inputs.end()) continue;  // of another base
+    check_value(value, input->second);
     values.push_back(value);
   }
   check_pairs(values, base.sites);

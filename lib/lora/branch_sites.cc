@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "compare/low_rank/matrix.h"
+#include "format/matrix.h"
 #include "lora/module_names.h"
 #include "lora/site_layers.h"
 #include "model/walk.h"
@@ -34,21 +35,47 @@ const std::set<std::string>& quantized_readers() {
   return ops;
 }
 
-std::vector<DefaultedInput> find_inputs(const onnx::GraphProto& graph) {
-  std::unordered_map<std::string_view, const onnx::TypeProto_Tensor*> types;
-  for (const onnx::ValueInfoProto& value : graph.input())
-    types.emplace(value.name(), &value.type().tensor_type());
-  std::vector<DefaultedInput> inputs;
-  for (const onnx::TensorProto& tensor : graph.initializer()) {
-    const auto type = types.find(tensor.name());
-    if (type == types.end() || !type->second->has_shape()) continue;
-    DefaultedInput& input = inputs.emplace_back();
-    input.name = tensor.name();
-    input.dtype = type->second->elem_type();
-    for (const auto& dim : type->second->shape().dim())
+SessionInputs find_inputs(const onnx::GraphProto& graph) {
+  std::unordered_set<std::string_view> initializers;
+  for (const onnx::TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
+  SessionInputs inputs;
+  for (const onnx::ValueInfoProto& value : graph.input()) {
+    const onnx::TypeProto_Tensor& type = value.type().tensor_type();
+    if (!value.type().has_tensor_type() || !type.has_shape()) continue;
+    SessionInput& input = inputs[value.name()];
+    input.dtype = type.elem_type();
+    input.has_default = initializers.contains(value.name());
+    for (const auto& dim : type.shape().dim()) {
       input.shape.push_back(dim.has_dim_value() ? dim.dim_value() : -1);
+      input.symbols.push_back(dim.dim_param());
+    }
   }
   return inputs;
+}
+
+// True if `reader` takes a matrix as a factor of a branch.
+bool takes_factor(const Reader& reader) {
+  const std::string& op = reader.node->op_type();
+  if (!is_standard(*reader.node)) return false;
+  return (op == "MatMul" && reader.operand == 1) ||
+         ((op == "Transpose" || op == "Gather") && reader.operand == 0);
+}
+
+bool is_needed_factor(const GraphIndex& index, const std::string& name, const SessionInput& input) {
+  if (input.has_default || input.shape.size() != 2 || !float_format(input.dtype) ||
+      std::count(input.shape.begin(), input.shape.end(), -1) != 1) {
+    return false;
+  }
+  std::vector<std::string> values = {name};
+  for (size_t i = 0; i < values.size(); ++i) {
+    const std::vector<Reader>& readers = index.readers(0, values[i]);
+    if (readers.empty() || index.is_output(0, values[i])) return false;
+    for (const Reader& reader : readers) {
+      if (reader.graph != 0 || !takes_factor(reader)) return false;
+      if (reader.node->op_type() == "Transpose" && i == 0) values.push_back(reader.node->output(0));
+    }
+  }
+  return true;
 }
 
 // "/encoder/q/MatMul_quant" may be of module "encoder.q".
@@ -87,7 +114,9 @@ class Finder {
 
   BranchSites run() {
     result_.inputs = find_inputs(skeleton_.model().graph());
-    for (const DefaultedInput& input : result_.inputs) inputs_.emplace(input.name, &input);
+    for (const auto& [name, input] : result_.inputs) {
+      if (is_needed_factor(index_, name, input)) result_.needed_factors.insert(name);
+    }
     for (size_t t = 0; t < model_.tensors.size(); ++t) {
       const TensorRef& tensor = model_.tensors[t];
       if (tensor.shape.size() >= 2) weights_.insert(tensor.name);
@@ -102,7 +131,7 @@ class Finder {
       }
       LeftWeight left{number, tensor.name, {}, std::move(found.reason)};
       // What is taken from outside is no module's weight.
-      const bool is_input = tensor.scope.empty() && inputs_.contains(tensor.name);
+      const bool is_input = tensor.scope.empty() && result_.inputs.contains(tensor.name);
       if (!is_input) left.paths.push_back(path_of_name(tensor.name));
       result_.left.push_back(std::move(left));
     }
@@ -148,16 +177,18 @@ class Finder {
     for (size_t i = 0; i < names.size(); ++i) result_.sites[i].names = std::move(names[i]);
   }
 
-  const DefaultedInput* input_called(const std::string& name) const {
-    const auto found = inputs_.find(name);
-    return found == inputs_.end() ? nullptr : found->second;
+  const SessionInput* input_called(const std::string& name) const {
+    const auto found = result_.inputs.find(name);
+    const bool is_there = found != result_.inputs.end() &&
+                          (found->second.has_default || result_.needed_factors.contains(name));
+    return is_there ? &found->second : nullptr;
   }
 
   // True if the inputs `a` and `b` are factors of a branch for all layers of `site`.
   bool has_branch(const BranchSite& site, const std::vector<SiteLayer>& layers,
                   const std::string& a, const std::string& b) const {
-    const DefaultedInput* factor_a = input_called(a);
-    const DefaultedInput* factor_b = input_called(b);
+    const SessionInput* factor_a = input_called(a);
+    const SessionInput* factor_b = input_called(b);
     if (factor_a == nullptr || factor_b == nullptr || factor_a->shape != site.a_shape ||
         factor_b->shape != site.b_shape || factor_a->dtype != site.dtype ||
         factor_b->dtype != site.dtype) {
@@ -232,7 +263,6 @@ class Finder {
   SiteFinder finder_;
   const GraphIndex& index_;
   BranchSites result_;
-  std::unordered_map<std::string_view, const DefaultedInput*> inputs_;  // of result_, by name
   std::unordered_set<std::string_view> weights_;  // tensors of two dimensions or more
   std::vector<std::vector<SiteLayer>> layers_;    // of the sites
 };

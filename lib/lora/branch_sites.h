@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "format/session_inputs.h"
 #include "lora/branch_site.h"
 #include "model/scan.h"
 
@@ -18,18 +19,14 @@ struct LeftWeight {
   std::string reason;              // "is quantized: is read by MatMulNBits '/q/MatMul_Q4'"
 };
 
-// A value that the model takes from outside, and holds a default for.
-struct DefaultedInput {
-  std::string name;
-  int32_t dtype = 0;
-  std::vector<int64_t> shape;  // -1: free
-};
-
 // Where a model can have LoRA branches, or has them, and what else tasks may give it.
 struct BranchSites {
   std::vector<BranchSite> sites;  // by tensor
   std::vector<LeftWeight> left;
-  std::vector<DefaultedInput> inputs;
+  SessionInputs inputs;  // of the model, tensors only; "" in symbols where a dimension has no name
+  // Inputs without a default that are float matrices with one free dimension, and only MatMul,
+  // Transpose and Gather read them as a factor: at rank 0 they add nothing.
+  std::set<std::string> needed_factors;
   // Biases and weights of normalisations that may become inputs of the model, with what they hold
   // as default: float32 vectors that only Add, Mul, Gemm and LayerNormalization read. ONNX Runtime
   // makes the same graph of both, with the same bits (measured on MiniLM and T5; not so in

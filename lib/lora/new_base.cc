@@ -8,9 +8,27 @@
 #include "model/externalize.h"
 
 namespace wshare {
+namespace {
+
+void add_default(onnx::ModelProto& model, const std::string& input) {
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const onnx::ValueInfoProto& value : graph.input()) {
+    if (value.name() != input) continue;
+    onnx::TensorProto& tensor = *graph.add_initializer();
+    tensor.set_name(input);
+    tensor.set_data_type(value.type().tensor_type().elem_type());
+    for (const auto& dim : value.type().tensor_type().shape().dim())
+      tensor.add_dims(dim.has_dim_value() ? dim.dim_value() : 0);
+    tensor.set_raw_data("");
+    return;
+  }
+}
+
+}  // namespace
 
 std::string add_inputs(const ScannedModel& model, const std::vector<BranchSite>& sites,
-                       const std::vector<std::string>& defaults) {
+                       const std::vector<std::string>& defaults,
+                       const std::vector<std::string>& factors) {
   const auto place_of = [&](size_t t) -> std::optional<ExternalReference> {
     const TensorRef& tensor = model.tensors[t];
     if (tensor.external_file < 0) return std::nullopt;
@@ -22,6 +40,7 @@ std::string add_inputs(const ScannedModel& model, const std::vector<BranchSite>&
     for (const BranchSite& site : sites) branches.push_back({site, nullptr, nullptr});
     add_branches(proto, branches);
     for (const std::string& name : defaults) make_input(proto, name);
+    for (const std::string& name : factors) add_default(proto, name);
   });
 }
 

@@ -1,6 +1,9 @@
 // import-adapter: what becomes of an adapter and of the bundle.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
 
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
@@ -158,6 +161,103 @@ TEST_F(ImportAdapter, ReadsAnOnnxAdapterOfModulesAndOfInputs) {
   EXPECT_EQ(read_file(temp_ / "bundle/second.onnx_adapter"),
             read_file(temp_ / "bundle/first.onnx_adapter"));
   expect_whole();
+}
+
+// small_model() as exporters for Olive leave it: q and k have branches, of which A and B are
+// inputs.
+onnx::ModelProto model_with_branches(bool with_defaults = false) {
+  onnx::ModelProto model = small_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const auto& [layer, x, in, out] : {std::tuple{"q", "e", 6, 8}, std::tuple{"k", "q", 8, 6}}) {
+    const std::string name = std::string("model.l.0.") + layer,
+                      y = layer == std::string("q") ? "q" : "y";
+    for (const auto& [factor, dims] : {std::pair{"A", Dims{in, -1}}, {"B", Dims{-1, out}}}) {
+      auto& input =
+          declare(*graph.add_input(), name + ".lora_" + factor + ".weight", Proto::FLOAT, dims);
+      input.mutable_type()
+          ->mutable_tensor_type()
+          ->mutable_shape()
+          ->mutable_dim(dims[0] < 0 ? 0 : 1)
+          ->set_dim_param("lora_r");
+      if (!with_defaults) continue;
+      Dims empty = dims;
+      std::replace(empty.begin(), empty.end(), int64_t{-1}, int64_t{0});
+      *graph.add_initializer() = raw(input.name(), "", Proto::FLOAT, empty);
+    }
+    for (onnx::NodeProto& node : *graph.mutable_node()) {
+      if (node.output(0) == y) node.set_output(0, y + "_plain");
+    }
+    add_layer(graph, "MatMul", "", {x, name + ".lora_A.weight"}, y + "_a");
+    add_layer(graph, "MatMul", "", {y + "_a", name + ".lora_B.weight"}, y + "_b");
+    add_layer(graph, "Add", "", {y + "_plain", y + "_b"}, y);
+  }
+  for (const int i : {3, 4, 5})
+    graph.mutable_node()->SwapElements(i, i - 1);  // k behind q's branch
+  return model;
+}
+
+const std::vector<Given> kFactors = {{"model.l.0.q.lora_A.weight", {6, 2}, floats(12, 1)},
+                                     {"model.l.0.q.lora_B.weight", {2, 8}, floats(16, 2)},
+                                     {"model.l.0.k.lora_A.weight", {8, 2}, floats(16, 3)},
+                                     {"model.l.0.k.lora_B.weight", {2, 6}, floats(12, 4)}};
+
+// The names of what the main graph of `file` takes and holds.
+std::set<std::string> defaults_of(const std::string& file) {
+  onnx::ModelProto model;
+  EXPECT_TRUE(model.ParseFromString(file));
+  std::set<std::string> inputs, defaults;
+  for (const onnx::ValueInfoProto& input : model.graph().input()) inputs.insert(input.name());
+  for (const onnx::TensorProto& tensor : model.graph().initializer()) {
+    if (inputs.count(tensor.name()) != 0) defaults.insert(tensor.name());
+  }
+  return defaults;
+}
+
+TEST_F(ImportAdapter, GivesDefaultsToABranchThatMustBeGivenFactors) {
+  add("base.onnx", model_with_branches());
+  fs::remove_all(temp_ / "bundle");
+  make_bundle();
+  const nlohmann::json json = import_json(add_onnx_adapter("math.onnx_adapter", kFactors));
+  EXPECT_EQ(json["new_model"], true);
+  ASSERT_EQ(json["mapping"].size(), 2u);
+  EXPECT_EQ(json["mapping"][0]["tensor"], "onnx::MatMul_7");
+  EXPECT_EQ(json["mapping"][0]["rank"], 2);
+  // No second branch: the base takes what it took, and may do without.
+  const std::string base = read_file(temp_ / "bundle/base_2.onnx");
+  EXPECT_EQ(defaults_of(base).size(), 4u);
+  EXPECT_EQ(defaults_of(base).count("model.l.0.k.lora_B.weight"), 1u);
+  EXPECT_EQ(parameters("math.onnx_adapter").size(), 4u);
+  expect_whole();
+  // One of PEFT goes into the same branch.
+  const nlohmann::json peft =
+      import_json(add_peft("news", pair("l.0.q", 6, 8, 2) + pair("l.0.k", 8, 6, 2)));
+  EXPECT_EQ(peft["new_model"], false);
+  EXPECT_EQ(parameters("news.onnx_adapter").count("model.l.0.q.lora_A.weight"), 1u);
+  expect_whole();
+}
+
+TEST_F(ImportAdapter, RefusesWhatARunWouldRefuse) {
+  for (const bool with_defaults : {false, true}) {
+    SCOPED_TRACE(with_defaults);
+    add("base.onnx", model_with_branches(with_defaults));
+    fs::remove_all(temp_ / "bundle");
+    make_bundle();
+    const auto expect_bad = [&](const std::vector<Given>& factors, const std::string& why) {
+      expect_refused({"import-adapter", bundle(), add_onnx_adapter("bad.onnx_adapter", factors)}, 4,
+                     {why});
+    };
+    expect_bad(
+        {kFactors[0], kFactors[1]},
+        "has the dimension 'lora_r' in common with 'model.l.0.k.lora_A.weight', which is missing");
+    std::vector<Given> ranks = kFactors;
+    ranks[0] = {ranks[0].name, {6, 3}, floats(18, 1)};
+    ranks[1] = {ranks[1].name, {3, 8}, floats(24, 1)};
+    expect_bad(ranks, "for the dimension 'lora_r'");
+    expect_bad({kFactors[0], kFactors[1], kFactors[2]}, "comes without");
+    // PEFT's, too.
+    expect_refused({"import-adapter", bundle(), add_peft("news", pair("l.0.q", 6, 8, 2))}, 4,
+                   {"which is missing"});
+  }
 }
 
 TEST_F(ImportAdapter, HasNoOriginalToGiveBack) {
