@@ -151,6 +151,20 @@ TEST_F(Archive, ComputesQuantisedModelsFromTheFloatsThatTheyWereMadeOf) {
   expect_whole(9);
 }
 
+// Some quantisers leave the floats in the file, and some of the integers could be computed from
+// other ones: none of these is kept for the others' sake.
+TEST_F(Archive, KeepsTheFloatsAloneOfAFamilyOfVariants) {
+  const fs::path made = fs::path(WSHARE_TESTDATA) / "quantised";
+  for (const fs::directory_entry& file : fs::directory_iterator(made))
+    add(file.path().filename(), read_file(file.path()));
+  make();
+  const ArchiveReport report = put_away();
+  ASSERT_EQ(report.left.size(), 1u);
+  EXPECT_EQ(report.left[0].name, "float32");
+  for (const ArchivedModel& model : report.models) EXPECT_EQ(model.base, "float32") << model.name;
+  expect_whole(15);
+}
+
 TEST_F(Archive, BundlesOfThisVersionAreReadForEver) {
   fs::copy(fs::path(WSHARE_TESTDATA) / "compat" / "archived", bundle());
   expect_sound();

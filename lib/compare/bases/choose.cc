@@ -25,7 +25,16 @@ namespace {
 
 constexpr size_t kMostCandidates = 32, kMostFloatCandidates = 8;
 constexpr size_t kLargeFamily = 256;  // of which only some are looked at, so that work stays linear
-constexpr double kMostlyIntegers = 0.25;
+constexpr double kEnoughIntegers = 0.05;
+// What a base has to save, as a share of the bytes of the one that is stored whole for it, or of
+// the one that is computed: a model that gives others crumbs would not be archived itself.
+constexpr double kWorthwhile = 0.02;
+
+bool has_floats(const Member& member) {
+  return std::any_of(member.tensors.begin(), member.tensors.end(), [](const TensorRecord& tensor) {
+    return float_format(tensor.dtype).has_value();
+  });
+}
 
 // At most kMostCandidates of `numbers`, evenly spread.
 std::vector<size_t> some_of(const std::vector<size_t>& numbers) {
@@ -41,6 +50,7 @@ class Chooser {
   Chooser(const std::vector<Member>& members, const BytesOf& bytes_of, const ChooseOptions& options)
       : members_(members), bytes_of_(bytes_of), options_(options), roles_(members.size()) {
     weigh();
+    for (const Member& member : members_) breadths_.push_back(breadth_of(member));
   }
 
   std::vector<Role> run() {
@@ -49,8 +59,9 @@ class Chooser {
     for (size_t c = 0; c < members_.size(); ++c) {
       if (!members_[c].is_target) open(c);
     }
-    while (const std::optional<size_t> best = find_best()) open(*best);
+    while (const std::optional<size_t> best = find_best(Of::kFloats)) open(*best);
     if (options_.scan) find_quantised();
+    while (const std::optional<size_t> best = find_best(Of::kAll)) open(*best);
     for (size_t t = 0; t < members_.size(); ++t) {
       if (roles_[t].base) describe(t, *roles_[t].base);
     }
@@ -59,6 +70,21 @@ class Chooser {
   }
 
  private:
+  // Which models may be bases. Those with integers come last: they may be quantised from others.
+  enum class Of { kFloats, kAll };
+
+  // How much a model has of what others can be computed from, without what is computed itself:
+  // its bytes of floats, less those of integers. So a model comes before a narrower copy of it, and
+  // before a quantised one that kept weights of it.
+  static double breadth_of(const Member& member) {
+    double bytes = 0;
+    for (const TensorRecord& tensor : member.tensors) {
+      const auto size = static_cast<double>(tensor.extent.size);
+      bytes += float_format(tensor.dtype) ? size : -size;
+    }
+    return bytes;
+  }
+
   // Bytes that only targets have, divided among these.
   void weigh() {
     std::map<ExtentKey, double> users;
@@ -203,19 +229,21 @@ class Chooser {
   void open(size_t c) {
     is_base_.insert(c);
     roles_[c].base.reset();
+    roles_[c].sources.clear();
     roles_[c].archived = roles_[c].alone;
     for (auto at = costs_.lower_bound({c, 0}); at != costs_.end() && at->first.first == c; ++at) {
       Role& role = roles_[at->first.second];
       if (is_base_.contains(at->first.second) || at->second >= role.archived) continue;
       role.archived = at->second;
       role.base = c;
+      role.sources.clear();
     }
   }
 
   // The base that is none yet and gains most. Samples err a little: of those that gain about as
-  // much the first, but rather one of a wider type.
-  std::optional<size_t> find_best() const {
-    constexpr double kAsMuch = 0.97, kWider = 1.5;
+  // much the first, but rather one of more breadth.
+  std::optional<size_t> find_best(Of which) const {
+    constexpr double kAsMuch = 0.97, kBroader = 1.05;
     std::vector<std::pair<double, size_t>> gains;
     double most = 0;
     for (auto at = costs_.begin(); at != costs_.end();) {
@@ -225,14 +253,14 @@ class Chooser {
         const size_t t = at->first.second;
         if (!is_base_.contains(t)) gain += std::max(0.0, roles_[t].archived - at->second);
       }
-      if (is_base_.contains(c) || gain <= 0) continue;
+      if (is_base_.contains(c) || gain <= kWorthwhile * roles_[c].alone) continue;
+      if (which == Of::kFloats && has_integers(c)) continue;
       most = std::max(most, gain);
       gains.emplace_back(gain, c);
     }
     std::optional<size_t> best;
     for (const auto& [gain, c] : gains) {
-      if (gain >= kAsMuch * most && (!best || roles_[c].alone > kWider * roles_[*best].alone))
-        best = c;
+      if (gain >= kAsMuch * most && (!best || breadths_[c] > kBroader * breadths_[*best])) best = c;
     }
     return best;
   }
@@ -251,36 +279,35 @@ class Chooser {
                        [&](const Role& role) { return role.base == m; });
   }
 
-  // Models of integers that no model of their own types gives may be a model of floats, quantised.
-  // Twice: a base of some may be none any more when these were found to be quantised.
+  // Too many of them for a model of floats with some numbers of positions.
+  bool has_integers(size_t m) const { return integer_bytes(m) > kEnoughIntegers * roles_[m].alone; }
+
+  // Models of integers may be models of floats, quantised; else of one that has both and is none of
+  // these itself.
   void find_quantised() {
-    for (const int pass : {1, 2}) {
+    for (const Of which : {Of::kFloats, Of::kAll}) {
       for (size_t t = 0; t < members_.size(); ++t) {
-        if (!members_[t].is_target || !roles_[t].sources.empty() || is_used(t)) continue;
-        if (integer_bytes(t) < kMostlyIntegers * roles_[t].archived) continue;
-        if (pass == 2 && !is_base_.contains(t)) continue;  // was looked at
-        for (const size_t c : float_candidates(t)) try_quantised(t, c);
+        const bool is_done = !roles_[t].sources.empty() || is_used(t);
+        if (!members_[t].is_target || !has_integers(t) || is_done) continue;
+        for (const size_t c : float_candidates(t, which)) try_quantised(t, c);
       }
+    }
+    for (const Role& role : roles_) {
+      if (role.base) is_base_.insert(*role.base);
     }
   }
 
-  // What `t` may be quantised from, the largest first: weights of floats, stored as they are.
-  std::vector<size_t> float_candidates(size_t t) const {
-    std::vector<std::pair<uint64_t, size_t>> sizes;
-    for (size_t c = 0; c < members_.size(); ++c) {
-      if (c == t || !members_[c].model || roles_[c].base) continue;
-      if (!options_.base.empty() && members_[c].name != options_.base) continue;
-      uint64_t bytes = 0;
-      for (const TensorRecord& tensor : members_[c].tensors)
-        bytes += float_format(tensor.dtype) ? tensor.extent.size : 0;
-      if (bytes > 0) sizes.emplace_back(bytes, c);
-    }
-    std::stable_sort(sizes.begin(), sizes.end(),
-                     [](const auto& a, const auto& b) { return a.first > b.first; });
+  // What `t` may be quantised from, the broadest first: weights of floats, stored as they are.
+  std::vector<size_t> float_candidates(size_t t, Of which) const {
     std::vector<size_t> candidates;
-    for (const auto& [bytes, c] : sizes) {
-      if (candidates.size() < kMostFloatCandidates) candidates.push_back(c);
+    for (size_t c = 0; c < members_.size(); ++c) {
+      if (c == t || !members_[c].model || roles_[c].base || !has_floats(members_[c])) continue;
+      if (which == Of::kFloats && has_integers(c)) continue;
+      if (options_.base.empty() || members_[c].name == options_.base) candidates.push_back(c);
     }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [&](size_t a, size_t b) { return breadths_[a] > breadths_[b]; });
+    if (candidates.size() > kMostFloatCandidates) candidates.resize(kMostFloatCandidates);
     return candidates;
   }
 
@@ -292,7 +319,7 @@ class Chooser {
       const auto size = static_cast<double>(members_[t].tensors[i].extent.size);
       left -= weights_[t][i] * (1 - std::min(1.0, estimate_residual(source) / size));
     }
-    if (left >= roles_[t].archived) return;
+    if (left > roles_[t].archived - kWorthwhile * roles_[t].alone) return;
     roles_[t].archived = std::max(left, 0.0);
     roles_[t].base = c;
     roles_[t].sources = std::move(sources);
@@ -303,6 +330,7 @@ class Chooser {
   const ChooseOptions& options_;
   std::vector<Role> roles_;
   std::vector<std::vector<double>> weights_;           // [member][tensor]
+  std::vector<double> breadths_;                       // [member]
   std::map<std::pair<size_t, size_t>, double> costs_;  // of candidate and target
   std::set<size_t> is_base_;
 };
