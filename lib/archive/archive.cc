@@ -40,10 +40,6 @@ std::string obstacle(const Manifest& manifest, const ModelRecord& model) {
     if (task.base == model.name || task.model == model.name)
       return "the task " + in_quotes(task.name) + " runs on it";
   }
-  for (const TensorRecord& tensor : model.tensors) {
-    if (tensor.turned)
-      return "it reads " + in_quotes(tensor.name) + " transposed (--tie-transposed)";
-  }
   return model.source ? "" : "it came without an original";
 }
 

@@ -170,8 +170,8 @@ Bytes Archiver::checked_bytes(const TensorRecord& tensor) const {
 
 OriginalTensor Archiver::write_tensor(size_t t, size_t i, ArchiveFile& file) {
   const TensorRecord& tensor = model_of(t).tensors[i];
-  OriginalTensor kept{tensor.scope,  tensor.name,  tensor.dtype, tensor.shape, tensor.hash,
-                      tensor.extent, std::nullopt, false,        tensor.folded};
+  OriginalTensor kept{tensor.scope,  tensor.name,  tensor.dtype,  tensor.shape, tensor.hash,
+                      tensor.extent, std::nullopt, tensor.turned, tensor.folded};
   if (plans_[t][i].kind == Kind::kCopied) kept.extent = file.add(checked_bytes(tensor));
   return kept;
 }

@@ -12,12 +12,8 @@ namespace {
 std::vector<OriginalTensor> tensors_of(const ModelRecord& model) {
   std::vector<OriginalTensor> tensors;
   for (const TensorRecord& tensor : model.tensors) {
-    OriginalTensor& original =
-        tensors.emplace_back(OriginalTensor{tensor.scope, tensor.name, tensor.dtype, tensor.shape,
-                                            tensor.hash, tensor.extent, std::nullopt});
-    if (!tensor.turned) continue;
-    original.turned = true;
-    original.shape = Shape{tensor.shape[1], tensor.shape[0]};
+    tensors.emplace_back(OriginalTensor{tensor.scope, tensor.name, tensor.dtype, tensor.shape,
+                                        tensor.hash, tensor.extent, std::nullopt, tensor.turned});
   }
   return tensors;
 }

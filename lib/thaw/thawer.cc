@@ -109,7 +109,7 @@ std::optional<Extent> Thawer::find_stored(const ArchivedRecord& model,
     const Bytes bytes = files_.bytes(at->second);
     size_t offset = 0;
     bool equal = true;
-    reader_.write_tensor(model.name, tensor, [&](Bytes piece) {
+    reader_.write_stored(model.name, tensor, [&](Bytes piece) {
       equal = equal && std::memcmp(bytes.data() + offset, piece.data(), piece.size()) == 0;
       offset += piece.size();
     });
@@ -125,7 +125,7 @@ void Thawer::write_blob(size_t b) {
   for (const Placement& placement : blob.placements) {
     file->write_zeros(placement.offset - file->offset());
     const Source& source = contents_[placement.content];
-    reader_.write_tensor(source.owner, *source.tensor, [&](Bytes piece) {
+    reader_.write_stored(source.owner, *source.tensor, [&](Bytes piece) {
       file->write(piece);
       if (options_.progress) options_.progress("thawing", done_ += piece.size(), total_);
     });
@@ -158,7 +158,7 @@ ModelRecord Thawer::make_model(size_t i, std::string& packed) const {
   for (size_t t = 0; t < archived.tensors.size(); ++t) {
     const OriginalTensor& tensor = archived.tensors[t];
     model.tensors.push_back({tensor.scope, tensor.name, tensor.shape, *plan_.extents[i][t],
-                             tensor.hash, tensor.dtype, tensor.folded});
+                             tensor.hash, tensor.dtype, tensor.folded, tensor.turned});
   }
   const std::string graph = unpack_graph(archived, files_);
   const std::string bytes =

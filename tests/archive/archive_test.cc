@@ -6,8 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "archive/family.h"
+#include "format/blob_reader.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "support/tied_models.h"
+#include "util/as_text.h"
 #include "wshare/append.h"
 #include "wshare/extract_lora.h"
 #include "wshare/inspect.h"
@@ -315,6 +318,47 @@ TEST_F(Archive, OutputDependsOnNothingButTheBundle) {
   options.threads = 4;
   archive(temp_ / "copy", {}, options);
   EXPECT_TRUE(files_in(bundle()) == files_in(temp_ / "copy"));
+}
+
+// A decoder whose output layer is its embedding, turned: --tie-transposed stores that once.
+std::string tied(const Values& words) {
+  onnx::ModelProto model = test::decoder();
+  const std::string bytes = test::bytes_of_values(words, kFloat32);
+  model.mutable_graph()->mutable_initializer(0)->set_raw_data(bytes);
+  model.mutable_graph()->mutable_initializer(2)->set_raw_data(
+      test::turned(bytes, test::kWords, test::kWidth));
+  return model.SerializeAsString();
+}
+
+TEST_F(Archive, ComputesWhatIsTiedTransposedOnce) {
+  const Values words = weight(test::kWords * test::kWidth, 1);
+  add("base.onnx", tied(words));
+  add("one.onnx", tied(moved(words, 2)));
+  ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle"), "--tie-transposed"}), 0) << err_;
+  const ArchiveReport report = put_away({"one"});
+  ASSERT_EQ(report.models.size(), 1u);
+  EXPECT_EQ(report.models[0].base, "base");
+  EXPECT_LT(report.models[0].archived_bytes, test::kTiedBytes / 5 * 3);
+  EXPECT_EQ(tensor_of(report.models[0], "head").stored_bytes, 0u);
+  expect_whole(2);
+
+  // A large one comes in stripes, whatever their width.
+  const Manifest manifest = load_manifest(bundle());
+  const StoredFiles files(bundle(), manifest);
+  for (const OriginalTensor& tensor : manifest.archived.at(0).tensors) {
+    if (!tensor.turned) continue;
+    std::string bytes;
+    const auto take = [&](std::span<const std::byte> piece) { bytes += as_text(piece); };
+    BlobReader(files, manifest, 1, 10007).write_tensor("one", tensor, take);
+    EXPECT_TRUE(bytes == test::turned(test::bytes_of_values(moved(words, 2), kFloat32),
+                                      test::kWords, test::kWidth));
+  }
+
+  bring_back({"one"});
+  EXPECT_TRUE(find_model(load_manifest(bundle()), "one").tensors.at(1).turned);
+  expect_whole(2);
+  put_away({"base", "one"});
+  expect_whole(2);
 }
 
 TEST_F(Archive, AppendAndRemoveLeaveArchivedModelsWhole) {

@@ -342,8 +342,8 @@ double no_base_share(int32_t dtype) {
 }
 
 OriginalTensor derived_from(const TensorRecord& tensor, const TensorRecord& base, bool transposed) {
-  OriginalTensor derived{tensor.scope, tensor.name,  tensor.dtype, tensor.shape, tensor.hash,
-                         std::nullopt, std::nullopt, false,        tensor.folded};
+  OriginalTensor derived{tensor.scope, tensor.name,  tensor.dtype,  tensor.shape, tensor.hash,
+                         std::nullopt, std::nullopt, tensor.turned, tensor.folded};
   derived.derivation.emplace();
   derived.derivation->base = MatrixRecord{base.extent, base.dtype, transposed};
   derived.derivation->codec = kLaneCodec;

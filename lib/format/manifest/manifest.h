@@ -117,7 +117,7 @@ struct OriginalTensor {
   ContentHash hash;
   std::optional<Extent> extent;
   std::optional<DerivationRecord> derivation;
-  bool turned = false;  // `extent`, whose bytes have `hash`, is the transpose: TensorRecord::turned
+  bool turned = false;  // as in TensorRecord: the original has the transpose of this
   bool folded = false;  // of an archived model: as in TensorRecord
 };
 

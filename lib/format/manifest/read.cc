@@ -251,6 +251,11 @@ class ManifestReader {
     return source;
   }
 
+  void check_turned(const auto& tensor) {
+    if (tensor.turned && (tensor.shape.size() != 2 || find_dtype(tensor.dtype)->bits % 8 != 0))
+      fail(in_quotes(tensor.name) + ": is turned, and no matrix of whole bytes");
+  }
+
   TensorRecord read_tensor() {
     TensorRecord tensor;
     json_.object({"name", "dtype", "shape", "extent", "hash"}, [&](std::string_view key) {
@@ -263,8 +268,7 @@ class ManifestReader {
       if (key == "folded") tensor.folded = json_.flag();
       if (key == "turned") tensor.turned = json_.flag();
     });
-    if (tensor.turned && (tensor.shape.size() != 2 || find_dtype(tensor.dtype)->bits % 8 != 0))
-      fail(in_quotes(tensor.name) + ": is turned, and no matrix of whole bytes");
+    check_turned(tensor);
     const std::optional<uint64_t> needed = byte_size(*find_dtype(tensor.dtype), tensor.shape);
     if (needed == tensor.extent.size) return tensor;
     fail(in_quotes(tensor.name) + ": has " + std::to_string(tensor.extent.size) +
@@ -363,7 +367,9 @@ class ManifestReader {
       if (key == "extent") tensor.extent = read_extent();
       if (key == "derived") tensor.derivation = read_derivation();
       if (key == "folded") tensor.folded = json_.flag();
+      if (key == "turned") tensor.turned = json_.flag();
     });
+    check_turned(tensor);
     const std::optional<uint64_t> size = byte_size(*find_dtype(tensor.dtype), tensor.shape);
     if (tensor.extent.has_value() == tensor.derivation.has_value() || !size ||
         (tensor.extent && tensor.extent->size != *size)) {

@@ -131,19 +131,24 @@ std::string derivation_text(const DerivationRecord& derivation) {
   return json.dump();
 }
 
+// What ends a tensor's object.
+std::string flags_text(const auto& tensor) {
+  return std::string(tensor.folded ? ",\"folded\":true" : "") +
+         (tensor.turned ? ",\"turned\":true}" : "}");
+}
+
 std::string original_text(const OriginalTensor& tensor) {
   std::string out = '{' + type_text(tensor) + ',';
   if (tensor.extent) out += "\"extent\":" + text_of(*tensor.extent) + ',';
   if (tensor.derivation) out += "\"derived\":" + derivation_text(*tensor.derivation) + ',';
-  return out + hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true}" : "}");
+  return out + hash_text(tensor.hash) + flags_text(tensor);
 }
 
 // There may be half a million of these: a tree of JSON values for each took longer than all else
 // that a bundle of many small models needs.
 std::string tensor_text(const TensorRecord& tensor) {
   return '{' + type_text(tensor) + ",\"extent\":" + text_of(tensor.extent) + ',' +
-         hash_text(tensor.hash) + (tensor.folded ? ",\"folded\":true" : "") +
-         (tensor.turned ? ",\"turned\":true}" : "}");
+         hash_text(tensor.hash) + flags_text(tensor);
 }
 
 // Appends `items`, already JSON, as an array under `key`, one a line. They go one by one.
@@ -247,7 +252,8 @@ int version_of(const Manifest& manifest) {
     return std::any_of(model.tensors.begin(), model.tensors.end(),
                        [](const TensorRecord& tensor) { return tensor.turned; });
   };
-  if (std::any_of(manifest.models.begin(), manifest.models.end(), has_turned)) return kFormatVersion;
+  if (std::any_of(manifest.models.begin(), manifest.models.end(), has_turned))
+    return kFormatVersion;
   std::set<std::string_view> packed;
   for (const PackRecord& pack : manifest.packs) {
     if (!packed.insert(pack.model.name).second) return 5;
