@@ -7,12 +7,14 @@
 #include "format/manifest/text.h"
 #include "fuzz/files.h"
 #include "wshare/append.h"
+#include "wshare/archive.h"
 #include "wshare/dedupe.h"
 #include "wshare/extract_lora.h"
 #include "wshare/import_adapter.h"
 #include "wshare/inspect.h"
 #include "wshare/remove.h"
 #include "wshare/restore.h"
+#include "wshare/thaw.h"
 #include "wshare/verify.h"
 
 namespace fs = std::filesystem;
@@ -33,7 +35,7 @@ Files files_of(const fs::path& bundle) {
   return files;
 }
 
-// A bundle of models, one with tasks, one with packs.
+// A bundle of models, one with tasks, one with packs, one with archived models.
 std::vector<Files> make_bundles() {
   const fs::path made = work_folder() / "made";
   const auto model = [](const char* file) { return fs::path(kTestdata + file); };
@@ -48,6 +50,7 @@ std::vector<Files> make_bundles() {
   extract_lora({{"task", model("/t5-lora/classify.onnx")}}, made, extracting);
   bundles.push_back(files_of(made));
   bundles.push_back(files_of(kTestdata + "/compat/packed"));
+  bundles.push_back(files_of(kTestdata + "/compat/archived"));
   return bundles;
 }
 
@@ -120,7 +123,7 @@ std::string sealed(Json manifest) {
 }
 
 void run_command(uint8_t command, const fs::path& bundle, const std::string& name) {
-  switch (command % 7) {
+  switch (command % 9) {
     case 0: {
       InspectOptions options;
       options.threads = 1;
@@ -131,7 +134,7 @@ void run_command(uint8_t command, const fs::path& bundle, const std::string& nam
     case 2: {
       RestoreOptions options;
       options.threads = 1;
-      options.dry_run = command % 7 == 1;
+      options.dry_run = command % 9 == 1;
       restore(bundle, {}, bundle.parent_path() / "out", options);
       return;
     }
@@ -139,7 +142,7 @@ void run_command(uint8_t command, const fs::path& bundle, const std::string& nam
     case 4: {
       RemoveOptions options;
       options.threads = 1;
-      options.compact = command % 7 == 3;
+      options.compact = command % 9 == 3;
       remove_models(bundle, {name}, options);
       return;
     }
@@ -147,6 +150,18 @@ void run_command(uint8_t command, const fs::path& bundle, const std::string& nam
       AppendOptions options;
       options.threads = 1;
       append(bundle, {{"new", kTestdata + "/external/embedded.onnx"}}, options);
+      return;
+    }
+    case 6: {
+      ArchiveOptions options;
+      options.threads = 1;
+      archive(bundle, {}, options);
+      return;
+    }
+    case 7: {
+      ThawOptions options;
+      options.threads = 1;
+      thaw(bundle, {name}, options);
       return;
     }
     default: {
@@ -175,6 +190,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   write_file(bundle / "manifest.json", sealed(manifest));
   for (const auto& [name, bytes] : files) write_file(bundle / name, bytes);
   accepts([&] { verify(bundle, {1}); });
-  accepts([&] { run_command(command, bundle, command % 2 == 0 ? "a" : "task"); });
+  static const char* const kNames[] = {"a", "task", "float32"};
+  accepts([&] { run_command(command, bundle, kNames[input.byte() % std::size(kNames)]); });
   return 0;
 }

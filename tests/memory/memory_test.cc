@@ -2,6 +2,9 @@
 // 64 MiB and twice what the models hold beside raw weights. RLIMIT_DATA holds them to it, which
 // counts no mapped file.
 
+#include <cstring>
+#include <random>
+
 #include "memory/run_within.h"
 #include "support/bundle_test.h"
 
@@ -49,6 +52,33 @@ TEST_F(AnonymousMemory, DoesNotGrowWithTheWeights) {
   for (const std::string& name : names_in(temp_ / "in")) {
     EXPECT_TRUE(read_file(temp_ / "in" / name) == read_file(temp_ / "back" / name)) << name;
   }
+}
+
+// Neither what is computed nor what it is computed of is ever held as a whole.
+TEST_F(AnonymousMemory, OfArchivesDoesNotGrowWithTheWeights) {
+  if (kSanitized) GTEST_SKIP() << "A SANITIZER NEEDS MEMORY OF ITS OWN: NOTHING WAS TESTED";
+  constexpr size_t kFloats = 160 * kMiB / sizeof(float);
+  std::vector<float> values(kFloats);
+  std::minstd_rand random(1);
+  for (float& value : values) value = static_cast<float>(random() % 65536) / 65536 - 0.5F;
+  const auto add_model = [&](const char* name) {
+    std::string bytes(kFloats * sizeof(float), '\0');
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    add(name, {raw("w", bytes, onnx::TensorProto::FLOAT, {1024, kFloats / 1024})});
+  };
+  add_model("base.onnx");
+  for (float& value : values) value += static_cast<float>(random() % 1024) * 1e-6F;
+  add_model("one.onnx");
+  ASSERT_EQ(run_within({512 * kMiB}, {"dedupe", path("in"), "-o", path("bundle"), "-q"}), 0);
+
+  const uint64_t bound = 64 * kMiB;
+  EXPECT_EQ(run_within({bound}, {"archive", path("bundle"), "one", "-q"}), 0);
+  EXPECT_LT(fs::file_size(temp_ / "bundle/one.archive"), 100 * kMiB);
+  EXPECT_EQ(run_within({bound}, {"verify", path("bundle"), "-q"}), 0);
+  EXPECT_EQ(run_within({bound}, {"restore", path("bundle"), "one", "-o", path("back"), "-q"}), 0);
+  EXPECT_TRUE(read_file(temp_ / "in/one.onnx") == read_file(temp_ / "back/one.onnx"));
+  EXPECT_EQ(run_within({bound}, {"thaw", path("bundle"), "one", "-q"}), 0);
+  EXPECT_EQ(run_within({bound}, {"verify", path("bundle"), "-q"}), 0);
 }
 
 // The limit is one: without memory for its graph a model is refused.
