@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 #include <unordered_map>
@@ -95,9 +96,6 @@ std::vector<std::string> form_notes(const DiffTensor& tensor) {
   const DiffForm& form = *tensor.form;
   std::vector<std::string> notes = {form.of_b ? form.to + " <- " + tensor.b->dtype
                                               : tensor.a->dtype + " -> " + form.to};
-  if (form.snr_db)
-    notes.push_back(
-        fmt::format("relative error {:.2g} ({:.1f} dB)", form.relative_error, *form.snr_db));
   if (form.off > 0)
     notes.push_back(
         fmt::format("{} of {} elements are not what rounding gives", form.off, form.elements));
@@ -151,6 +149,19 @@ void add_branches(const Branches& branches, int32_t tensor, const char* model,
     notes.push_back(text_of(at->second->kind) + std::string(" in ") + model);
 }
 
+// How far the numbers of b are from those of a; none where there are no such numbers.
+std::optional<double> change_between(const TensorMatch& match, const DiffTensor& tensor,
+                                     const ScannedModel& a, const ScannedModel& b) {
+  if (tensor.form) return tensor.form->relative_error;
+  if (match.delta) return match.delta->relative_change;
+  if (match.tensor_class != TensorClass::kReplaced || match.transposed) return {};
+  const TensorRef& of_a = a.tensors[static_cast<size_t>(match.a)];
+  const TensorRef& of_b = b.tensors[static_cast<size_t>(match.b)];
+  if (of_a.shape != of_b.shape || !float_format(of_a.dtype) || !float_format(of_b.dtype)) return {};
+  const double change = cast_error(of_a, of_b, false).relative();
+  return std::isfinite(change) ? std::optional(change) : std::nullopt;
+}
+
 DiffTensor tensor_of(const TensorMatch& match, const FoundForms& forms, const ScannedModel& a,
                      const ScannedModel& b) {
   DiffTensor tensor;
@@ -160,6 +171,8 @@ DiffTensor tensor_of(const TensorMatch& match, const FoundForms& forms, const Sc
   if (match.delta) tensor.delta = delta_of(*match.delta);
   const auto form = forms.by_tensors.find({match.a, match.b});
   if (form != forms.by_tensors.end()) tensor.form = form->second;
+  if (match.a != kAbsent && match.b != kAbsent)
+    tensor.relative_change = change_between(match, tensor, a, b);
   tensor.notes = notes_of(tensor, match);
   return tensor;
 }
@@ -230,6 +243,7 @@ bool is_equal(const DiffReport& report) {
 
 void add_bytes(DiffReport& report) {
   for (const DiffTensor& tensor : report.tensors) {
+    if (tensor.a) report.weight_bytes_a += tensor.a->bytes;
     if (!tensor.b) continue;
     const bool equal =
         tensor.tensor_class == TensorClass::kSame || tensor.tensor_class == TensorClass::kRenamed;
@@ -238,7 +252,16 @@ void add_bytes(DiffReport& report) {
   }
 }
 
+bool is_same_file(const ScannedModel& a, const ScannedModel& b) {
+  return std::ranges::equal(a.file.file().bytes(), b.file.file().bytes());
+}
+
 }  // namespace
+
+std::optional<double> decibels(double relative_change) {
+  if (!(relative_change > 0) || !std::isfinite(relative_change)) return {};
+  return -20 * std::log10(relative_change);
+}
 
 DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path& path_b,
                 const DiffOptions& options) try {
@@ -262,6 +285,7 @@ DiffReport diff(const std::filesystem::path& path_a, const std::filesystem::path
   add_lora(comparison, true, a, b, report.lora);
   report.graph = count_graph_changes(a, b, comparison);
   report.equal = is_equal(report);
+  report.same_file = report.equal && is_same_file(a, b);
   add_bytes(report);
   report.verdict = verdict_of(report);
   for (const ScannedModel* model : {&a, &b}) {

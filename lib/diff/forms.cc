@@ -23,8 +23,7 @@ std::string form_text(const TensorRef& tensor, const Quantisation& how) {
 
 void set_error(DiffForm& form, const FormError& error) {
   form.relative_error = error.relative();
-  if (form.relative_error > 0 && std::isfinite(form.relative_error))
-    form.snr_db = -20 * std::log10(form.relative_error);
+  form.snr_db = decibels(form.relative_error);
 }
 
 // Sums over the weights of one model that were made of the other's in one way.
@@ -211,7 +210,10 @@ bool is_near(const DiffTensor& tensor) {
     case TensorClass::kLora:
       return false;
     case TensorClass::kReplaced:
-      return tensor.delta && tensor.delta->relative_change < 1;
+      if (tensor.delta && (tensor.delta->changed_rows < tensor.delta->rows ||
+                           tensor.delta->changed_cols < tensor.delta->cols))
+        return true;  // the rest is equal
+      return tensor.relative_change && *tensor.relative_change < 1;
     default:
       return true;
   }
@@ -226,15 +228,16 @@ FoundForms find_forms(const ScannedModel& a, const ScannedModel& b, unsigned thr
 
 DiffVerdict verdict_of(const DiffReport& report) {
   if (report.equal) return DiffVerdict::kEqual;
-  bool only_a = false, only_b = false, changed = false, near = false, large = false;
-  uint64_t bytes_of_a = 0;
+  // Constants that only one graph needs are no weights: they count where there is nothing larger.
+  bool only_a = false, only_b = false, small_a = false, small_b = false;
+  bool changed = false, near = false, large = false;
   for (const DiffTensor& tensor : report.tensors) {
     const TensorClass kind = tensor.tensor_class;
-    bytes_of_a += tensor.a ? tensor.a->bytes : 0;
+    const bool counts = kind == TensorClass::kLora || !is_small(tensor);
     if (kind == TensorClass::kRemoved || (kind == TensorClass::kLora && !tensor.b)) {
-      only_a = true;
+      (counts ? only_a : small_a) = true;
     } else if (kind == TensorClass::kAdded || kind == TensorClass::kLora) {
-      only_b = true;
+      (counts ? only_b : small_b) = true;
     } else if (kind != TensorClass::kSame && kind != TensorClass::kRenamed &&
                kind != TensorClass::kTransposed) {
       changed = true;
@@ -243,9 +246,13 @@ DiffVerdict verdict_of(const DiffReport& report) {
     large = true;
     near = near || is_near(tensor);
   }
+  if (!large) {
+    only_a = only_a || small_a;
+    only_b = only_b || small_b;
+  }
   for (const DiffForms& forms : report.forms) {
     const bool quantised = forms.tensor_class == TensorClass::kQuantised;
-    const uint64_t bytes = forms.sum.of_b ? bytes_of_a : report.weight_bytes;
+    const uint64_t bytes = forms.sum.of_b ? report.weight_bytes_a : report.weight_bytes;
     if (forms.bytes >= bytes / 2 || (quantised && forms.weights == forms.weights_total)) {
       return quantised ? DiffVerdict::kQuantised : DiffVerdict::kCast;
     }

@@ -41,12 +41,7 @@ std::vector<ModelInput> resolve_all(const std::vector<ModelInput>& tasks, const 
     all.insert(all.end(), tasks.begin(), tasks.end());
     return all;
   }
-  std::vector<ModelInput> all = resolve_inputs({base});
-  if (all.size() != 1) {
-    throw Error(ErrorCode::kInvalid,
-                in_quotes(base) + ": holds " + std::to_string(all.size()) + " models",
-                "--base wants one file");
-  }
+  std::vector<ModelInput> all = {resolve_input(base)};
   CanonicalPaths places;
   const fs::path of_base = places.place_of(all[0].path);
   for (const ModelInput& task : tasks) {

@@ -253,4 +253,12 @@ std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments
   throw_as_error(error);
 }
 
+ModelInput resolve_input(const std::string& argument) {
+  std::vector<ModelInput> models = resolve_inputs({argument});
+  if (models.size() == 1) return std::move(models[0]);
+  throw Error(ErrorCode::kInvalid,
+              in_quotes(argument) + ": holds " + std::to_string(models.size()) + " models",
+              "name one file of them");
+}
+
 }  // namespace wshare

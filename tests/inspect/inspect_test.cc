@@ -200,6 +200,38 @@ onnx::ModelProto model_of_homes() {
   return model;
 }
 
+// Who reads a weight behind nodes that hand it on, as exporters write shared and quantised layers.
+TEST_F(Inspect, LooksThroughNodesThatHandAWeightOn) {
+  onnx::ModelProto model = test::empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  for (const char* name : {"tied", "turned", "int8", "qdq", "left", "product"})
+    *graph.add_initializer() =
+        raw(name, noise(2000, graph.initializer_size() + 1U), Proto::UINT8, {40, 50});
+  *graph.add_initializer() = raw("scale", noise(50, 9), Proto::UINT8, {50});
+  add_node(graph, "Identity", {"tied"}, {"a"});
+  add_node(graph, "MatMul", {"x", "a"}, {"y1"});
+  add_node(graph, "Transpose", {"turned"}, {"b"});
+  add_node(graph, "Cast", {"b"}, {"b2"});
+  add_node(graph, "Gemm", {"x", "b2"}, {"y2"});
+  add_node(graph, "Cast", {"int8"}, {"c"});
+  add_node(graph, "Mul", {"c", "scale"}, {"c2"});
+  add_node(graph, "Gather", {"c2", "x"}, {"y3"});
+  add_node(graph, "DequantizeLinear", {"qdq", "scale"}, {"d"});
+  add_node(graph, "Conv", {"x", "d"}, {"y4"});
+  add_node(graph, "Cast", {"left"}, {"nobody"});
+  add_node(graph, "Mul", {"product", "x"}, {"y5"});
+  add("a.onnx", model);
+  std::map<std::string, std::string> ops;
+  for (const InspectedTensor& tensor : look().models[0].largest) ops[tensor.tensor] = tensor.op;
+  EXPECT_EQ(ops, (std::map<std::string, std::string>{{"tied", "MatMul"},
+                                                     {"turned", "Gemm"},
+                                                     {"int8", "Gather"},
+                                                     {"qdq", "Conv"},
+                                                     {"left", "Cast"},
+                                                     {"product", "Mul"},
+                                                     {"scale", "Mul"}}));
+}
+
 TEST_F(Inspect, TellsHomeScopeAndFirstReaderOfEachTensor) {
   add("a.onnx", model_of_homes());
   const InspectedModel model = look().models[0];

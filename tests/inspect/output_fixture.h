@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -32,14 +33,17 @@ class InspectOutput : public CliTest {
     return nlohmann::json::parse(out_);
   }
 
-  // What the text ends with; composing the small files of a bundle is not this test's matter.
+  // What the text begins with; composing the small files of a bundle is not this test's matter.
   std::string files_line(const Arguments& paths, const char* what) {
     const nlohmann::json answer = object(paths);
     const uint64_t before = answer.at("input_bytes"), after = answer.at("predicted_bundle_bytes");
     return std::string(what) + ": " + format_bytes(before) + " -> " + format_bytes(after) + ", " +
-           (before >= after ? format_bytes(before - after) + " saved"
-                            : format_bytes(after - before) + " added") +
-           "\n";
+           (before >= after ? format_bytes(before - after) + " saved ("
+                            : format_bytes(after - before) + " added (") +
+           std::to_string(std::lround(
+               100.0 * std::fabs(static_cast<double>(before) - static_cast<double>(after)) /
+               static_cast<double>(before))) +
+           " %)\n";
   }
 };
 

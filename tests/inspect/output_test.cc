@@ -24,15 +24,20 @@ TEST_F(InspectOutput, ShowsSeveralModels) {
   add("decoder.onnx", {raw("a_long_name_of_a_tensor_as_exporters_write_it.weight", trunk),
                        raw("head", turned, Proto::FLOAT, {30, 20}), raw("head2", noise(1024, 3)),
                        raw("head3", noise(1024, 3))});
-  const std::string end = files_line({"in"}, "files -> a bundle");
+  const std::string begin = files_line({"in"}, "files -> a bundle");
   ASSERT_EQ(run({"in"}), 0) << err_;
-  EXPECT_EQ(out_, R"(   bytes      own    shared  repeated  tensors  model
+  EXPECT_EQ(
+      out_,
+      begin +
+          R"(tensors: 134.7 KiB, 69.7 KiB distinct; 64.0 KiB are in several models, and stored once
+
+   bytes      own    shared  repeated  tensors  model
 68.8 KiB  3.3 KiB  64.0 KiB   1.0 KiB        4  decoder
 66.5 KiB  2.3 KiB  64.0 KiB       0 B        2  encoder
 
-   saved     bytes  uses  tensor                      in
-64.0 KiB  64.0 KiB     2  a_long_name...te_it.weight  decoder, encoder
- 1.0 KiB   1.0 KiB     2  head2                       decoder (2)
+   saved     bytes  uses  tensor                                                in
+64.0 KiB  64.0 KiB     2  a_long_name_of_a_tensor_as_exporters_write_it.weight  decoder, encoder
+ 1.0 KiB   1.0 KiB     2  head2                                                 decoder (2)
 
 how much of each model's tensors model 1, 2, ... has too
    1     2  model
@@ -44,15 +49,13 @@ how much of each model's tensors model 1, 2, ... has too
 2.3 KiB less if one of each two were stored
 
    costs  places  finding, and its largest place
- 1.0 KiB       1  WS010 stored more than once in one model
-                    decoder: head2 (2 times)
+64.0 KiB       1  WS020 stored in several models
+                    decoder: a_long_name_of_a_tensor_as_exporters_write_it.weight (also in encoder)
  2.3 KiB       1  WS011 transpose of another weight
                     encoder: embed (of head)
-64.0 KiB       1  WS020 stored in several models
-                    decoder: a_long_na...ers_write_it.weight (also in encoder)
-
-tensors: 134.7 KiB, 69.7 KiB distinct
-)" + end);
+ 1.0 KiB       1  WS010 stored more than once in one model
+                    decoder: head2 (2 times)
+)");
 }
 
 TEST_F(InspectOutput, ShowsOneModel) {
@@ -62,9 +65,11 @@ TEST_F(InspectOutput, ShowsOneModel) {
   test::add_constant(*model.mutable_graph(), raw("c", noise(1024, 2)));
   *model.mutable_graph()->add_initializer() = raw("unread", "xyz");
   add("solo.onnx", model);
-  const std::string end = files_line({"in"}, "files -> a bundle");
+  const std::string begin = files_line({"in"}, "files -> a bundle");
   ASSERT_EQ(run({"in/solo.onnx"}), 0) << err_;
-  EXPECT_EQ(out_, R"(  bytes      own  shared  repeated  tensors  model
+  EXPECT_EQ(out_, begin + R"(tensors: 6.0 KiB, 5.0 KiB distinct
+
+  bytes      own  shared  repeated  tensors  model
 6.3 KiB  5.0 KiB     0 B   1.0 KiB        5  solo
 
   bytes  tensors  dtype
@@ -102,21 +107,24 @@ no matrix of at least 1024 bytes is the transpose of another
                    v (2 times)
     3 B       1  WS031 read by no node
                    unread
-
-tensors: 6.0 KiB, 5.0 KiB distinct
-)" + end);
+)");
 }
 
 TEST_F(InspectOutput, ShowsABundle) {
   add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(2000, 2))});
   add("b.onnx", {raw("w", noise(5000, 1))});
   make();
-  const std::string end = files_line({"bundle"}, "alone -> here");
+  const std::string begin = files_line({"bundle"}, "alone -> here");
   ASSERT_EQ(run({"bundle"}), 0) << err_;
   const size_t unit = out_.find(" B  restore.bin");
   ASSERT_NE(unit, std::string::npos) << out_;
   out_.replace(unit - 5, 5, "   ##");  // compressed: another zstd may need other bytes
-  EXPECT_EQ(out_, R"(  bytes      own   shared  repeated    freed  tensors  model
+  EXPECT_EQ(
+      out_,
+      begin +
+          R"(tensors in blobs: 11.7 KiB, 6.8 KiB distinct; 4.9 KiB are in several models, and stored once
+
+  bytes      own   shared  repeated    freed  tensors  model
 7.0 KiB  2.0 KiB  4.9 KiB       0 B  2.1 KiB        2  a
 5.0 KiB      0 B  4.9 KiB       0 B    107 B        1  b
 
@@ -134,17 +142,17 @@ how much of each model's tensors model 1, 2, ... has too
 100%  100%  2 b
 
 no findings
-
-tensors in blobs: 11.7 KiB, 6.8 KiB distinct
-)" + end);
+)");
 }
 
 TEST_F(InspectOutput, SaysInWordsThatNothingIsShared) {
   add("a.onnx", {raw("w", noise(5000, 1))});
   add("b.onnx", {raw("w", noise(5000, 2))});
-  const std::string end = files_line({"in"}, "files -> a bundle");
+  const std::string begin = files_line({"in"}, "files -> a bundle");
   ASSERT_EQ(run({"in"}, {"--min-bytes", "2000"}), 0) << err_;
-  EXPECT_EQ(out_, R"(  bytes      own  shared  repeated  tensors  model
+  EXPECT_EQ(out_, begin + R"(tensors: 9.8 KiB, 9.8 KiB distinct
+
+  bytes      own  shared  repeated  tensors  model
 4.9 KiB  4.9 KiB     0 B       0 B        1  a
 4.9 KiB  4.9 KiB     0 B       0 B        1  b
 
@@ -155,9 +163,7 @@ no two models share a tensor of at least 2000 bytes
 no matrix of at least 2000 bytes is the transpose of another
 
 no findings
-
-tensors: 9.8 KiB, 9.8 KiB distinct
-)" + end);
+)");
 }
 
 TEST_F(InspectOutput, RoundsNoShareToAllOrNothing) {
@@ -172,7 +178,7 @@ TEST_F(InspectOutput, RoundsNoShareToAllOrNothing) {
       << out_;
 }
 
-TEST_F(InspectOutput, FitsIn80Columns) {
+TEST_F(InspectOutput, FitsATerminalAndCutsNothingInAPipe) {
   const std::string long_name(150, 'n');
   for (int m = 10; m < 30; ++m) {
     const std::string name = std::string(90, 'm') + std::to_string(m);
@@ -184,21 +190,28 @@ TEST_F(InspectOutput, FitsIn80Columns) {
   for (const Arguments& paths :
        std::vector<Arguments>{{"in"}, {"in/" + std::string(90, 'm') + "12.onnx"}, {"bundle"}}) {
     SCOPED_TRACE(paths[0]);
-    ASSERT_EQ(run(paths), 0) << err_;
-    std::istringstream lines(out_);
-    size_t longest = 0;
-    for (std::string line; std::getline(lines, line);) {
-      EXPECT_LE(line.size(), 80u) << line;
-      longest = std::max(longest, line.size());
+    for (const unsigned columns : {80u, 120u}) {
+      std::ostringstream out, err;
+      Console console;
+      console.out_columns = columns;
+      ASSERT_EQ(run_cli({"inspect", path(paths[0])}, out, err, {}, console), 0) << err.str();
+      std::istringstream lines(out.str());
+      size_t longest = 0;
+      for (std::string line; std::getline(lines, line);) {
+        EXPECT_LE(line.size(), columns) << line;
+        longest = std::max(longest, line.size());
+      }
+      EXPECT_GT(longest, columns - 10);  // names were cut to the line, not dropped
+      EXPECT_NE(out.str().find("..."), std::string::npos);
+      EXPECT_EQ(out.str().find('\x1b'), std::string::npos);
+      const bool left_out =
+          out.str().find("\n11 more models, none of which shares more\n") != std::string::npos;
+      EXPECT_EQ(left_out, columns == 80 && !paths[0].ends_with(".onnx")) << out.str();
     }
-    EXPECT_GT(longest, 70u);  // names were cut to the line, not dropped
-    EXPECT_NE(out_.find("..."), std::string::npos);
-    EXPECT_EQ(out_.find('\x1b'), std::string::npos);
+    ASSERT_EQ(run(paths), 0) << err_;
+    EXPECT_NE(out_.find(std::string(90, 'm') + "12"), std::string::npos) << out_;
+    EXPECT_EQ(out_.find("mm..."), std::string::npos) << out_;
   }
-  ASSERT_EQ(run({"in"}), 0);
-  EXPECT_NE(out_.find("\n11 more models, none of which shares more, are not shown\n"),
-            std::string::npos)
-      << out_;
 }
 
 TEST_F(InspectOutput, TakesTopAndSort) {
@@ -253,7 +266,10 @@ TEST_F(InspectOutput, AnswersMistakesWithTheExitCodesOfTheContract) {
 
 TEST_F(InspectOutput, ShowsTheStructureOnly) {
   add("solo.onnx", {raw("v", noise(1024, 2)), test::external("w", 4096, {{"location", "w.bin"}})});
-  const std::string text = R"(  bytes  of tensors  tensors  model
+  const std::string text =
+      R"(tensors: 5.0 KiB; weights were not read, so nothing is known of what is equal
+
+  bytes  of tensors  tensors  model
 1.1 KiB     5.0 KiB        2  solo
 
   bytes  tensors  dtype
@@ -276,8 +292,6 @@ missing  w.bin: 4.0 KiB are needed
   costs  places  finding, and its largest place
 4.0 KiB       1  WS001 external data missing or cut short
                    w.bin (no such file)
-
-tensors: 5.0 KiB; weights were not read, so nothing is known of what is equal
 )";
   ASSERT_EQ(run({"in"}, {"--no-hash"}), 0) << err_;
   EXPECT_EQ(out_, text);

@@ -7,6 +7,7 @@
 
 #include "command_table.h"
 #include "progress_bar.h"
+#include "rows.h"
 #include "util/interrupt.h"
 #include "util/mapped_file.h"
 #include "util/suggest.h"
@@ -152,12 +153,14 @@ int run_cli(const std::vector<std::string>& arguments, std::ostream& out, std::o
   const std::vector<std::string> wanted = without_help_command(arguments);
   if (!console.is_terminal) {
     Context context{out, err, console, program};
+    set_columns(context.out, console.out_columns);
     return parse_and_run(wanted, context, nullptr);
   }
   ProgressBar bar(err, console);
   HidingBuffer out_buffer(out.rdbuf(), bar), err_buffer(err.rdbuf(), bar);
   std::ostream hiding_out(&out_buffer), hiding_err(&err_buffer);
   Context context{hiding_out, hiding_err, console, program};
+  set_columns(context.out, console.out_columns);
   const int code = parse_and_run(wanted, context, &bar);
   hiding_out.flush();
   return code;

@@ -16,11 +16,16 @@ ordered_json side_json(const std::optional<DiffSide>& side) {
           {"bytes", side->bytes}};
 }
 
+void add_change(double relative_change, ordered_json& json) {
+  const std::optional<double> db = decibels(relative_change);
+  json["relative_change"] = relative_change;
+  json["snr_db"] = db ? ordered_json(*db) : ordered_json(nullptr);
+}
+
 void add_form(const DiffForm& form, ordered_json& json) {
   json["made_of"] = form.of_b ? "b" : "a";
   json["to"] = form.to;
-  json["relative_change"] = form.relative_error;
-  json["snr_db"] = form.snr_db ? ordered_json(*form.snr_db) : ordered_json(nullptr);
+  add_change(form.relative_error, json);
   json["elements"] = form.elements;
   json["off"] = form.off;
 }
@@ -43,9 +48,9 @@ ordered_json tensor_json(const DiffTensor& tensor) {
                        {"bytes", bytes_of(tensor)},
                        {"a", side_json(tensor.a)},
                        {"b", side_json(tensor.b)}};
+  if (tensor.relative_change) add_change(*tensor.relative_change, json);
   if (tensor.delta) {
     const DiffDelta& delta = *tensor.delta;
-    json["relative_change"] = delta.relative_change;
     json["changed_rows"] = delta.changed_rows;
     json["changed_columns"] = delta.changed_cols;
     if (delta.rank) {
@@ -106,9 +111,11 @@ ordered_json diff_json(const DiffReport& report, const DiffView& view) {
   ordered_json json;
   json["schema"] = "wshare.diff/1";
   json["equal"] = report.equal;
+  json["same_file"] = report.same_file;
   json["verdict"] = text_of(report.verdict);
   json["equal_bytes"] = report.equal_bytes;
   json["weight_bytes"] = report.weight_bytes;
+  json["weight_bytes_a"] = report.weight_bytes_a;
   json["forms"] = forms_json(report.forms);
   json["a"] = view.a;
   json["b"] = view.b;

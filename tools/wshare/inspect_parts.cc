@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 
 #include "format/scope.h"
 #include "inspect_rows.h"
@@ -34,8 +35,8 @@ void print_largest(std::ostream& out, const InspectedModel& model, const Inspect
   for (const InspectedTensor* tensor :
        in_order(model.largest, view.order, [](const auto& each) { return each.tensor; })) {
     rows.push_back({format_bytes(tensor->bytes), tensor->dtype,
-                    fit(fmt::format("{}", fmt::join(tensor->shape, "x")), 16),
-                    fit(tensor->op.empty() ? "-" : tensor->op, 16),
+                    fit(out, fmt::format("{}", fmt::join(tensor->shape, "x")), 16),
+                    fit(out, tensor->op.empty() ? "-" : tensor->op, 16),
                     full_name(tensor->scope, tensor->tensor)});
   }
   out << '\n';
@@ -61,7 +62,7 @@ void print_blobs(std::ostream& out, const Inspection& inspection, const InspectV
   Rows rows = {{"bytes", "blob", "used by"}};
   for (const InspectedBlob& blob : inspection.blobs) {
     if (rows.size() > rows_of_models(view)) break;
-    rows.push_back({format_bytes(blob.bytes), fit(blob.file, 30),
+    rows.push_back({format_bytes(blob.bytes), fit(out, blob.file, 30),
                     blob.models.empty() ? "restore" : some_of(blob.models)});
   }
   out << '\n';
@@ -78,8 +79,9 @@ void print_tasks(std::ostream& out, const Inspection& inspection, const InspectV
     rows.push_back({has_adapter ? format_bytes(task.adapter_bytes) : "-",
                     has_adapter ? std::to_string(task.parameters) : "-",
                     task.residual_bytes > 0 ? format_bytes(task.residual_bytes) : "-",
-                    format_bytes(task.freed_bytes), task.model.empty() ? "-" : fit(task.model, 16),
-                    fit(task.base, 16), task.name});
+                    format_bytes(task.freed_bytes),
+                    task.model.empty() ? "-" : fit(out, task.model, 16), fit(out, task.base, 16),
+                    task.name});
   }
   out << '\n';
   print_rows(out, rows, 4);
@@ -95,8 +97,8 @@ void print_packs(std::ostream& out, const Inspection& inspection, const InspectV
     const auto known = std::find(cpus.begin(), cpus.end(), pack.cpu);
     const auto number = known - cpus.begin() + 1;
     if (known == cpus.end()) cpus.push_back(pack.cpu);
-    rows.push_back({format_bytes(pack.packed_bytes), fit(pack.onnxruntime, 16),
-                    fit(pack.optimization, 10), std::to_string(number),
+    rows.push_back({format_bytes(pack.packed_bytes), fit(out, pack.onnxruntime, 16),
+                    fit(out, pack.optimization, 10), std::to_string(number),
                     pack.current ? pack.model : pack.model + " as it was: of no use now"});
   }
   out << '\n';
@@ -112,7 +114,7 @@ void print_archived(std::ostream& out, const Inspection& inspection, const Inspe
   for (const InspectedArchive& model : inspection.archived) {
     if (rows.size() > rows_of_models(view)) break;
     rows.push_back({format_bytes(model.bytes), format_bytes(model.archived_bytes),
-                    model.base.empty() ? "-" : fit(model.base, 30), model.name});
+                    model.base.empty() ? "-" : fit(out, model.base, 30), model.name});
   }
   out << '\n';
   print_rows(out, rows, 2);
@@ -127,17 +129,41 @@ std::string title_of(const std::string& id) {
 }
 
 // "model: tensor" or "model: file", and what is to be said of it; the name is cut where both are
-// too long for a line.
-std::string text_of(const FindingPlace& place, bool with_model) {
-  constexpr size_t kColumns = 58, kShortest = 24;  // beside sizes and counts
+// too long for the line of `out`.
+std::string text_of(std::ostream& out, const FindingPlace& place, bool with_model) {
+  constexpr size_t kBeside = 22, kShortest = 24;  // sizes and counts; of a name
   std::string text = place.file.empty() ? name_of(place.use) : place.file;
   if (with_model && !place.use.model.empty()) {
     text = place.use.model + (text.empty() ? "" : ": " + text);
   }
   if (place.note.empty()) return text;
-  const size_t note = place.note.size() + 3;
-  return fit(text, note + kShortest < kColumns ? kColumns - note : kShortest) + " (" + place.note +
-         ")";
+  const size_t columns = columns_of(out), taken = place.note.size() + 3 + kBeside;
+  if (columns > 0) text = fit(text, std::max(columns, taken + kShortest) - taken);
+  return text + " (" + place.note + ")";
+}
+
+// Wrong, whatever it costs.
+bool is_damage(const std::string& id) {
+  return id == "WS001" || id == "WS003" || id == "WS040" || id == "WS041";
+}
+
+// A thousandth of the files that were looked at is not worth a line, where there is more.
+bool is_trifle(const Finding& finding, const Inspection& inspection, const InspectView& view) {
+  constexpr uint64_t kWorthALine = uint64_t{64} << 10;
+  return view.top != UINT64_MAX && !is_damage(finding.id) &&
+         finding.bytes < std::min(kWorthALine, inspection.input_bytes / 1000);
+}
+
+void print_trifles(std::ostream& out, const std::vector<const Finding*>& cheap) {
+  if (cheap.empty()) return;
+  uint64_t bytes = 0;
+  std::string ids;
+  for (const Finding* finding : cheap) {
+    bytes += finding->bytes;
+    ids += (ids.empty() ? "" : ", ") + finding->id;
+  }
+  out << fmt::format("{} of {} in all: {} (--all)\n", count_of(cheap.size(), "finding"),
+                     format_bytes(bytes), ids);
 }
 
 }  // namespace
@@ -159,20 +185,27 @@ void print_bundle_parts(std::ostream& out, const Inspection& inspection, const I
   print_archived(out, inspection, view);
 }
 
-void print_findings(std::ostream& out, const Inspection& inspection, const InspectView&) {
+void print_findings(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (inspection.findings.empty()) {
     out << "\nno findings\n";
     return;
   }
+  std::vector<const Finding*> dear, cheap;
+  for (const Finding& finding : inspection.findings)
+    (is_trifle(finding, inspection, view) ? cheap : dear).push_back(&finding);
+  if (cheap.size() == 1) dear.push_back(std::exchange(cheap, {})[0]);  // as long as its line
+  std::stable_sort(dear.begin(), dear.end(),
+                   [](const Finding* a, const Finding* b) { return a->bytes > b->bytes; });
   Rows rows = {{"costs", "places", "finding, and its largest place"}};
   const bool with_model = inspection.models.size() > 1;
-  for (const Finding& finding : inspection.findings) {
-    rows.push_back({format_bytes(finding.bytes), std::to_string(finding.places.size()),
-                    finding.id + " " + title_of(finding.id)});
-    rows.push_back({"", "", "  " + text_of(finding.places[0], with_model)});
+  for (const Finding* finding : dear) {
+    rows.push_back({format_bytes(finding->bytes), std::to_string(finding->places.size()),
+                    finding->id + " " + title_of(finding->id)});
+    rows.push_back({"", "", "  " + text_of(out, finding->places[0], with_model)});
   }
   out << '\n';
-  print_rows(out, rows, 2);
+  if (!dear.empty()) print_rows(out, rows, 2);
+  print_trifles(out, cheap);
 }
 
 }  // namespace wshare

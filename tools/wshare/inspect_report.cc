@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <numeric>
 #include <ostream>
 
 #include "inspect_parts.h"
@@ -14,8 +13,13 @@
 namespace wshare {
 namespace {
 
-constexpr size_t kMatrixModels = 9;  // of "100%" each, beside a name
-constexpr size_t kNamed = 4;         // models that share a tensor; of more the first three
+// How many models a matrix has that goes to `out`, "100%" for each beside a name.
+size_t matrix_models(std::ostream& out) {
+  constexpr size_t kName = 26, kEach = 6, kInPipe = 24;
+  return columns_of(out) == 0 ? kInPipe : std::max(columns_of(out), kName + kEach) / kEach - 4;
+}
+
+constexpr size_t kNamed = 4;  // models that share a tensor; of more the first three
 
 // "a, b (2)": the models of `uses`, with the number of uses where it is not one.
 std::string models_of(const std::vector<TensorUse>& uses) {
@@ -89,9 +93,10 @@ void print_duplicates(std::ostream& out, const Inspection& inspection, const Ins
   for (const Duplicate& duplicate : inspection.duplicates) {
     if (rows.size() > view.top) break;
     rows.push_back({format_bytes(duplicate.saved()), format_bytes(duplicate.bytes),
-                    std::to_string(duplicate.uses.size()), fit(name_of(duplicate.uses[0]), 26),
+                    std::to_string(duplicate.uses.size()), name_of(duplicate.uses[0]),
                     one_model ? others_of(duplicate.uses) : models_of(duplicate.uses)});
   }
+  shorten_column(out, rows, 3, 33);
   print_rows(out, rows, 3);
   print_more(out, inspection.duplicates.size(), view.top);
 }
@@ -108,31 +113,35 @@ void print_twins(std::ostream& out, const Inspection& inspection, const InspectV
   const auto model_and_name = [](const TensorUse& use) { return use.model + ": " + name_of(use); };
   for (const TransposedTwin& twin : inspection.twins) {
     if (rows.size() > view.top) break;
-    rows.push_back({format_bytes(twin.bytes), fit(model_and_name(twin.tensor), 33),
-                    model_and_name(twin.transpose_of)});
+    rows.push_back(
+        {format_bytes(twin.bytes), model_and_name(twin.tensor), model_and_name(twin.transpose_of)});
   }
+  shorten_column(out, rows, 1, 41);
   print_rows(out, rows, 1);
   print_more(out, inspection.twins.size(), view.top);
   out << fmt::format("{} less if one of each two were stored\n",
                      format_bytes(*inspection.transposed_bytes));
 }
 
-// The rows of the matrix whose models share most, in the order of the table of models.
-std::vector<size_t> rows_of_matrix(const Inspection& inspection, const InspectView& view) {
-  std::vector<size_t> chosen(inspection.compared_models.size());
-  std::iota(chosen.begin(), chosen.end(), size_t{0});
+// The rows of the matrix whose models share most, those that share side by side.
+std::vector<size_t> rows_of_matrix(const Inspection& inspection, const InspectView& view,
+                                   size_t most) {
+  std::vector<size_t> chosen;
+  for (size_t row = 0; row < inspection.compared_models.size(); ++row) {
+    if (inspection.models[inspection.compared_models[row]].shared_bytes > 0) chosen.push_back(row);
+  }
   const auto model = [&](size_t row) -> const InspectedModel& {
     return inspection.models[inspection.compared_models[row]];
   };
   std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
     return model(a).shared_bytes > model(b).shared_bytes;
   });
-  chosen.resize(std::min(chosen.size(), kMatrixModels));
+  chosen.resize(std::min(chosen.size(), most));
   std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) {
     return view.order == RowOrder::kName ? model(a).name < model(b).name
                                          : model(a).bytes > model(b).bytes;
   });
-  return chosen;
+  return view.order == RowOrder::kName ? chosen : clustered(inspection.matrix, chosen);
 }
 
 // Rounds down, so that 100% is all and 0% is nothing.
@@ -150,7 +159,7 @@ void print_matrix(std::ostream& out, const Inspection& inspection, const Inspect
     out << fmt::format("no two models share a tensor of at least {} bytes\n", view.min_bytes);
     return;
   }
-  const std::vector<size_t> chosen = rows_of_matrix(inspection, view);
+  const std::vector<size_t> chosen = rows_of_matrix(inspection, view, matrix_models(out));
   out << "how much of each model's tensors model 1, 2, ... has too\n";
   Rows rows(1);
   for (size_t column = 1; column <= chosen.size(); ++column) {
@@ -167,7 +176,7 @@ void print_matrix(std::ostream& out, const Inspection& inspection, const Inspect
   }
   print_rows(out, rows, chosen.size());
   if (const size_t hidden = inspection.models.size() - chosen.size(); hidden != 0) {
-    out << fmt::format("{} more models, none of which shares more, are not shown\n", hidden);
+    out << fmt::format("{}, none of which shares more\n", count_of(hidden, "more model"));
   }
 }
 
@@ -184,7 +193,7 @@ void print_extract(std::ostream& out, const Inspection& inspection, const Inspec
   out << '\n';
   print_rows(out, rows, 4);
   print_more(out, estimate.tasks.size(), rows_of_models(view));
-  out << fmt::format("over {}: about {} less than by sharing alone\n", fit(estimate.base, 30),
+  out << fmt::format("over {}: about {} less than by sharing alone\n", fit(out, estimate.base, 30),
                      format_bytes(estimate.saved_bytes));
 }
 
@@ -205,27 +214,41 @@ void print_relations(std::ostream& out, const Inspection& inspection, const Insp
   print_more(out, inspection.relations.size(), rows_of_models(view));
 }
 
+std::string percent_of_files(uint64_t part, uint64_t whole) {
+  return whole == 0 ? ""
+                    : fmt::format(" ({:.0f} %)",
+                                  100 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+// The answer, before all that leads to it.
 void print_total(std::ostream& out, const Inspection& inspection) {
   const uint64_t before = inspection.input_bytes;
   const uint64_t after = inspection.predicted_bundle_bytes;
+  const uint64_t change = before >= after ? before - after : after - before;
   const bool is_bundle = !inspection.bundle.empty();
   if (!inspection.compared) {
-    out << fmt::format(
-        "\ntensors: {}; weights were not read, so nothing is known of what is equal\n",
-        format_bytes(inspection.total_bytes));
+    out << fmt::format("tensors: {}; weights were not read, so nothing is known of what is equal\n",
+                       format_bytes(inspection.total_bytes));
     return;
   }
-  out << fmt::format("\ntensors{}: {}, {} distinct\n", is_bundle ? " in blobs" : "",
-                     format_bytes(inspection.total_bytes), format_bytes(inspection.distinct_bytes));
-  out << fmt::format("{}: {} -> {}, {} {}\n", is_bundle ? "alone -> here" : "files -> a bundle",
-                     format_bytes(before), format_bytes(after),
-                     format_bytes(before >= after ? before - after : after - before),
-                     before >= after ? "saved" : "added");
+  out << fmt::format("{}: {} -> {}, {} {}{}\n", is_bundle ? "alone -> here" : "files -> a bundle",
+                     format_bytes(before), format_bytes(after), format_bytes(change),
+                     before >= after ? "saved" : "added", percent_of_files(change, before));
+  std::string tensors =
+      fmt::format("tensors{}: {}, {} distinct", is_bundle ? " in blobs" : "",
+                  format_bytes(inspection.total_bytes), format_bytes(inspection.distinct_bytes));
+  if (inspection.shared_bytes > 0) {
+    tensors += fmt::format("; {} are in several models, and stored once",
+                           format_bytes(inspection.shared_bytes));
+  }
+  print_words(out, tensors);
 }
 
 }  // namespace
 
 void print_inspection(std::ostream& out, const Inspection& inspection, const InspectView& view) {
+  print_total(out, inspection);
+  out << '\n';
   print_models(out, inspection, view);
   print_more(out, inspection.models.size(), rows_of_models(view));
   if (inspection.models.size() == 1) print_parts(out, inspection.models[0], view);
@@ -244,7 +267,6 @@ void print_inspection(std::ostream& out, const Inspection& inspection, const Ins
     print_extract(out, inspection, view);
   }
   print_findings(out, inspection, view);
-  print_total(out, inspection);
 }
 
 }  // namespace wshare

@@ -18,6 +18,11 @@ inline uint64_t rows_of_models(const InspectView& view) { return std::max<uint64
 // Returns "a, b", of more than four names "a, b, c and 7 more".
 std::string some_of(const std::vector<std::string>& names);
 
+// Returns `rows` of a matrix of bytes that models share: after the first always the one that shares
+// most with one of those before it, so that families stand together.
+std::vector<size_t> clustered(const std::vector<std::vector<uint64_t>>& matrix,
+                              const std::vector<size_t>& rows);
+
 // Returns pointers to `items`, the largest first or by name.
 template <typename Item, typename Name>
 std::vector<const Item*> in_order(const std::vector<Item>& items, RowOrder order, Name name) {

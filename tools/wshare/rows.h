@@ -8,21 +8,41 @@
 
 namespace wshare {
 
-// What tables of 80 columns are made of.
+// What tables are made of.
 using Rows = std::vector<std::vector<std::string>>;
+
+// Says how many columns the terminal has that `out` writes to.
+void set_columns(std::ostream& out, size_t columns);
+
+// Returns what set_columns() said; 0: it is no terminal, so nothing is cut or broken.
+size_t columns_of(std::ostream& out);
 
 // Returns `text`, made visible(), in at most `width` columns, cut in the middle, since names differ
 // at their ends.
 std::string fit(const std::string& text, size_t width);
 
-// Prints rows whose last column takes what the others leave of a line of 80 columns; the first
+// The same where `out` is a terminal, `width` being of 80 columns; else all of it.
+std::string fit(std::ostream& out, const std::string& text, size_t width);
+
+// Returns `names` as fit() does, but two that differ stay different: cut where they are alike, or
+// not at all.
+std::vector<std::string> shortened(const std::vector<std::string>& names, size_t width);
+
+// Cuts the names of one column of `rows`, below its head, to a share of the line of `out`.
+void shorten_column(std::ostream& out, Rows& rows, size_t column, size_t percent);
+
+// Prints rows whose last column, of names, takes what the others leave of the line; the first
 // `numbers` columns are flush right.
 void print_rows(std::ostream& out, Rows rows, size_t numbers);
 
 // Says how many of `count` rows are left out where only `shown` are.
 void print_more(std::ostream& out, size_t count, uint64_t shown);
 
-// Breaks a text of words into lines of up to `width` columns; a longer word gets a line of its own.
+// Breaks a text of words into lines of up to `width` columns, 0: one line; a longer word gets a
+// line of its own.
 std::vector<std::string> wrapped(const std::string& text, size_t width);
+
+// Prints a text of words, broken to the line of `out`; further lines are indented.
+void print_words(std::ostream& out, const std::string& text);
 
 }  // namespace wshare

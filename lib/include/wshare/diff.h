@@ -57,8 +57,13 @@ struct DiffTensor {
   std::optional<DiffSide> a, b;  // none in a: added, or a LoRA factor of b
   std::optional<DiffDelta> delta;
   std::optional<DiffForm> form;
-  std::vector<std::string> notes;  // what the class does not say
+  std::optional<double> relative_change;  // ||B - A|| / ||A||, of a form as in DiffForm; if known
+  std::vector<std::string> notes;         // what the class does not say
 };
+
+// Returns a relative change in decibels, as signal-to-noise ratio; none where there is no such
+// figure.
+std::optional<double> decibels(double relative_change);
 
 // An unmerged LoRA pair that one of the models has.
 struct DiffLora {
@@ -112,9 +117,11 @@ enum class DiffVerdict {
 const char* text_of(DiffVerdict verdict);
 
 struct DiffReport {
-  bool equal = false;  // every tensor is the same and the graphs are
+  bool equal = false;      // every tensor is the same and the graphs are
+  bool same_file = false;  // the bytes of the files are
   DiffVerdict verdict = DiffVerdict::kDiffers;
   uint64_t equal_bytes = 0, weight_bytes = 0;  // of B's tensors: that A has, too; all
+  uint64_t weight_bytes_a = 0;                 // of A's tensors
   std::vector<DiffForms> forms;                // of B made of A, then of A made of B
   uint64_t nodes_a = 0, nodes_b = 0;
   std::vector<DiffTensor> tensors;  // by bytes, the largest first, then by name

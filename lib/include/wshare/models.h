@@ -31,4 +31,8 @@ struct ResolveOptions {
 std::vector<ModelInput> resolve_inputs(const std::vector<std::string>& arguments,
                                        const ResolveOptions& options = {});
 
+// Returns the one model that `argument` names. Throws what resolve_inputs() throws, and
+// Error(kInvalid) where it names several.
+ModelInput resolve_input(const std::string& argument);
+
 }  // namespace wshare
