@@ -95,7 +95,7 @@ class Comparer {
   Comparer(const ScannedModel& a, const ScannedModel& b, const ModelComparison& comparison)
       : a_(a), b_(b), comparison_(comparison), wiring_(a, b, comparison, Wires::kAsMeant) {}
 
-  void run(std::vector<std::string>& reasons) {
+  void run(const std::map<std::string, std::string>& renamed, std::vector<std::string>& reasons) {
     if (!comparison_.lora_a.empty()) {
       reasons.push_back("lacks " + std::to_string(comparison_.lora_a.size()) + " LoRA pairs");
     }
@@ -103,7 +103,7 @@ class Comparer {
     compare_nodes(reasons);
     const ComputeGraph& graph_a = comparison_.graph_a;
     const ComputeGraph& graph_b = comparison_.graph_b;
-    compare_outputs(graph_a.main, graph_b.main, reasons);
+    compare_outputs(graph_a.main, graph_b.main, renamed, reasons);
     for (const auto& [scope, border] : graph_b.others) {
       const auto in_a = graph_a.others.find(scope);
       if (!is_in_function(scope) || in_a == graph_a.others.end()) continue;
@@ -195,10 +195,13 @@ class Comparer {
 
   // By name. That one is missing is a difference of types and shapes.
   void compare_outputs(const GraphBorder& a, const GraphBorder& b,
+                       const std::map<std::string, std::string>& renamed,
                        std::vector<std::string>& reasons) {
     const std::unordered_map<std::string_view, size_t> in_a = first_places(a.output_names);
     for (size_t i = 0; i < b.outputs.size(); ++i) {
-      const auto other = in_a.find(b.output_names[i]);
+      const auto other_name = renamed.find(std::string(b.output_names[i]));
+      const auto other =
+          in_a.find(other_name == renamed.end() ? b.output_names[i] : other_name->second);
       if (other == in_a.end()) continue;
       const size_t at = other->second;
       if (!wiring_.same(a.outputs[at], a.output_paths[at], b.outputs[i], b.output_paths[i],
@@ -255,9 +258,10 @@ GraphChanges find_graph_changes(const ComparisonBase& a, const ScannedModel& b,
                                 const ModelComparison& comparison) {
   GraphChanges changes;
   Skeleton skeleton_b = b.file.skeleton();
-  compare_interfaces(a.proto(), skeleton_b.model(), changes.reasons);
+  changes.renamed_outputs = find_renamed_outputs(a.proto(), skeleton_b.model());
+  compare_interfaces(a.proto(), skeleton_b.model(), changes.renamed_outputs, changes.reasons);
   compare_opsets(a.proto(), skeleton_b.model(), changes.notes);
-  Comparer(a.model(), b, comparison).run(changes.reasons);
+  Comparer(a.model(), b, comparison).run(changes.renamed_outputs, changes.reasons);
   return changes;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ struct GraphChanges {
   // (Tensors that only b has are not needed then: axes that are an attribute in a.)
   // Each text goes on where a sentence begins with b: "has 2 Tanh more (first: 'tanh_3')".
   std::vector<std::string> reasons;
+
+  // Outputs that stand in the same place under another name: a's by b's.
+  std::map<std::string, std::string> renamed_outputs;
 
   // What differs without a change of what is computed: opset imports.
   std::vector<std::string> notes;

@@ -89,11 +89,31 @@ std::string type_text(const onnx::TypeProto& type) {
   return name + (type.tensor_type().has_shape() ? shape_text(type.tensor_type().shape()) : "");
 }
 
+std::map<std::string, std::string> find_renamed_outputs(const onnx::ModelProto& a,
+                                                        const onnx::ModelProto& b) {
+  const Values &of_a = a.graph().output(), &of_b = b.graph().output();
+  std::map<std::string, std::string> renamed;
+  if (of_a.size() != of_b.size()) return renamed;
+  const Types named_a = types_of(of_a, {}), named_b = types_of(of_b, {});
+  for (int i = 0; i < of_b.size(); ++i) {
+    const bool known = named_a.count(of_b[i].name()) != 0 || named_b.count(of_a[i].name()) != 0;
+    if (!known && may_stand_for(of_a[i].type(), of_b[i].type()))
+      renamed[of_b[i].name()] = of_a[i].name();
+  }
+  return renamed;
+}
+
 void compare_interfaces(const onnx::ModelProto& a, const onnx::ModelProto& b,
+                        const std::map<std::string, std::string>& renamed,
                         std::vector<std::string>& reasons) {
   compare("input", types_of(a.graph().input(), a.graph()), types_of(b.graph().input(), b.graph()),
           reasons);
-  compare("output", types_of(a.graph().output(), {}), types_of(b.graph().output(), {}), reasons);
+  Types outputs_a = types_of(a.graph().output(), {}), outputs_b = types_of(b.graph().output(), {});
+  for (const auto& [in_b, in_a] : renamed) {
+    outputs_b.erase(in_b);
+    outputs_a.erase(in_a);
+  }
+  compare("output", outputs_a, outputs_b, reasons);
 }
 
 void compare_opsets(const onnx::ModelProto& a, const onnx::ModelProto& b,

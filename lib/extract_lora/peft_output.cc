@@ -95,6 +95,12 @@ std::string reason_against(const ExtractTask& task) {
     return "it changes " + std::to_string(task.changes.vectors.size()) +
            " biases or norms, which a LoRA of PEFT does not hold";
   }
+  const auto heads = std::count_if(task.changes.merged.begin(), task.changes.merged.end(),
+                                   [](const auto& entry) { return entry.second.is_head; });
+  if (heads > 0) {
+    return "it has " + std::to_string(heads) +
+           " weights of its own that were trained whole, which a LoRA of PEFT does not hold";
+  }
   return task.changes.factors().empty() ? "it changes no weight" : "";
 }
 

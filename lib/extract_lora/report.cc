@@ -61,6 +61,7 @@ class TaskReport {
       const StoredFactors& factors = merged->second.factors;
       row.stored_bytes = factors.a.size() + factors.b.size();
       row.residual_bytes = merged->second.residual.size();
+      row.rank = static_cast<int64_t>(factors.rank);
       row.relative_error = merged->second.relative_error;
       row.max_abs_error = merged->second.max_abs_error;
     }
@@ -73,6 +74,8 @@ class TaskReport {
     }
     const auto notes = task_.changes.notes.find(index);
     if (notes != task_.changes.notes.end()) row.notes = notes->second;
+    if (row.rank > 0 && match.tensor_class == TensorClass::kReplaced)
+      row.notes.push_back("full rank: travels whole");
     tensors_.push_back(std::move(row));
   }
 
@@ -152,6 +155,7 @@ ExtractReport make_report(const Draft& draft, const std::vector<ExtractTask>& ta
     out.source = tasks[i].input.path.filename().string();
     out.same_as = same_as(manifest, before + i);
     out.reasons = tasks[i].changes.reasons;
+    if (!tasks[i].model) out.renamed_outputs = tasks[i].changes.renamed_outputs;
     out.bytes_in = tasks[i].bytes_in;
     out.adapter_bytes = tasks[i].adapter.size();
     if (record.adapter) out.adapter = manifest.blobs[*record.adapter].file;

@@ -8,6 +8,7 @@
 
 #include "compare/graph_changes.h"
 #include "compare/layers.h"
+#include "extract_lora/heads.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -32,15 +33,18 @@ class Finder {
         options_(options),
         scratch_(scratch),
         comparison_(compare_models(base, task, how_to_compare())) {
-    for (std::string& reason : find_graph_changes(base, task_, comparison_).reasons) {
+    GraphChanges graph = find_graph_changes(base, task_, comparison_);
+    for (std::string& reason : graph.reasons)
       changes_.reasons.push_back("the graph " + std::move(reason));
-    }
+    changes_.renamed_outputs = std::move(graph.renamed_outputs);
   }
 
   TaskChanges run() {
     for (const LoraModule& module : comparison_.lora_b) add_unmerged(module);
+    add_heads();
     check_places();
     check_sharing();
+    if (!changes_.reasons.empty()) drop_heads();
     if (changes_.reasons.size() > kMostReasons) {
       const size_t more = changes_.reasons.size() - kMostReasons;
       changes_.reasons.resize(kMostReasons);
@@ -76,9 +80,32 @@ class Finder {
       add_note(index, "low rank, but " + (reason.empty() ? "of another element type" : reason));
       return;
     }
-    MergedWeight merged;
     if (!site->no_inputs.empty()) add_note(index, "low rank, but " + site->no_inputs);
-    merged.factors = store_factors(factors, site->layout, site->dtype, scratch_);
+    keep_merged(index, match, store_factors(factors, site->layout, site->dtype, scratch_), false);
+  }
+
+  // Heads travel whole where the task is an adapter else.
+  void add_heads() {
+    if (!changes_.reasons.empty()) return;
+    for (const size_t index : find_heads(comparison_, sites_, base_, task_)) {
+      const TensorMatch& match = comparison_.tensors[index];
+      MatrixView changed = *matrix_of(of_task(match.b));
+      if (match.transposed) changed = transpose_of(changed);
+      keep_merged(
+          index, match,
+          store_head(*matrix_of(of_base(match.a)), changed, *sites_.find(match.a), scratch_), true);
+    }
+  }
+
+  // A model of the task's own stores them as they are.
+  void drop_heads() {
+    std::erase_if(changes_.merged, [](const auto& entry) { return entry.second.is_head; });
+  }
+
+  void keep_merged(size_t index, const TensorMatch& match, StoredFactors factors, bool is_head) {
+    MergedWeight merged;
+    merged.factors = factors;
+    merged.is_head = is_head;
     const TensorRef& task = of_task(match.b);
     const auto [report, residual] = code_residual(prediction_of(match, merged.factors), task.bytes,
                                                   options_.residual, scratch_);
@@ -163,18 +190,18 @@ class Finder {
       const TensorMatch& match = comparison_.tensors[index];
       const bool same_place = match.a == place.a;
       if (same_place && match.tensor_class == TensorClass::kTransposed) continue;
-      if (same_place && (is_adaptable(index) || may_travel(match, index))) continue;
+      if (same_place && (is_adaptable(index) || is_vector_input(match, index))) continue;
       if (!reported.insert(place.b).second) continue;
       changes_.reasons.push_back(reason_for(match, index));
     }
   }
 
   // True if the task's bias or norm may be an input in place of the base's; notes it.
-  bool may_travel(const TensorMatch& match, size_t index) {
+  bool is_vector_input(const TensorMatch& match, size_t index) {
     const TensorRef& base = of_base(match.a);
     const TensorRef& task = of_task(match.b);
     if (match.tensor_class != TensorClass::kReplaced || sites_.vectors.count(match.a) == 0 ||
-        base.dtype != task.dtype || base.shape != task.shape || task.inline_reason) {
+        base.dtype != task.dtype || base.shape != task.shape || !may_travel(task)) {
       return false;
     }
     changes_.vectors.insert(index);

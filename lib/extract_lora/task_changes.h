@@ -23,6 +23,7 @@ struct MergedWeight {
   StoredFactors factors;
   std::span<const std::byte> residual;  // empty: the prediction is exact, or none was asked for
   bool predicted = false;               // the prediction is exact without a residual
+  bool is_head = false;                 // of full rank: it was trained as a whole
   double relative_error = 0, max_abs_error = 0;
 };
 
@@ -42,6 +43,7 @@ struct TaskChanges {
   std::map<size_t, std::vector<std::string>> notes;
   std::vector<UnmergedPair> unmerged;
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
+  std::map<std::string, std::string> renamed_outputs;  // the base's by the task's
 
   // The factors of every weight that changes, by tensor of the base.
   std::map<int32_t, const StoredFactors*> factors() const;

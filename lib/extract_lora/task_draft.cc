@@ -16,7 +16,7 @@ namespace {
 bool can_be_rewritten(const TaskTensor& tensor, const MergedWeight& merged, const TensorRef& weight,
                       const BranchSite* site, const ScannedModel& base,
                       const ExtractOptions& options) {
-  if (tensor.transposed || (options.exact && !merged.predicted)) return false;
+  if (merged.is_head || tensor.transposed || (options.exact && !merged.predicted)) return false;
   const TensorRef& of_base = base.tensors[static_cast<size_t>(tensor.base)];
   if (weight.shape != of_base.shape || reason_to_stay(weight, options.min_bytes) ||
       reason_to_stay(of_base, options.min_bytes)) {

@@ -21,7 +21,12 @@ constexpr std::string_view kFactorB = ".lora_B.weight";
 
 GivenAdapter from_peft(const fs::path& path) {
   PeftAdapter peft = load_peft_adapter(path);
-  GivenAdapter adapter{std::move(peft.file), {}, {}, std::move(peft.content.base_weights)};
+  GivenAdapter adapter{std::move(peft.file),
+                       {},
+                       {},
+                       std::move(peft.content.base_weights),
+                       std::move(peft.content.whole),
+                       peft.config.fan_in_fan_out};
   for (PeftModule& module : peft.content.modules) {
     const bool convolution = module.a.shape.size() > 2;
     adapter.modules.push_back({std::move(module.path), module.embedding, std::move(module.a),
@@ -76,7 +81,7 @@ void sort_parameters(const std::vector<NamedTensor>& parameters,
 }
 
 GivenAdapter from_onnx_adapter(const fs::path& path, const std::vector<std::string>& inputs) {
-  GivenAdapter adapter{MappedFile::open(path), {}, {}, {}};
+  GivenAdapter adapter{MappedFile::open(path), {}, {}, {}, {}};
   refuse_foreign(path, adapter.file.bytes(), ExpectedFile::kAdapter);
   try {
     const std::vector<NamedTensor> parameters = read_adapter(adapter.file.bytes());

@@ -26,6 +26,8 @@ struct GivenAdapter {
   std::vector<GivenModule> modules;       // by path, each once
   std::vector<NamedTensor> values;        // for inputs that a base has under these names
   std::vector<NamedTensor> base_weights;  // what a base must have, by the path of the module
+  std::vector<NamedTensor> whole;         // in place of the base's: "classifier.weight"
+  bool stored_in_out = false;             // linear layers in `whole` are [in, out]
 };
 
 // Reads the adapter at `path`. What an .onnx_adapter names like one of `inputs` is a value for it.

@@ -1,6 +1,7 @@
 #include "import_adapter/base_import.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "format/bundle_files.h"
@@ -21,11 +22,12 @@ BaseImport::BaseImport(const fs::path& bundle, const ModelRecord& base, unsigned
 }
 
 void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matches,
-                      std::string task) {
+                      const std::vector<WholeMatch>& whole, std::string task) {
   given_ = &given;
   matches_ = std::move(matches);
   task_ = std::move(task);
   file_ = make_task_file(given, matches_, sites_, scratch_);
+  add_whole(whole);
   if (file_.parameters.empty()) {
     throw Error(ErrorCode::kInvalid, "the adapter has nothing for base " + in_quotes(base_.name),
                 "leave it out: --base names those that the adapter is for");
@@ -37,6 +39,32 @@ void BaseImport::take(const GivenAdapter& given, std::vector<ModuleMatch> matche
   }
   give_defaults();
   check_values();
+}
+
+void BaseImport::add_whole(const std::vector<WholeMatch>& whole) {
+  std::vector<NamedTensor> added;
+  for (const WholeMatch& match : whole) {
+    const NamedTensor& given = given_->whole[match.given];
+    if (match.same) {
+      same_.push_back(given.name);
+      continue;
+    }
+    for (const ModuleMatch& module : matches_) {
+      if (sites_.sites[module.weight].tensor != match.tensor) continue;
+      throw Error(ErrorCode::kInvalid, in_quotes(given.name) +
+                                           ": the adapter has it whole, and a LoRA of module " +
+                                           in_quotes(given_->modules[module.module].path));
+    }
+    const std::string& name = model_.tensors[static_cast<size_t>(match.tensor)].name;
+    whole_.push_back({given.name, name, 0, 1});
+    for (NamedTensor& parameter : parameters_of(match, given, matched(), scratch_))
+      added.push_back(std::move(parameter));
+    if (match.site != nullptr && !match.site->branch) added_.push_back(*match.site);
+    if (match.site == nullptr && !sites_.inputs.contains(name)) vectors_.push_back(name);
+  }
+  first_value_ = 2 * matches_.size() + added.size();
+  file_.parameters.insert(file_.parameters.begin() + static_cast<ptrdiff_t>(2 * matches_.size()),
+                          added.begin(), added.end());
 }
 
 // A base whose factors must be given runs with adapters only, and only with those that have all of
@@ -70,9 +98,9 @@ std::optional<ReplacedModel> BaseImport::compose(Manifest& manifest, UnusedNames
   task.adapter = static_cast<uint32_t>(blob_);
   task.parameters = records_of(file_);
   manifest.blobs.push_back({adapter_name_, layout_.size});
-  if (added_.empty() && defaulted_.empty()) return std::nullopt;
+  if (added_.empty() && defaulted_.empty() && vectors_.empty()) return std::nullopt;
   return ReplacedModel{base_.name, as_text(model_.file.file().bytes()),
-                       add_inputs(model_, added_, {}, defaulted_)};
+                       add_inputs(model_, added_, vectors_, defaulted_)};
 }
 
 void BaseImport::write(Manifest& manifest, const fs::path& bundle,
@@ -95,13 +123,15 @@ ImportReport BaseImport::report(const Manifest& manifest) const {
   report.adapter = adapter_name_;
   report.adapter_bytes = layout_.size;
   report.model = find_model(manifest, base_.name).file;
-  report.new_model = !added_.empty() || !defaulted_.empty();
+  report.new_model = !added_.empty() || !defaulted_.empty() || !vectors_.empty();
+  report.same = same_;
   for (const ModuleMatch& match : matches_) {
     const GivenModule& module = given_->modules[match.module];
     report.mapping.push_back(
         {module.path, sites_.sites[match.weight].name, module.rank, module.scaling});
   }
-  for (size_t i = 2 * matches_.size(); i < file_.parameters.size(); ++i)
+  report.mapping.insert(report.mapping.end(), whole_.begin(), whole_.end());
+  for (size_t i = first_value_; i < file_.parameters.size(); ++i)
     add_value(file_.parameters[i], report);
   return report;
 }

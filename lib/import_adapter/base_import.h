@@ -14,6 +14,7 @@
 #include "import_adapter/adapter.h"
 #include "import_adapter/match_modules.h"
 #include "import_adapter/task_file.h"
+#include "import_adapter/whole_tensors.h"
 #include "lora/branch_sites.h"
 #include "model/scan.h"
 #include "util/scratch.h"
@@ -37,7 +38,8 @@ class BaseImport {
   //
   // Throws Error(kInvalid) if it has none or a run would refuse them, and what make_task_file()
   // throws.
-  void take(const GivenAdapter& given, std::vector<ModuleMatch> matches, std::string task);
+  void take(const GivenAdapter& given, std::vector<ModuleMatch> matches,
+            const std::vector<WholeMatch>& whole, std::string task);
 
   // Adds the task to `manifest` with a new file, whose name is from `names`. Returns the base's new
   // file if it needs one.
@@ -58,6 +60,7 @@ class BaseImport {
   ImportReport report(const Manifest& manifest) const;
 
  private:
+  void add_whole(const std::vector<WholeMatch>& whole);
   void give_defaults();
   void check_values();
   void add_value(const NamedTensor& value, ImportReport& report) const;
@@ -70,6 +73,10 @@ class BaseImport {
   std::string task_;
   std::vector<BranchSite> added_;       // that get inputs
   std::vector<std::string> defaulted_;  // inputs that get a default
+  std::vector<std::string> vectors_;    // initializers that become defaults of inputs
+  std::vector<ImportedModule> whole_;   // what takes the place of the base's
+  std::vector<std::string> same_;       // what is the base's
+  size_t first_value_ = 0;              // in file_.parameters, behind all those
   Scratch scratch_;
   TaskFile file_;
   AdapterLayout layout_;

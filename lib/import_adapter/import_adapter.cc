@@ -12,6 +12,7 @@
 #include "import_adapter/adapter.h"
 #include "import_adapter/base_import.h"
 #include "import_adapter/match_modules.h"
+#include "import_adapter/whole_tensors.h"
 #include "util/name_list.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -84,8 +85,10 @@ class Import {
     given_.emplace(load_adapter(adapter, inputs));
     std::vector<std::vector<ModuleMatch>> matches = match_modules(given_->modules, matched);
     check_base_weights(given_->base_weights, matched);
+    const std::vector<std::vector<WholeMatch>> whole =
+        match_whole_tensors(given_->whole, given_->stored_in_out, matched);
     for (size_t b = 0; b < bases.size(); ++b)
-      parts_[b].take(*given_, std::move(matches[b]), name_over(bases[b]));
+      parts_[b].take(*given_, std::move(matches[b]), whole[b], name_over(bases[b]));
   }
 
   // Makes the new files of the bundle up, and the manifest that names them.

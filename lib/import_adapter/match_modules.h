@@ -5,16 +5,9 @@
 #include <vector>
 
 #include "import_adapter/adapter.h"
-#include "lora/branch_sites.h"
+#include "import_adapter/candidates.h"
 
 namespace wshare {
-
-// A base, and what there is for adapters in it.
-struct MatchedBase {
-  std::string name;
-  const ScannedModel* model;
-  const BranchSites* sites;
-};
 
 // A module, and its weight in one base: indices.
 struct ModuleMatch {

@@ -95,7 +95,7 @@ bool is_elementwise(const Reader& reader) {
 
 bool may_be_input(const GraphIndex& index, const TensorRef& tensor) {
   if (!tensor.scope.empty() || tensor.home != Home::kInitializer || tensor.dtype != kFloat32 ||
-      tensor.shape.size() != 1 || tensor.shape[0] < 2 || tensor.inline_reason) {
+      tensor.shape.size() != 1 || tensor.shape[0] < 2 || !may_travel(tensor)) {
     return false;
   }
   const bool is_free = index.constant(0, tensor.name) != nullptr;  // and no input already
@@ -282,6 +282,10 @@ std::string BranchSites::reason_against(int32_t tensor) const {
     return weight.tensor >= 0 && weight.tensor < tensor;
   });
   return found != left.end() && found->tensor == tensor ? found->reason : "";
+}
+
+bool may_travel(const TensorRef& tensor) {
+  return !tensor.inline_reason || *tensor.inline_reason == InlineReason::kBelowMinBytes;
 }
 
 BranchSites find_branch_sites(const ScannedModel& model) { return Finder(model).run(); }

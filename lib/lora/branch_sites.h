@@ -40,6 +40,10 @@ struct BranchSites {
   std::string reason_against(int32_t tensor) const;
 };
 
+// True if the bytes of `tensor`, a vector, may be given from outside. Few of them stay in the file
+// whatever they are, which speaks against nothing.
+bool may_travel(const TensorRef& tensor);
+
 // Looks at the weights of `model`: every float tensor of two dimensions or more, at float32 vectors
 // and at weights that are read as quantized.
 BranchSites find_branch_sites(const ScannedModel& model);

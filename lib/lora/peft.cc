@@ -63,6 +63,24 @@ std::optional<FactorKey> parse_key(const std::string& key) {
   return std::nullopt;
 }
 
+// The name in the base model of a weight or bias that PEFT saved whole, or nothing.
+std::optional<std::string> whole_name(const std::string& key) {
+  const std::string text = without_prefix(key);
+  std::string_view path = text;
+  const std::string last(take_last(path));
+  if ((last != "weight" && last != "bias") || text.find("lora_") != text.npos) return std::nullopt;
+  for (const std::string_view saved : {".modules_to_save", ".base_layer"}) {
+    // In older checkpoints the name of the adapter stands behind it.
+    const size_t at = path.rfind(saved);
+    if (at == path.npos) continue;
+    const std::string_view rest = path.substr(at + saved.size());
+    if (rest.empty() || (rest[0] == '.' && rest.find('.', 1) == rest.npos))
+      path = path.substr(0, at);
+  }
+  if (path.empty()) return std::nullopt;
+  return std::string(path) + "." + last;
+}
+
 constexpr char kSaveHint[] = "save the adapter again with PEFT's save_pretrained";
 
 // Refuses tensors that are no factors.
@@ -70,8 +88,8 @@ void refuse_others(const std::vector<std::string>& names) {
   if (names.empty()) return;
   const std::string& name = names.front();
   const char* what = name.find("lora_magnitude_vector") != name.npos ? "a magnitude of DoRA"
-                     : name.ends_with(".bias")                       ? "a bias"
-                                                                     : "a whole weight";
+                     : name.ends_with(".bias")                       ? "a bias of a factor"
+                                                                     : "no factor and no weight";
   throw Error(
       ErrorCode::kUnsupported,
       in_quotes(name) + ": is " + what + ": only plain LoRA is read" +
@@ -165,6 +183,9 @@ PeftModules read_peft_modules(const PeftConfig& config, std::span<const NamedTen
     } else if (tensor.name.ends_with(kBaseWeight)) {
       NamedTensor& weight = result.base_weights.emplace_back(tensor);
       weight.name = without_prefix(tensor.name.substr(0, tensor.name.size() - kBaseWeight.size()));
+    } else if (std::optional<std::string> name = whole_name(tensor.name)) {
+      NamedTensor& whole = result.whole.emplace_back(tensor);
+      whole.name = *std::move(name);
     } else {
       others.push_back(tensor.name);
     }

@@ -32,12 +32,15 @@ struct PeftModules {
   // Weights of the base that PEFT saved along with the adapter of an embedding, named by the path
   // of their module. If they differ from the base's, the adapter holds more than LoRA.
   std::vector<NamedTensor> base_weights;
+  // Weights and biases that PEFT saved whole (modules_to_save, trained biases), named by their
+  // module: "classifier.weight". They may have been trained, or not.
+  std::vector<NamedTensor> whole;
 };
 
 // Returns the modules among the tensors of an adapter.
 //
-// Throws Error(kUnsupported) if the tensors are more than plain LoRA (the message names one: a
-// DoRA magnitude, a bias, a whole weight) or belong to several adapters, Error(kInvalid) if there
+// Throws Error(kUnsupported) if the tensors are more than plain LoRA and whole weights (the message
+// names one, such as a magnitude of DoRA) or belong to several adapters, Error(kInvalid) if there
 // is none, a module lacks A or B, or shapes, types and configured rank do not fit together.
 // Source: PEFT 0.21, get_peft_model_state_dict.
 PeftModules read_peft_modules(const PeftConfig& config, std::span<const NamedTensor> tensors);

@@ -203,6 +203,34 @@ TEST_F(GraphChangesTest, SaysWhatABaseCannotStandFor) {
   }
 }
 
+TEST_F(GraphChangesTest, TakesAnOutputOfAnotherNameForTheOneInItsPlace) {
+  using Names = std::map<std::string, std::string>;
+  onnx::ModelProto base = chain();
+  *base.mutable_graph()->add_output() = value("a", {-1, 16});
+  const auto rename = [](onnx::ModelProto& model, int node, int output, const std::string& name) {
+    const std::string before = model.graph().node(node).output(0);
+    model.mutable_graph()->mutable_node(node)->set_output(0, name);
+    for (onnx::NodeProto& reader : *model.mutable_graph()->mutable_node()) {
+      for (std::string& input : *reader.mutable_input()) input = input == before ? name : input;
+    }
+    model.mutable_graph()->mutable_output(output)->set_name(name);
+  };
+  onnx::ModelProto other = base;
+  rename(other, 3, 0, "y_2");
+  GraphChanges found = changes(base, other);
+  EXPECT_EQ(found.reasons, Texts());
+  EXPECT_EQ(found.renamed_outputs, (Names{{"y_2", "y"}}));
+  // What stands elsewhere, or has a name that the other one has, too, is none of them.
+  rename(other, 0, 1, "a_2");
+  EXPECT_EQ(changes(base, other).renamed_outputs.size(), 2u);
+  other.mutable_graph()->mutable_output()->SwapElements(0, 1);
+  EXPECT_EQ(changes(base, other).reasons.size(), 2u);
+  other = base;
+  other.mutable_graph()->mutable_output()->SwapElements(0, 1);
+  EXPECT_EQ(changes(base, other).renamed_outputs, Names());
+  EXPECT_EQ(changes(base, other).reasons, Texts());
+}
+
 TEST_F(GraphChangesTest, NotesAnOpsetThatDiffersAlone) {
   onnx::ModelProto other = chain();
   other.mutable_opset_import(0)->set_version(18);

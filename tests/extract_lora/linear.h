@@ -59,6 +59,9 @@ class ExtractChange : public ExtractTest {
   }
 };
 
+// A large weight that all tasks have, beside which heads are small.
+inline Tensor trunk() { return {"trunk", {32, 400}, random_matrix(32, 400, 77)}; }
+
 inline constexpr char kLinear[] = "y0 = MatMul (x, w) y = Relu (y0)";
 
 }  // namespace wshare::test

@@ -56,6 +56,48 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
   }
 }
 
+// A model of `form` beside a weight so large that w is as small as a head.
+onnx::ModelProto beside_a_trunk(const Form& form, const Matrix& weight) {
+  onnx::ModelProto model = model_of(form, weight);
+  const int64_t size = std::max(weight.rows, weight.cols);
+  const Shape shape{16 * size, 2 * size};
+  const onnx::ModelProto trunk = parse_model("float[n," + std::to_string(shape[0]) + "] trunk_x",
+                                             "y = MatMul (trunk_x, trunk)");
+  onnx::GraphProto& graph = *model.mutable_graph();
+  *graph.add_input() = trunk.graph().input(0);
+  *graph.add_node() = trunk.graph().node(0);
+  graph.mutable_node(graph.node_size() - 1)->set_output(0, "trunk_y");
+  *graph.add_initializer() =
+      tensor_of("trunk", shape, random_matrix(shape[0], shape[1], 9), Proto::FLOAT);
+  *graph.add_output() = trunk.graph().output(0);
+  graph.mutable_output(1)->set_name("trunk_y");
+  return model;
+}
+
+TEST_F(ExtractOutputs, AreThoseOfTheTaskWhoseHeadTravels) {
+  size_t adapters = 0;
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    forget();
+    const Matrix weight = values_of(form.shape, 1);
+    const onnx::ModelProto base = beside_a_trunk(form, weight);
+    add("base.onnx", base);
+    add("task.onnx", beside_a_trunk(form, random_matrix(weight.rows, weight.cols, 8, 0.05)));
+    extract({"task.onnx"}, "base.onnx");
+    const std::vector<Feed> feeds = feeds_of(base, 6);
+    EXPECT_TRUE(run_file("in/base.onnx", feeds).bytes == run_file("bundle/base.onnx", feeds).bytes);
+    expect_whole({"base.onnx", "task.onnx"});
+    if (!fs::exists(temp_ / "bundle/task.onnx_adapter")) continue;
+    ++adapters;
+    std::vector<Feed> adapted = feeds;
+    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const double close = form.type == Proto::FLOAT16 ? 1e-2 : 4e-6;
+    EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)),
+              close);
+  }
+  EXPECT_GE(adapters, forms().size() - 2);  // a float16 Conv has no place for a branch
+}
+
 TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
   for (const Form& form : forms()) {
     SCOPED_TRACE(form.name);

@@ -152,6 +152,21 @@ TEST(ReadPeftModules, HandsOverTheEmbeddingThatPeftSavesAlong) {
   EXPECT_EQ(got.base_weights[0].shape, (std::vector<int64_t>{9, 3}));
 }
 
+TEST(ReadPeftModules, HandsOverWhatPeftSavesWhole) {
+  for (const auto& [key, name] :
+       {std::pair{"base_model.model.head.weight", "head.weight"},
+        {"base_model.model.head.dense.bias", "head.dense.bias"},
+        {"base_model.model.head.modules_to_save.weight", "head.weight"},
+        {"base_model.model.head.modules_to_save.default.bias", "head.bias"},
+        {"base_model.model.l.q.base_layer.bias", "l.q.bias"}}) {
+    SCOPED_TRACE(key);
+    const PeftModules got =
+        read_peft_modules(config_of_rank(2), std::vector{kA, kB, tensor(key, {4})});
+    ASSERT_EQ(got.whole.size(), 1u);
+    EXPECT_EQ(got.whole[0].name, name);
+  }
+}
+
 TEST(ReadPeftModules, NamesWhatIsNoPlainLora) {
   struct Case {
     NamedTensor more;
@@ -161,11 +176,10 @@ TEST(ReadPeftModules, NamesWhatIsNoPlainLora) {
        {Case{tensor("base_model.model.l.q.lora_magnitude_vector.weight", {4}),
              "'base_model.model.l.q.lora_magnitude_vector.weight': is a magnitude of DoRA: only "
              "plain LoRA is read"},
-        Case{tensor("base_model.model.l.q.base_layer.bias", {4}), "is a bias"},
-        Case{tensor("base_model.model.l.q.lora_B.bias", {4}), "is a bias"},
-        Case{tensor("base_model.model.head.weight", {4, 4}), "is a whole weight"},
-        Case{tensor("base_model.model.head.modules_to_save.weight", {4, 4}), "is a whole weight"},
-        Case{tensor("lora_A.weight", {4, 4}), "is a whole weight"},
+        Case{tensor("base_model.model.l.q.lora_B.bias", {4}), "is a bias of a factor"},
+        Case{tensor("base_model.model.e.token_adapter.trainable_tokens_delta", {4, 4}),
+             "is no factor and no weight"},
+        Case{tensor("lora_A.weight", {4, 4}), "is no factor and no weight"},
         Case{tensor("x.lora_A.other.weight", {2, 3}), "holds several adapters"}}) {
     SCOPED_TRACE(c.more.name);
     EXPECT_NE(refusal({kA, kB, c.more}).find(c.message), std::string::npos)

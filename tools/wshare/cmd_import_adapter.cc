@@ -27,6 +27,7 @@ nlohmann::ordered_json to_json(const ImportReport& report) {
                                {"rank", module.rank},
                                {"scaling", module.scaling}});
   }
+  json["same"] = report.same;
   json["adapter"] = report.adapter;
   json["adapter_bytes"] = report.adapter_bytes;
   json["model"] = report.model;
@@ -55,6 +56,8 @@ void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
                     module.tensor});
   }
   print_table(out, rows, 2);
+  for (const std::string& name : report.same)
+    out << in_quotes(name) << " is the base's, and not stored\n";
   out << fmt::format("task {} over {}: {}{}, {}{}\n", in_quotes(report.task),
                      in_quotes(report.base), dry_run ? "would be " : "", report.adapter,
                      format_bytes(report.adapter_bytes),

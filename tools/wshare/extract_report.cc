@@ -47,6 +47,7 @@ ordered_json task_json(const ExtractedTask& task) {
                     {"same_as", task.same_as.empty() ? ordered_json() : ordered_json(task.same_as)},
                     {"peft", task.peft.empty() ? ordered_json() : ordered_json(task.peft)},
                     {"reasons", task.reasons},
+                    {"renamed_outputs", task.renamed_outputs},
                     {"bytes_in", task.bytes_in},
                     {"adapter_bytes", task.adapter_bytes},
                     {"model_bytes", task.model_bytes},
@@ -64,10 +65,14 @@ std::string name_of(const ExtractedTensor& tensor) {
   return tensor.task_tensor + " of " + tensor.base_tensor;
 }
 
+// Of what the adapter holds factors that do not give just the task's weight.
+bool has_error(const ExtractedTensor& tensor) {
+  return tensor.tensor_class == TensorClass::kLowRank ||
+         (tensor.tensor_class == TensorClass::kReplaced && tensor.rank > 0);
+}
+
 void print_tensors(std::ostream& out, const ExtractedTask& task) {
-  const bool any_merged = std::any_of(
-      task.tensors.begin(), task.tensors.end(),
-      [](const ExtractedTensor& tensor) { return tensor.tensor_class == TensorClass::kLowRank; });
+  const bool any_merged = std::any_of(task.tensors.begin(), task.tensors.end(), has_error);
   Rows rows = {{"before", "after", "rank"}};
   if (any_merged) rows[0].insert(rows[0].end(), {"energy", "error"});
   rows[0].insert(rows[0].end(), {"class", "tensor"});
@@ -76,13 +81,12 @@ void print_tensors(std::ostream& out, const ExtractedTask& task) {
   for (const ExtractedTensor& tensor : task.tensors) {
     if (shown++ == kLargest) break;
     const bool low = tensor.rank > 0;
-    const bool merged = tensor.tensor_class == TensorClass::kLowRank;
     std::vector<std::string>& row = rows.emplace_back(
         Rows::value_type{format_bytes(tensor.bytes), format_bytes(tensor.stored_bytes),
                          low ? std::to_string(tensor.rank) : "-"});
     if (any_merged) {
-      row.push_back(merged ? fmt::format("{:.4f}", tensor.energy) : "-");
-      row.push_back(merged ? fmt::format("{:.1e}", tensor.relative_error) : "-");
+      row.push_back(tensor.energy > 0 ? fmt::format("{:.4f}", tensor.energy) : "-");
+      row.push_back(has_error(tensor) ? fmt::format("{:.1e}", tensor.relative_error) : "-");
     }
     row.push_back(text_of(tensor.tensor_class));
     row.push_back(name_of(tensor));
@@ -108,6 +112,7 @@ std::string summary_of(const ExtractedTask& task) {
   for (const ExtractedTensor& tensor : task.tensors) {
     Group& group = groups[text_of(tensor.tensor_class)];
     ++group.count;
+    if (tensor.tensor_class == TensorClass::kReplaced) continue;
     group.least = std::min(group.least, tensor.rank);
     group.most = std::max(group.most, tensor.rank);
   }
@@ -153,6 +158,10 @@ void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
     out << in_quotes(task.name) << ": " << summary_of(task) << '\n';
     for (const std::string& reason : task.reasons) {
       out << "  has a model of its own: " << visible(reason) << '\n';
+    }
+    for (const auto& [of_task, of_base] : task.renamed_outputs) {
+      out << "  its output " << in_quotes(of_task) << " is the base's " << in_quotes(of_base)
+          << '\n';
     }
     if (!task.no_peft.empty()) out << "  has no adapter of PEFT: " << visible(task.no_peft) << '\n';
     if (!task.tensors.empty()) print_tensors(out, task);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,8 @@ struct ExtractedTensor {
   uint64_t bytes = 0;         // of the original
   uint64_t stored_bytes = 0;  // for this task alone, without residual
   uint64_t residual_bytes = 0;
-  // Of kLowRank and kLora.
+  // Of kLowRank and kLora, and of kReplaced where it travels in the adapter as a pair of its full
+  // rank.
   int64_t rank = 0;
   double relative_error = 0;  // of what is stored against the difference, Frobenius
   double max_abs_error = 0;
@@ -70,7 +72,10 @@ struct ExtractedTask {
   std::string peft;                  // folder in PeftOptions::folder; empty: none
   std::string no_peft;               // why there is none, where it was asked for
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
-  uint64_t bytes_in = 0;             // of the model file and its external files
+  // Outputs that the base gives under another name, where the task is an adapter: the base's by
+  // the task's.
+  std::map<std::string, std::string> renamed_outputs;
+  uint64_t bytes_in = 0;  // of the model file and its external files
   uint64_t adapter_bytes = 0, residual_bytes = 0;
   uint64_t model_bytes = 0;  // of its own model: graph and weights that no other model uses
   std::vector<ExtractedTensor> tensors;  // what differs from the base, largest first

@@ -36,6 +36,7 @@ struct ImportedModule {
 struct ImportReport {
   std::string task, base;
   std::vector<ImportedModule> mapping;  // in the order of the base's tensors
+  std::vector<std::string> same;        // what the adapter has whole and is the base's
   std::string adapter;                  // file in the bundle
   uint64_t adapter_bytes = 0;
   std::string model;       // file of the base
