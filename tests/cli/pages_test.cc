@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "command_examples.h"
 #include "command_table.h"
 #include "man_page.h"
 #include "support/cli_test.h"
@@ -59,6 +60,36 @@ TEST_F(Pages, HaveEachOptionInHelpAndGuideAndManual) {
           << name << " is not in docs/cli.md";
     }
   }
+}
+
+// Each command ends its help with command lines that it takes, and stands in a group.
+TEST_F(Pages, ShowExamplesThatParse) {
+  for (const Command& command : commands()) {
+    if (command.is_hidden()) continue;
+    SCOPED_TRACE(command.name);
+    EXPECT_NE(group_of(command.name), "Commands");
+    ASSERT_EQ(run({command.name, "--help"}), 0);
+    EXPECT_FALSE(examples_of(command.name).empty());
+    for (const char* line : examples_of(command.name)) {
+      SCOPED_TRACE(line);
+      EXPECT_NE(out_.find(line), std::string::npos) << out_;
+      std::istringstream text(line);
+      std::vector<std::string> words;
+      for (std::string word; text >> word && !word.starts_with(">");) words.push_back(word);
+      ASSERT_GE(words.size(), 2u);
+      EXPECT_EQ(words[0], "wshare");
+      EXPECT_EQ(words[1], command.name);
+      Context context{out_stream_, err_stream_};
+      Action action;
+      CLI::App app{"", "wshare"};
+      add_commands(app, context, action);
+      const std::vector<std::string> reversed(words.rbegin(), std::prev(words.rend()));
+      EXPECT_NO_THROW(app.parse(std::vector<std::string>(reversed)));
+    }
+  }
+  ASSERT_EQ(run({"--help"}), 0);
+  for (const char* group : {"Make bundles:", "Look into models and bundles:", "Run sessions:"})
+    EXPECT_NE(out_.find(group), std::string::npos) << out_;
 }
 
 TEST_F(Pages, AreRoffThatManTakes) {

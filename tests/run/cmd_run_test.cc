@@ -14,9 +14,10 @@ namespace {
 TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   const json report = run_json({"--sessions=2"});
   EXPECT_EQ(err_, "");
-  EXPECT_EQ(keys(report), (Names{"anonymous_bytes", "baseline", "cut_short", "device_bytes", "ep",
-                                 "exceeded", "memory_parts", "models", "ok", "onnxruntime", "parity", "pss_bytes",
-                                 "schema", "session_count", "sessions", "threads", "tier"}));
+  EXPECT_EQ(keys(report),
+            (Names{"anonymous_bytes", "baseline", "cut_short", "device_bytes", "ep", "exceeded",
+                   "memory_parts", "models", "ok", "onnxruntime", "parity", "pss_bytes", "schema",
+                   "session_count", "sessions", "threads", "tier"}));
   EXPECT_EQ(report.at("schema"), "wshare.run/1");
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");
@@ -95,6 +96,29 @@ TEST_F(RunCommand, RunsTheModelsThatAreNamed) {
   fs::remove_all(temp_ / "bundle");
   make();
   EXPECT_EQ(names(run_json({}).at("sessions"), "model"), (Names{"[a, =-b]", "b"}));
+}
+
+TEST_F(RunCommand, SummarisesInThreeLines) {
+  const auto lines = [&] {
+    Names found;
+    std::istringstream text(out_);
+    for (std::string line; std::getline(text, line);) found.push_back(line);
+    return found;
+  };
+  ASSERT_EQ(run({"--summary", "--sessions", "2", "--baseline"}), 0) << err_;
+  ASSERT_EQ(lines().size(), 3u) << out_;
+  EXPECT_TRUE(lines()[0].starts_with("wshare ")) << out_;
+  EXPECT_NE(lines()[0].find(" on cpu: 4 shared sessions of 2 models"), std::string::npos) << out_;
+  EXPECT_TRUE(lines()[1].starts_with("PSS ")) << out_;
+  EXPECT_NE(lines()[1].find(", plain sessions "), std::string::npos) << out_;
+  EXPECT_TRUE(lines()[2].starts_with("create ")) << out_;
+  EXPECT_NE(lines()[2].find(" (plain "), std::string::npos) << out_;
+  EXPECT_TRUE(lines()[2].ends_with("; outputs not compared (--against)")) << out_;
+  ASSERT_EQ(command({"pack", path("bundle"), "--summary"}), 0) << err_;
+  ASSERT_EQ(lines().size(), 3u) << out_;
+  EXPECT_NE(lines()[0].find(": 2 of 2 models packed"), std::string::npos) << out_;
+  EXPECT_TRUE(lines()[1].starts_with("in memory ")) << out_;
+  EXPECT_NE(lines()[2].find(" on disk, "), std::string::npos) << out_;
 }
 
 TEST_F(RunCommand, OpensEachTier) {

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
+#include "util/name_list.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -67,17 +70,33 @@ void print_pairs(std::ostream& out, const std::vector<TransposedPair>& pairs) {
   }
 }
 
+// Names models that are one file, those of one on one line.
+void print_same(std::ostream& out, const std::vector<DedupedModel>& models) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> groups;  // in the order of models
+  for (const DedupedModel& model : models) {
+    if (model.same_as.empty()) continue;
+    auto at = std::find_if(groups.begin(), groups.end(),
+                           [&](const auto& group) { return group.first == model.same_as; });
+    if (at == groups.end()) at = groups.insert(groups.end(), {model.same_as, {}});
+    at->second.push_back(model.name);
+  }
+  for (const auto& [first, others] : groups)
+    out << fmt::format("{}: same file as {}\n", list_in_quotes(others), in_quotes(first));
+}
+
 void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
                   const std::vector<InlineTensor>& left_inline) {
   std::vector<std::vector<std::string>> rows = {{"before", "own", "shared", "tensors", "model"}};
+  constexpr size_t kMostModels = 50;
   for (const DedupedModel& model : models) {
+    if (rows.size() > kMostModels) break;
     rows.push_back({format_bytes(model.bytes_in), format_bytes(model.own_bytes),
                     format_bytes(model.shared_bytes), std::to_string(model.tensors), model.name});
   }
   print_table(out, rows, 4);
+  print_more_models(out, models.size(), rows.size() - 1);
+  print_same(out, models);
   for (const DedupedModel& model : models) {
-    if (!model.same_as.empty())
-      out << fmt::format("{}: same file as {}\n", in_quotes(model.name), in_quotes(model.same_as));
     if (model.renames > 0) {
       out << fmt::format("{}: reads weights without {} that only rename them\n",
                          in_quotes(model.name), count_of(model.renames, "node"));

@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <type_traits>
 
 #include "cli.h"
 #include "input_options.h"
@@ -23,6 +25,7 @@ struct Arguments {
   std::string bundle;
   std::string level = "all";
   bool prune = false;
+  bool summary = false;
   InputOptions inputs;
   PackOptions options;
 };
@@ -30,6 +33,10 @@ struct Arguments {
 // Prints what `report` says, which took so long.
 template <typename Report>
 void print(const Report& report, const Arguments& arguments, double seconds, Context& context) {
+  if constexpr (std::is_same_v<Report, PackReport>) {
+    if (!context.json && arguments.summary)
+      return print_summary(context.out, report, arguments.options.dry_run);
+  }
   if (!context.json) return print_report(context.out, report, arguments.options.dry_run);
   nlohmann::ordered_json json;
   json["schema"] = "wshare.pack/1";
@@ -40,19 +47,19 @@ void print(const Report& report, const Arguments& arguments, double seconds, Con
   print_json(context.out, json);
 }
 
-// Says what of the packs was not compared.
+// Says what of the packs was not compared, one line for each reason; as JSON it is whole.
 void warn(const PackReport& report, Context& context) {
+  std::map<std::string, std::vector<std::string>> untried;
   for (const PackedModel& model : report.models) {
-    const std::string name = in_quotes(model.model);
-    if (!model.untried.empty())
-      print_message(context.err,
-                    name + ": its pack was not run beside a plain session: " + model.untried);
+    if (!model.untried.empty()) untried[short_reason(model.untried)].push_back(model.model);
     if (model.random_outputs.empty()) continue;
     print_message(context.err,
-                  name +
+                  in_quotes(model.model) +
                       ": not compared, since a plain session gives another at each run: output " +
                       list_in_quotes(model.random_outputs));
   }
+  for (const auto& [why, models] : untried)
+    print_message(context.err, list_in_quotes(models) + ": not run beside a plain session: " + why);
 }
 
 int run_pack(const Arguments& arguments, Context& context) {
@@ -97,6 +104,7 @@ void add_pack(CLI::App& app, Context& context, Action& action) {
   app.add_flag("--prune", arguments->prune,
                "Make none; drop packs that this ONNX Runtime on this CPU has no use for")
       ->excludes(level);
+  app.add_flag("--summary", arguments->summary, "Print three lines for a ticket, no table");
   add_onnxruntime_option(app);
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);

@@ -83,7 +83,8 @@ int run_once(const RunArguments& arguments, Context& context) {
   }
   report.exceeded = find_exceeded(arguments.limits, report.shared, report.parity);
   if (context.json) print_json(context.out, to_json(report));
-  if (!context.json) print_report(context.out, report);
+  if (!context.json)
+    arguments.summary ? print_summary(context.out, report) : print_report(context.out, report);
   for (const std::string& line : report.exceeded) print_message(context.err, line);
   return report.exceeded.empty() ? 0 : 1;
 }

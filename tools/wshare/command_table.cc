@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 
+#include "command_examples.h"
 #include "versions.h"
 
 namespace wshare {
@@ -63,6 +64,14 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
+// What stands at the end of a command's help.
+std::string examples_text(const std::string& command) {
+  std::string text;
+  for (const char* line : examples_of(command))
+    text += (text.empty() ? "Examples:\n  " : "\n  ") + std::string(line);
+  return text;
+}
+
 }  // namespace
 
 std::string value_name(const CLI::Option& option) {
@@ -91,7 +100,8 @@ void add_commands(CLI::App& app, Context& context, Action& action) {
   app.require_subcommand(1);
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->group(command.is_hidden() ? "" : "Commands");
+    sub->group(command.is_hidden() ? "" : group_of(command.name));
+    sub->footer(examples_text(command.name));
     sub->set_help_flag("-h,--help", "Show this help");
     sub->add_flag("--json", context.json, "Print one JSON object instead of text");
     sub->add_flag("-q,--quiet", context.quiet, "Print no progress and no warnings");

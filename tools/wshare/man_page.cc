@@ -1,9 +1,11 @@
 #include "man_page.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <sstream>
 #include <vector>
 
+#include "command_examples.h"
 #include "command_table.h"
 #include "version.h"
 
@@ -90,6 +92,35 @@ std::string options_roff(const CLI::App& app) {
   return text;
 }
 
+// The groups of help, in its order.
+std::vector<std::string> groups() {
+  std::vector<std::string> names;
+  for (const Command& command : commands()) {
+    const std::string name = group_of(command.name);
+    if (!command.is_hidden() && std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(name);
+  }
+  return names;
+}
+
+std::string commands_roff(const std::string& group) {
+  std::string text;
+  for (const Command& command : commands()) {
+    if (command.is_hidden() || group_of(command.name) != group) continue;
+    text += std::string(".TP\n\\fBwshare\\-") + inline_roff(command.name) + "\\fR(1)\n" +
+            inline_roff(command.summary) + "\n";
+  }
+  return text;
+}
+
+std::string examples_roff(const std::string& command) {
+  const std::span<const char* const> examples = examples_of(command);
+  if (examples.empty()) return "";
+  std::string text = ".SH EXAMPLES\n.nf\n";
+  for (const char* line : examples) text += inline_roff(std::string("`") + line + "`") + "\n";
+  return text + ".fi\n";
+}
+
 }  // namespace
 
 std::string section_of(const std::string& guide, const std::string& heading) {
@@ -128,16 +159,15 @@ std::string man_page(const CLI::App& app, const std::string& name, const std::st
   if (const Command* command = find_command(name)) {
     const CLI::App& sub = *app.get_subcommand(name);
     return header("wshare-" + name, command->summary, name + " " + command->usage + " [OPTIONS]") +
-           ".SH DESCRIPTION\n" + to_roff(section_of(guide, name)) + options_roff(sub) + see +
-           "\\fBwshare\\fR(1)\n";
+           ".SH DESCRIPTION\n" + to_roff(section_of(guide, name)) + options_roff(sub) +
+           examples_roff(name) + see + "\\fBwshare\\fR(1)\n";
   }
   std::string text =
       header("wshare", "store equal weights of many ONNX models once", "COMMAND [OPTIONS]") +
       ".SH DESCRIPTION\n" + to_roff(section_of(guide, "")) + options_roff(app) + ".SH COMMANDS\n";
-  for (const Command& command : commands()) {
-    if (command.is_hidden()) continue;
-    text += std::string(".TP\n\\fBwshare\\-") + inline_roff(command.name) + "\\fR(1)\n" +
-            inline_roff(command.summary) + "\n";
+  for (const std::string& next : groups()) {
+    text += ".SS " + inline_roff(next) + "\n";
+    text += commands_roff(next);
   }
   return text;
 }

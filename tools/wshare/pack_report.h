@@ -2,6 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
+#include <string>
 
 #include "wshare/pack.h"
 
@@ -10,6 +11,12 @@ namespace wshare {
 // What `wshare pack` says of packs that were made, or dropped; a dry run says what would be.
 void print_report(std::ostream& out, const PackReport& report, bool dry_run);
 void print_report(std::ostream& out, const PruneReport& report, bool dry_run);
+
+// Three lines for a ticket: what was packed for what, memory, disk.
+void print_summary(std::ostream& out, const PackReport& report, bool dry_run);
+
+// Returns why a model was not packed or tried, in a few words: what ONNX Runtime says at last.
+std::string short_reason(const std::string& why);
 
 // Adds the same to `json`.
 void add_to(nlohmann::ordered_json& json, const PackReport& report);

@@ -141,6 +141,10 @@ void print_more(std::ostream& out, size_t count, uint64_t shown) {
   if (count > shown) out << fmt::format("... and {} more (--top)\n", count - shown);
 }
 
+void print_more_models(std::ostream& out, size_t count, size_t shown) {
+  if (count > shown) out << fmt::format("... and {} more (--json)\n", count - shown);
+}
+
 std::vector<std::string> wrapped(const std::string& text, size_t width) {
   if (width == 0) return {text};
   std::vector<std::string> lines(1);

@@ -38,6 +38,9 @@ void print_rows(std::ostream& out, Rows rows, size_t numbers);
 // Says how many of `count` rows are left out where only `shown` are.
 void print_more(std::ostream& out, size_t count, uint64_t shown);
 
+// The same of models, which --json lists all.
+void print_more_models(std::ostream& out, size_t count, size_t shown);
+
 // Breaks a text of words into lines of up to `width` columns, 0: one line; a longer word gets a
 // line of its own.
 std::vector<std::string> wrapped(const std::string& text, size_t width);

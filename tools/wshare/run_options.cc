@@ -115,6 +115,7 @@ void add_run_options(CLI::App& app, RunArguments& arguments) {
       ->allow_extra_args(false);
   app.add_flag("--baseline", arguments.baseline,
                "Measure as many plain sessions on the originals beside");
+  app.add_flag("--summary", arguments.summary, "Print three lines for a ticket, no tables");
   add_limit_options(app, arguments.limits);
 }
 

@@ -17,6 +17,7 @@ struct RunArguments {
   RunJob job;                              // of the shared side; its models are still to be found
   std::vector<std::string> models, tasks;  // by name; both empty: all
   bool baseline = false;
+  bool summary = false;
   Limits limits;
 };
 

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "cli.h"
+#include "rows.h"
 #include "run/job_json.h"
 #include "util/name_list.h"
 #include "util/text.h"
@@ -18,7 +19,7 @@
 namespace wshare {
 namespace {
 
-using Rows = std::vector<std::vector<std::string>>;
+constexpr size_t kMostModels = 20;  // in a table
 
 const char* for_people(LeftReason reason) {
   switch (reason) {
@@ -39,23 +40,6 @@ const char* for_people(LeftReason reason) {
 }
 
 std::string in_ms(double milliseconds) { return fmt::format("{:.1f}", milliseconds); }
-
-std::string count_of(size_t count, const std::string& noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-// "8 shared sessions of 8 models"
-std::string describe(const Measurement& measurement, const std::string& kind) {
-  std::set<std::string> models, tasks;
-  for (const SessionFigures& session : measurement.sessions) {
-    models.insert(session.model);
-    if (!session.task.empty()) tasks.insert(session.task);
-  }
-  std::string text = count_of(measurement.session_count, kind + " session") + " of " +
-                     count_of(models.size(), "model");
-  if (!tasks.empty()) text += ", " + count_of(tasks.size(), "task");
-  return text;
-}
 
 bool is_same_model(const SessionFigures& a, const SessionFigures& b) {
   return a.model == b.model && a.task == b.task;
@@ -106,14 +90,22 @@ std::vector<std::string> describe_times(Figures figures) {
           in_ms(least) + "-" + in_ms(most)};
 }
 
+// "create 12.1 ms, run 3.2 ms"
+std::string describe_all(const Measurement& measurement) {
+  const std::vector<std::string> times = describe_times(measurement.sessions);
+  return "create " + times[1] + " ms, run " + times[6] + " ms";
+}
+
 void print_sessions(std::ostream& out, const RunReport& report) {
   Rows rows = {
       {"sessions", "create ms", "load", "optimise", "pack", "first", "run", "spread", "model"}};
   const size_t numbers = rows[0].size() - 1;
   Figures rest = report.shared.sessions;
+  size_t groups = 0;
   while (!rest.empty()) {
     const Figures group = first_group(rest);
     rest = rest.subspan(group.size());
+    if (++groups > kMostModels) continue;
     rows.push_back(describe_times(group));
     const bool is_over_base = !group[0].task.empty() && group[0].shares_session;
     rows.back().push_back(group[0].name() + (is_over_base ? " (over " + group[0].model + ")" : ""));
@@ -123,10 +115,20 @@ void print_sessions(std::ostream& out, const RunReport& report) {
     rows.push_back(describe_times(plain));
     rows.back().push_back(group[0].name() + " (plain)");
   }
-  print_table(out, rows, numbers);
+  print_rows(out, rows, numbers);
+  if (groups > kMostModels) {
+    out << fmt::format("... and {} more (--json); ", groups - kMostModels)
+        << "medians of all: " << describe_all(report.shared)
+        << (report.baseline ? ", plain " + describe_all(*report.baseline) : "") << '\n';
+  }
 }
 
-// "3 tensors, 12.0 MiB (folded by optimisers); packed forms". Small tensors are left out: they are
+// True if sessions pack weights, each for itself.
+bool packs_alone(const ModelReport& model) {
+  return !model.packed_shared && model.tier != Tier::kCompact;
+}
+
+// "3 tensors, 12.0 MiB (folded by optimisers)". Small tensors are left out: they are
 // in every model and cost next to nothing.
 std::string describe_left(const ModelReport& model) {
   std::string text;
@@ -136,14 +138,18 @@ std::string describe_left(const ModelReport& model) {
         fmt::format("{}{}, {} ({})", text.empty() ? "" : "; ", count_of(group.tensors, "tensor"),
                     format_bytes(group.bytes), for_people(group.reason));
   }
-  if (model.packed_shared || model.tier == Tier::kCompact) return text;
-  return text + (text.empty() ? "" : "; ") + "packed forms (it cannot share them)";
+  return text;
 }
 
 void print_models(std::ostream& out, const RunReport& report) {
   Rows rows = {{"shared", report.ep == "cpu" ? "tier" : "own", "model"}};
   bool any_left = false;
+  uint64_t shared = 0;
+  size_t alone = 0, shown = 0;
   for (const ModelReport& model : report.shared.models) {
+    shared += model.shared_bytes;
+    alone += packs_alone(model) ? 1 : 0;
+    if (++shown > kMostModels) continue;
     const std::string second =
         model.device ? format_bytes(model.device->own_bytes) : text_of(model.tier);
     rows.push_back({format_bytes(model.shared_bytes), second, model.model, describe_left(model)});
@@ -151,6 +157,17 @@ void print_models(std::ostream& out, const RunReport& report) {
   }
   if (any_left) rows[0].push_back("left to ONNX Runtime");
   print_table(out, rows, report.ep == "cpu" ? 1 : 2);
+  const size_t models = report.shared.models.size();
+  if (models > kMostModels) {
+    out << fmt::format("... and {} more (--json), {} in all\n", models - kMostModels,
+                       format_bytes(shared));
+  }
+  if (alone > 0) {
+    out << fmt::format(
+        "packed forms of weights: each session has its own{}; this ONNX Runtime cannot share "
+        "them\n",
+        alone == models ? "" : fmt::format(" of {} of {} models", alone, models));
+  }
 }
 
 // Says whose packs are used that another release made.
@@ -207,59 +224,30 @@ void print_parity(std::ostream& out, const RunReport& report) {
 }
 
 void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t plain) {
-  const uint64_t change = ours < plain ? plain - ours : ours - plain;
-  out << fmt::format("{} {} instead of {}: {} {} ({:.0f} %)\n", kind, format_bytes(ours),
-                     format_bytes(plain), format_bytes(change), ours <= plain ? "saved" : "added",
-                     100.0 * static_cast<double>(change) / static_cast<double>(plain));
-}
-
-// What would make the parts less, each with its gain; empty: nothing that is worth it.
-struct Advice {
-  std::string pack, arena;
-};
-
-Advice advise(const RunReport& report, const MemoryParts& parts) {
-  const uint64_t worth_it = std::max(uint64_t{1} << 20, report.shared.memory.pss / 50);
-  const auto less = [](uint64_t bytes) { return "about " + format_bytes(bytes) + " less"; };
-  Advice advice;
-  if (tier_of(report.shared) != text_of(Tier::kPacked)) {
-    const std::string pack = "over a pack ('wshare pack'): ";
-    if (parts.pack_saves >= worth_it) {
-      advice.pack = pack + less(parts.pack_saves);
-    } else if (parts.copies >= worth_it) {
-      advice.pack = pack + "one copy, also for further sessions";
-    }
-  }
-  if (parts.arena_saves >= worth_it)
-    advice.arena = "with --shared-arena: " + less(parts.arena_saves);
-  return advice;
-}
-
-void print_parts(std::ostream& out, const RunReport& report) {
-  if (!report.shared.parts) return;
-  const MemoryParts& parts = *report.shared.parts;
-  const Advice advice = advise(report, parts);
-  const bool any = !advice.pack.empty() || !advice.arena.empty();
-  Rows rows = {
-      {"PSS", "of it"},
-      {format_bytes(parts.weights), "weights, one copy"},
-      {format_bytes(parts.copies), "copies of weights, of each session"},
-      {format_bytes(parts.freed), "freed by ONNX Runtime, kept by malloc"},
-      {format_bytes(parts.activations), "activations, kept for the next run"},
-      {format_bytes(parts.other), "graphs, ONNX Runtime, inputs"},
-  };
-  if (any) {
-    rows[0].push_back("what makes it less");
-    for (size_t i = 1; i < rows.size(); ++i) rows[i].push_back("");
-    rows[2].back() = advice.pack;
-    rows[4].back() = advice.arena;
-  }
-  out << '\n';
-  print_table(out, rows, 1);
-  if (!any) out << "nothing more to share\n";
+  out << fmt::format("{} {} instead of {}: {}\n", kind, format_bytes(ours), format_bytes(plain),
+                     saving_of(ours, plain));
 }
 
 }  // namespace
+
+std::string describe(const Measurement& measurement, const std::string& kind) {
+  std::set<std::string> models, tasks;
+  for (const SessionFigures& session : measurement.sessions) {
+    models.insert(session.model);
+    if (!session.task.empty()) tasks.insert(session.task);
+  }
+  std::string text = count_of(measurement.session_count, kind + " session") + " of " +
+                     count_of(models.size(), "model");
+  if (!tasks.empty()) text += ", " + count_of(tasks.size(), "task");
+  return text;
+}
+
+std::string saving_of(uint64_t ours, uint64_t plain) {
+  const uint64_t change = ours < plain ? plain - ours : ours - plain;
+  return fmt::format(
+      "{} {} ({:.0f} %)", format_bytes(change), ours <= plain ? "saved" : "added",
+      100.0 * static_cast<double>(change) / static_cast<double>(std::max<uint64_t>(plain, 1)));
+}
 
 std::string tier_of(const Measurement& measurement) {
   std::string tier;
@@ -286,7 +274,7 @@ void print_report(std::ostream& out, const RunReport& report) {
     out << '\n';
   }
   print_memory(out, report);
-  print_parts(out, report);
+  if (report.shared.parts) print_parts(out, report);
   if (!report.baseline) return;
   out << '\n';
   const MemoryFigures& ours = report.shared.memory;

@@ -29,4 +29,16 @@ std::string tier_of(const Measurement& measurement);
 nlohmann::ordered_json to_json(const RunReport& report);
 void print_report(std::ostream& out, const RunReport& report);
 
+// Prints where the memory of the shared sessions is, whose Measurement::parts are known.
+void print_parts(std::ostream& out, const RunReport& report);
+
+// Prints three lines for a ticket: what ran on what, memory, time and outputs.
+void print_summary(std::ostream& out, const RunReport& report);
+
+// Returns "8 shared sessions of 8 models".
+std::string describe(const Measurement& measurement, const std::string& kind);
+
+// Returns "160.0 MiB saved (56 %)".
+std::string saving_of(uint64_t ours, uint64_t plain);
+
 }  // namespace wshare
