@@ -47,6 +47,13 @@ std::vector<InspectedBlob> blobs_of(const Manifest& manifest) {
     used.insert(model.files.begin(), model.files.end());
     for (const uint32_t blob : used) blobs[blob].models.push_back(model.name);
   }
+  // A blob that a pack is the first to use is the pack's: others use what models brought.
+  for (const PackRecord& pack : manifest.packs) {
+    visit_pack_extents(pack, [&](const Extent& extent) {
+      InspectedBlob& blob = blobs[extent.blob];
+      blob.of_packs = blob.models.empty();
+    });
+  }
   for (const PackRecord& pack : manifest.packs) {
     std::set<uint32_t>& used = used_by[pack.model.name];
     visit_pack_extents(pack, [&](const Extent& extent) {

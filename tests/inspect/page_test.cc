@@ -1,5 +1,6 @@
 // The page of `wshare inspect --html`, but for what a browser makes of it (report_browser.py).
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "inspect/output_fixture.h"
@@ -87,7 +88,54 @@ TEST_F(InspectPage, IsTheSameForAnyNumberOfThreads) {
   options.insert(options.end(), {"-j", "1"});
   ASSERT_EQ(run({"in"}, options), 0) << err_;  // a report may be made again
   EXPECT_EQ(page(), first);
-  EXPECT_EQ(first.find(temp_.path().string()), std::string::npos);
+}
+
+TEST_F(InspectPage, SaysWhatItIsOfAndFromWhen) {
+  add("a.onnx", {raw("w", noise(5000, 1))});
+  ::setenv("SOURCE_DATE_EPOCH", "1700000000", 1);
+  ASSERT_EQ(run({"in", "in/a.onnx"}, html()), 4) << "given twice";
+  ASSERT_EQ(run({"in"}, html()), 0) << err_;
+  ::unsetenv("SOURCE_DATE_EPOCH");
+  const json data = data_of(page());
+  EXPECT_EQ(data.at("date"), "2023-11-14");
+  EXPECT_EQ(data.at("inspected").at("paths"), json({path("in")}));
+  std::vector<std::string> paths;
+  for (int i = 0; i < 1000; ++i) paths.push_back("folder/model" + std::to_string(i) + ".onnx");
+  const json many = data_of(to_html(Inspection(), 1024, {paths, ""})).at("inspected");
+  EXPECT_EQ(many.at("paths").size(), 20u);
+  EXPECT_EQ(many.at("more"), 980);
+  Inspection models;
+  models.models.resize(600);  // more than a page lists
+  for (InspectedModel& model : models.models) model.own_bytes = 10;
+  models.matrix.clear();
+  const json listed = data_of(to_html(models, 1024, {}));
+  EXPECT_EQ(listed.at("models").size(), 500u);
+  EXPECT_EQ(listed.at("own_bytes"), 6000);
+}
+
+TEST_F(InspectPage, SaysOfEachFindingWhatToDo) {
+  add("a.onnx", {raw("w", noise(5000, 1))});
+  ASSERT_EQ(run({"in"}, html()), 0) << err_;
+  for (const FindingKind& kind : finding_kinds())
+    EXPECT_NE(page().find(std::string("\n  ") + kind.id + ": \""), std::string::npos) << kind.id;
+}
+
+TEST(InspectPageParts, CountPacksAdaptersAndArchives) {
+  Inspection inspection;
+  inspection.bundle = "bundle";
+  inspection.blobs = {{"shared.bin", 1000, {"a"}, false}, {"packed.bin", 500, {"a"}, true}};
+  inspection.packs = {{"a", "a.packed.onnx", 450, "1.29.0", "cpu", "all", true}};
+  inspection.tasks.push_back({});
+  inspection.tasks[0].adapter_bytes = 70;
+  inspection.tasks[0].residual_bytes = 5;
+  inspection.archived = {{"old", "a", 900, 90}};
+  const json data = data_of(to_html(inspection, 1024, {}));
+  EXPECT_EQ(data.at("pack_bytes"), 500);
+  EXPECT_EQ(data.at("adapter_bytes"), 75);
+  EXPECT_EQ(data.at("archive_bytes"), 90);
+  EXPECT_EQ(data.at("packs"),
+            json({{{"model", "a"}, {"bytes", 450}, {"onnxruntime", "1.29.0"}, {"current", true}}}));
+  EXPECT_EQ(data.at("archived")[0].at("archived_bytes"), 90);
 }
 
 TEST_F(InspectPage, RefusesToReplaceWhatIsNoReport) {
@@ -199,7 +247,7 @@ Inspection large_inspection(const std::string& name) {
 
 TEST(InspectPageSize, StaysUnder2MiBAndSaysWhatIsLeftOut) {
   for (const std::string& name : {std::string("model.encoder.layer."), std::string(290, '<')}) {
-    const std::string page = to_html(large_inspection(name), 1024);
+    const std::string page = to_html(large_inspection(name), 1024, {{name}, "2026-11-30"});
     EXPECT_LT(page.size(), size_t{2} << 20);
     EXPECT_GT(page.size(), size_t{1} << 20);  // room is used
     const json tensors = data_of(page).at("tensors");
@@ -216,7 +264,7 @@ TEST(InspectPageSize, HoldsAllTensorsOf50ModelsOfOneForm) {
   for (InspectedContent& content : inspection.contents) {
     content.tensor.tensor = content.tensor.tensor.substr(content.tensor.tensor.find('.'));
   }
-  const std::string page = to_html(inspection, 1024);
+  const std::string page = to_html(inspection, 1024, {});
   EXPECT_LT(page.size(), size_t{1} << 20);
   const json tensors = data_of(page).at("tensors");
   EXPECT_EQ(tensors.at("left_out").at("tensors"), 0);

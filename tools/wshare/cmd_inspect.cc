@@ -87,7 +87,9 @@ void add_inspect(CLI::App& app, Context& context, Action& action) {
       const Inspection inspection = inspect(arguments->paths, arguments->options);
       say_left_out(inspection.left_out, context);
       if (!arguments->html.empty()) {
-        save_page(to_html(inspection, arguments->options.min_bytes), arguments->html);
+        save_page(
+            to_html(inspection, arguments->options.min_bytes, {arguments->paths, page_date()}),
+            arguments->html);
       }
       if (context.json) {
         print_json(context.out,

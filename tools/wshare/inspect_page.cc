@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <ctime>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -31,6 +33,7 @@ constexpr size_t kMostModels = 500;
 constexpr size_t kMostPlaces = 30;    // of a finding
 constexpr size_t kMostWeights = 400;  // of all tasks
 constexpr size_t kMostStrengths = 32;
+constexpr size_t kMostPaths = 20;
 
 Json counts_json(const std::vector<TensorCount>& counts) {
   Json list = Json::array();
@@ -54,7 +57,7 @@ Json model_json(const InspectedModel& model, bool is_detailed) {
   return json;
 }
 
-// The models that share most, as many as a page can show, in their order.
+// The models that share most, as many as a page can show, families side by side.
 Json matrix_json(const Inspection& inspection) {
   const std::vector<size_t>& compared = inspection.compared_models;
   std::vector<size_t> chosen(compared.size());  // in the matrix
@@ -64,7 +67,7 @@ Json matrix_json(const Inspection& inspection) {
            inspection.models[compared[b]].shared_bytes;
   });
   chosen.resize(std::min(chosen.size(), kDetailed));
-  std::sort(chosen.begin(), chosen.end());
+  chosen = clustered(inspection.matrix, chosen);
   Json cells = Json::array();
   for (const size_t row : chosen) {
     Json line = Json::array();
@@ -132,9 +135,54 @@ Json extract_json(const ExtractEstimate& estimate) {
           {"tasks", std::move(tasks)}};
 }
 
-Json page_json(const Inspection& inspection, uint64_t min_bytes) {
+// Bytes of blobs that hold packs, adapters, archived models.
+struct BundleParts {
+  uint64_t packs = 0, adapters = 0, archives = 0;
+};
+
+BundleParts parts_of(const Inspection& inspection) {
+  BundleParts parts;
+  for (const InspectedBlob& blob : inspection.blobs) parts.packs += blob.of_packs ? blob.bytes : 0;
+  for (const InspectedTask& task : inspection.tasks)
+    parts.adapters += task.adapter_bytes + task.residual_bytes;
+  for (const InspectedArchive& model : inspection.archived) parts.archives += model.archived_bytes;
+  return parts;
+}
+
+Json pack_json(const InspectedPack& pack) {
+  return {{"model", page_name(pack.model)},
+          {"bytes", pack.packed_bytes},
+          {"onnxruntime", page_name(pack.onnxruntime)},
+          {"current", pack.current}};
+}
+
+Json archive_json(const InspectedArchive& model) {
+  return {{"name", page_name(model.name)},
+          {"base", page_name(model.base)},
+          {"bytes", model.bytes},
+          {"archived_bytes", model.archived_bytes}};
+}
+
+template <typename Item, typename ToJson>
+Json some_json(const std::vector<Item>& items, size_t most, const ToJson& to_json) {
+  Json list = Json::array();
+  for (size_t i = 0; i < std::min(items.size(), most); ++i) list.push_back(to_json(items[i]));
+  return list;
+}
+
+Json source_json(const PageSource& source) {
+  return {{"paths", some_json(source.paths, kMostPaths, page_name)},
+          {"more", source.paths.size() - std::min(source.paths.size(), kMostPaths)}};
+}
+
+Json page_json(const Inspection& inspection, uint64_t min_bytes, const PageSource& source) {
+  const BundleParts parts = parts_of(inspection);
+  uint64_t own = 0;  // also of models that are not listed
+  for (const InspectedModel& model : inspection.models) own += model.own_bytes;
   Json json = {{"schema", "wshare.inspect-page/1"},
                {"version", kVersion},
+               {"date", source.date},
+               {"inspected", source_json(source)},
                {"bundle", page_name(inspection.bundle)},
                {"compared", inspection.compared},
                {"min_bytes", min_bytes},
@@ -143,6 +191,10 @@ Json page_json(const Inspection& inspection, uint64_t min_bytes) {
                {"total_bytes", inspection.total_bytes},
                {"distinct_bytes", inspection.distinct_bytes},
                {"shared_bytes", inspection.shared_bytes},
+               {"own_bytes", own},
+               {"pack_bytes", parts.packs},
+               {"adapter_bytes", parts.adapters},
+               {"archive_bytes", parts.archives},
                {"models_in_all", inspection.models.size()}};
   const bool is_detailed = inspection.models.size() <= kDetailed;
   for (const char* list : {"models", "findings", "tasks"}) json[list] = Json::array();
@@ -154,6 +206,8 @@ Json page_json(const Inspection& inspection, uint64_t min_bytes) {
   for (const Finding& finding : inspection.findings) {
     json["findings"].push_back(finding_json(finding));
   }
+  json["packs"] = some_json(inspection.packs, kDetailed, pack_json);
+  json["archived"] = some_json(inspection.archived, kDetailed, archive_json);
   json["extract"] = inspection.extract ? extract_json(*inspection.extract) : Json();
   const size_t shown_tasks = std::min(inspection.tasks.size(), kDetailed);
   for (size_t t = 0; t < shown_tasks; ++t) {
@@ -168,10 +222,22 @@ std::string_view first_line() { return kReportPage.substr(0, kReportPage.find('\
 
 }  // namespace
 
-std::string to_html(const Inspection& inspection, uint64_t min_bytes) {
+std::string page_date() {
+  std::time_t now = std::time(nullptr);
+  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH")) {
+    const int64_t given = parse_decimal(epoch);
+    if (given >= 0) now = given;
+  }
+  std::tm day{};
+  char text[16];
+  if (gmtime_r(&now, &day) == nullptr) return "";
+  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%d", &day));
+}
+
+std::string to_html(const Inspection& inspection, uint64_t min_bytes, const PageSource& source) {
   constexpr std::string_view kPlace = "@DATA@";
   const std::string json =
-      page_json(inspection, min_bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
+      page_json(inspection, min_bytes, source).dump(-1, ' ', false, Json::error_handler_t::replace);
   const size_t place = kReportPage.find(kPlace);
   std::string page(kReportPage.substr(0, place));
   for (const char c : json) {  // no name ends the script that holds it

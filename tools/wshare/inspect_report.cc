@@ -241,6 +241,9 @@ void print_total(std::ostream& out, const Inspection& inspection) {
     tensors += fmt::format("; {} are in several models, and stored once",
                            format_bytes(inspection.shared_bytes));
   }
+  uint64_t packs = 0;
+  for (const InspectedBlob& blob : inspection.blobs) packs += blob.of_packs ? blob.bytes : 0;
+  if (packs > 0) tensors += fmt::format("; {} are packs", format_bytes(packs));
   print_words(out, tensors);
 }
 

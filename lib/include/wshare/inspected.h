@@ -85,6 +85,7 @@ struct InspectedBlob {
   uint64_t bytes = 0;
   // Whose sessions read it: models, of an adapter its task; none for what only restore reads.
   std::vector<std::string> models;
+  bool of_packs = false;  // only packs use it
 };
 
 // A weight of a task that is a base's plus a low rank.
