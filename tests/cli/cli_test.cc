@@ -124,6 +124,18 @@ TEST_F(Cli, DedupePrintsATableAndTheSavedBytes) {
   EXPECT_EQ(err_, "");
 }
 
+TEST_F(Cli, DedupeShowsFiftyOfManyModels) {
+  for (int m = 100; m < 160; ++m) {
+    add("copy" + std::to_string(m) + ".onnx",
+        test::model_of({test::raw("w", std::string(2048, 'w'))}));
+  }
+  ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle")}), 0) << err_;
+  EXPECT_NE(out_.find("copy149\n... and 10 more (--json)\n"), std::string::npos) << out_;
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 54) << out_;  // head, 50, more, same, total
+  EXPECT_NE(out_.find("59 models, such as 'copy101': same file as 'copy100'\n"), std::string::npos)
+      << out_;
+}
+
 TEST_F(Cli, DedupeExplainNamesEachTensor) {
   add_two();
   ASSERT_EQ(run({"dedupe", path("in"), "-n", "--explain"}), 0) << err_;

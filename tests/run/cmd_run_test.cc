@@ -1,8 +1,10 @@
 // `wshare run` as users meet it: exit code, stdout and stderr.
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "run/run_command.h"
+#include "run_report.h"
 
 #ifndef WSHARE_TESTDATA
 #error "define WSHARE_TESTDATA as the path of testdata/"
@@ -96,6 +98,32 @@ TEST_F(RunCommand, RunsTheModelsThatAreNamed) {
   fs::remove_all(temp_ / "bundle");
   make();
   EXPECT_EQ(names(run_json({}).at("sessions"), "model"), (Names{"[a, =-b]", "b"}));
+}
+
+// Fifty models: the first twenty, and what is to be said of all.
+TEST(RunReportText, ShowsTwentyOfManyModels) {
+  RunReport report;
+  report.tier = "shared";
+  for (int m = 100; m < 150; ++m) {
+    SessionFigures session;
+    session.model = "model" + std::to_string(m);
+    session.create_ms = m;
+    report.shared.sessions.push_back(session);
+    ModelReport model;
+    model.model = session.model;
+    model.shared_bytes = 1024;
+    report.shared.models.push_back(model);
+  }
+  std::ostringstream out;
+  print_report(out, report);
+  EXPECT_NE(
+      out.str().find("... and 30 more (--json); medians of all: create 124.5 ms, run 0.0 ms\n"),
+      std::string::npos)
+      << out.str();
+  EXPECT_NE(out.str().find("... and 30 more (--json), 50.0 KiB in all\n"), std::string::npos)
+      << out.str();
+  EXPECT_NE(out.str().find("each session has its own; this"), std::string::npos) << out.str();
+  EXPECT_EQ(out.str().find("model120"), std::string::npos) << out.str();
 }
 
 TEST_F(RunCommand, SummarisesInThreeLines) {

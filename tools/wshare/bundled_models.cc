@@ -80,8 +80,14 @@ void print_same(std::ostream& out, const std::vector<DedupedModel>& models) {
     if (at == groups.end()) at = groups.insert(groups.end(), {model.same_as, {}});
     at->second.push_back(model.name);
   }
-  for (const auto& [first, others] : groups)
-    out << fmt::format("{}: same file as {}\n", list_in_quotes(others), in_quotes(first));
+  constexpr size_t kNamed = 5;
+  for (const auto& [first, others] : groups) {
+    const std::string names =
+        others.size() <= kNamed
+            ? list_in_quotes(others)
+            : fmt::format("{} models, such as {}", others.size(), in_quotes(others[0]));
+    out << fmt::format("{}: same file as {}\n", names, in_quotes(first));
+  }
 }
 
 void print_models(std::ostream& out, const std::vector<DedupedModel>& models,

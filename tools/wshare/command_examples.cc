@@ -34,10 +34,14 @@ constexpr std::array kExtractLora = {
 constexpr std::array kImportAdapter = {"wshare import-adapter bundle peft_folder --name task"};
 constexpr std::array kPack = {"wshare pack bundle", "wshare pack bundle --shape ids=1x32 --summary",
                               "wshare pack bundle --prune"};
-constexpr std::array kRun_ = {"wshare run bundle --sessions 4 --baseline",
-                              "wshare run bundle --sessions 4 --baseline --summary",
-                              "wshare run bundle --against encoder=encoder.onnx --max-abs-diff 0",
-                              "wshare run bundle --shape ids=1x32 --max-pss 500M"};
+constexpr std::array kRunning = {
+    "wshare run bundle --sessions 4 --baseline",
+    "wshare run bundle --sessions 4 --baseline --summary",
+    "wshare run bundle --against encoder=encoder.onnx --max-abs-diff 0",
+    "wshare run bundle --shape ids=1x32 --max-pss 500M"};
+constexpr std::array kExport = {"wshare export oci bundle layout:v1",
+                                "wshare export triton bundle repository --instances 2"};
+constexpr std::array kImport = {"wshare import oci layout:v1 -o bundle"};
 constexpr std::array kCompletion = {
     "wshare completion bash >~/.local/share/bash-completion/completions/wshare"};
 constexpr std::array kHelp = {"wshare help dedupe"};
@@ -55,10 +59,10 @@ constexpr std::array kAll = {
     CommandExamples{"inspect", kLook, kInspect},
     CommandExamples{"diff", kLook, kDiff},
     CommandExamples{"pack", kRun, kPack},
-    CommandExamples{"run", kRun, kRun_},
+    CommandExamples{"run", kRun, kRunning},
     CommandExamples{"doctor", kRun, {}},
-    CommandExamples{"export", kShip, {}},
-    CommandExamples{"import", kShip, {}},
+    CommandExamples{"export", kShip, kExport},
+    CommandExamples{"import", kShip, kImport},
     CommandExamples{"completion", kProgram, kCompletion},
     CommandExamples{"help", kProgram, kHelp},
 };
