@@ -259,6 +259,29 @@ TEST(InspectPageSize, StaysUnder2MiBAndSaysWhatIsLeftOut) {
   }
 }
 
+TEST(InspectPageSize, StaysUnder2MiBFor10000Models) {
+  Inspection inspection;
+  inspection.matrix.assign(kMostCompared, std::vector<uint64_t>(kMostCompared, 1234567890));
+  PageSource source;
+  for (uint32_t m = 0; m < 10000; ++m) {
+    InspectedModel& model = inspection.models.emplace_back();
+    model.name = "organisation-and-project-" + std::to_string(m) + "-model";
+    model.shared_bytes = 10000 - m;
+    source.paths.push_back("models/" + model.name + ".onnx");
+    if (m < kMostCompared) inspection.compared_models.push_back(m);
+    for (uint64_t t = 0; t < 3; ++t) {
+      InspectedContent& content = inspection.contents.emplace_back();
+      content.tensor.tensor = model.name + ".encoder.layer." + std::to_string(t) + ".weight";
+      content.tensor.bytes = 4096;
+      content.uses = 1;
+      content.models = {m};
+    }
+  }
+  const std::string page = to_html(inspection, 1024, source);
+  EXPECT_LT(page.size(), size_t{2} << 20);
+  EXPECT_EQ(data_of(page).at("models_in_all"), 10000);
+}
+
 TEST(InspectPageSize, HoldsAllTensorsOf50ModelsOfOneForm) {
   Inspection inspection = large_inspection("x");
   for (InspectedContent& content : inspection.contents) {

@@ -11,7 +11,8 @@ std::string name_of(const TensorUse& use) { return full_name(use.scope, use.tens
 
 std::string some_of(const std::vector<std::string>& names) {
   const size_t shown = names.size() > 4 ? 3 : names.size();
-  std::string text = fmt::format("{}", fmt::join(names.begin(), names.begin() + shown, ", "));
+  std::string text = fmt::format(
+      "{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
   return shown == names.size() ? text : text + fmt::format(" and {} more", names.size() - shown);
 }
 
