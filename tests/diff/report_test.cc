@@ -86,6 +86,16 @@ TEST_F(DiffCommand, CallsModelsByTheirNames) {
   EXPECT_NE(err_.find("holds 2 models\nhint: name one file of them\n"), std::string::npos) << err_;
 }
 
+TEST_F(DiffCommand, TakesSmallConstantsForNoWeights) {
+  add("base.onnx", test::model_of({test::raw("w", std::string(2048, 'a'))}));
+  add("task.onnx", test::model_of({test::raw("w", std::string(2048, 'a')),
+                                   test::raw("axes", std::string(8, 'b'))}));
+  ASSERT_EQ(run({base(), task()}), 1) << err_;
+  EXPECT_TRUE(out_.starts_with("same weights (2.0 KiB)")) << out_;
+  run({base(), task(), "--json"});
+  EXPECT_EQ(json::parse(out_).at("verdict"), "same_weights");
+}
+
 // A name that tells tensors apart in its middle is cut elsewhere, and in a pipe nothing is.
 TEST_F(DiffCommand, KeepsWhatTellsNamesApart) {
   const std::string front(60, 'f'), back(60, 'b');
@@ -128,6 +138,29 @@ TEST_F(DiffCommand, SaysOfLongMetadataWhereItChanges) {
             "metadata 'metadata_props.config': 500 bytes -> 301 bytes, alike up to byte 300\n");
 }
 
+TEST_F(DiffCommand, TellsNamesOfDimensionsFromDimensions) {
+  const auto model = [](const char* batch, int64_t size) {
+    onnx::ModelProto proto = test::model_of({test::raw("w", std::string(2048, 'a'))});
+    onnx::ValueInfoProto& input = *proto.mutable_graph()->add_input();
+    input.set_name("x");
+    onnx::TypeProto::Tensor& type = *input.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(onnx::TensorProto::FLOAT);
+    type.mutable_shape()->add_dim()->set_dim_param(batch);
+    type.mutable_shape()->add_dim()->set_dim_value(size);
+    return proto;
+  };
+  add("base.onnx", model("unk__215", 8));
+  add("task.onnx", model("unk__214", 8));
+  ASSERT_EQ(run({base(), task()}), 1);
+  EXPECT_TRUE(
+      out_.starts_with("same weights (2.0 KiB); same graph, other names of dimensions of "
+                       "inputs\n"))
+      << out_;
+  add("task.onnx", model("unk__215", 80));
+  ASSERT_EQ(run({base(), task()}), 1);
+  EXPECT_TRUE(out_.starts_with("same weights (2.0 KiB); same graph, other inputs\n")) << out_;
+}
+
 TEST_F(DiffCommand, BeginsWithTheGraphWhereThereAreNoTensors) {
   const auto model = [](const char* op) {
     onnx::ModelProto proto = test::empty_model();
@@ -139,8 +172,8 @@ TEST_F(DiffCommand, BeginsWithTheGraphWhereThereAreNoTensors) {
   add("base.onnx", model("Abs"));
   add("task.onnx", model("Exp"));
   ASSERT_EQ(run({base(), task()}), 1);
-  EXPECT_TRUE(
-      out_.starts_with("no weights; other graph: 1 node added, 1 removed, 1 rewired\n\nadded  removed"))
+  EXPECT_TRUE(out_.starts_with(
+      "no weights; other graph: 1 node added, 1 removed, 1 rewired\n\nadded  removed"))
       << out_;
 }
 

@@ -81,13 +81,41 @@ std::string nodes_phrase(const DiffGraph& graph) {
   return joined(parts);
 }
 
+// A type such as "float32[batch,8]" without what its free dimensions are called.
+std::string without_names(const std::string& type) {
+  std::string text;
+  bool inside = false, named = false;
+  for (const char c : type) {
+    if (c == '[' || c == ',' || c == ']') {
+      named = false;
+      inside = c != ']';
+      text += c;
+    } else if (!inside || (!named && c >= '0' && c <= '9')) {
+      text += c;
+    } else if (!named) {
+      named = true;
+      text += '?';
+    }
+  }
+  return text;
+}
+
+// "other inputs", or what of them is other in names only; empty: nothing.
+std::string values_phrase(const std::vector<DiffValue>& values, const char* what) {
+  if (values.empty()) return "";
+  const bool only_names = std::all_of(values.begin(), values.end(), [](const DiffValue& value) {
+    return without_names(value.a) == without_names(value.b);
+  });
+  return std::string(only_names ? "other names of dimensions of " : "other ") + what;
+}
+
 // "other graph: 1 node added, other inputs", or "same graph, other metadata".
 std::string graph_phrase(const DiffGraph& graph) {
   const std::string nodes = nodes_phrase(graph);
-  return joined(
-      {nodes.empty() ? "same graph" : "other graph: " + nodes,
-       graph.inputs.empty() ? "" : "other inputs", graph.outputs.empty() ? "" : "other outputs",
-       graph.opsets.empty() ? "" : "other opset", graph.metadata.empty() ? "" : "other metadata"});
+  return joined({nodes.empty() ? "same graph" : "other graph: " + nodes,
+                 values_phrase(graph.inputs, "inputs"), values_phrase(graph.outputs, "outputs"),
+                 graph.opsets.empty() ? "" : "other opset",
+                 graph.metadata.empty() ? "" : "other metadata"});
 }
 
 // "1.2 MiB of it in 'w'": where one tensor holds half of what changed.
