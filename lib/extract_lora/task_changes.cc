@@ -153,7 +153,7 @@ class Finder {
     };
     const BranchSite* site = sites_.find(base);
     if (base == kAbsent) return refuse("belongs to a weight that the base does not have");
-    if (site == nullptr) {
+    if (site == nullptr || !matrix_of(of_base(base))) {
       const std::string reason = sites_.reason_against(base);
       return refuse("has no place in the base: its weight " +
                     (reason.empty() ? "is no float matrix" : reason));

@@ -145,6 +145,12 @@ class Matcher {
   std::optional<WholeMatch> fit(size_t given, const TensorRef& of_base,
                                 const BranchSite& site) const {
     const NamedTensor& tensor = tensors_[given];
+    if (!matrix_of(of_base)) {
+      throw Error(ErrorCode::kUnsupported,
+                  in_quotes(tensor.name) + ": the base's " + in_quotes(of_base.name) +
+                      " is quantized: a whole weight cannot take its place",
+                  kMergeHint);
+    }
     std::vector<int64_t> turned_shape = tensor.shape;
     std::swap(turned_shape[0], turned_shape[1]);
     const bool fits = tensor.shape == of_base.shape;

@@ -117,18 +117,26 @@ class Finder {
     for (const auto& [name, input] : result_.inputs) {
       if (is_needed_factor(index_, name, input)) result_.needed_factors.insert(name);
     }
+    for_each_node(skeleton_.model().graph(),
+                  [&](const onnx::NodeProto& node, const onnx::GraphProto&) {
+                    if (is_block_quantized(node) && node.input_size() > 1)
+                      in_blocks_.insert(node.input(1));
+                  });
     for (size_t t = 0; t < model_.tensors.size(); ++t) {
       const TensorRef& tensor = model_.tensors[t];
       if (tensor.shape.size() >= 2) weights_.insert(tensor.name);
       const auto number = static_cast<int32_t>(t);
       if (model_.ir_version >= kInitializersApart && may_be_input(index_, tensor))
         result_.vectors.insert(number);
-      if (!matrix_of(tensor)) continue;
+      const bool in_blocks = in_blocks_.contains(tensor.name);
+      if (!matrix_of(tensor) && !in_blocks) continue;
       FoundSite found = finder_.find(tensor.scope, tensor.name);
       if (found.site) {
+        if (in_blocks) with_branch_.insert(tensor.name);
         add(number, std::move(found));
         continue;
       }
+      if (in_blocks) continue;  // add_quantized() says what speaks against it
       LeftWeight left{number, tensor.name, {}, std::move(found.reason)};
       // What is taken from outside is no module's weight.
       const bool is_input = tensor.scope.empty() && result_.inputs.contains(tensor.name);
@@ -247,6 +255,7 @@ class Finder {
     if (quantized_readers().count(node.op_type()) == 0) return;
     LeftWeight left;
     for (const std::string& input : node.input()) {
+      if (with_branch_.contains(input)) return;
       if (!weights_.contains(input)) continue;
       if (left.name.empty()) left.name = input;
       left.paths.push_back(as_path(input));
@@ -263,8 +272,10 @@ class Finder {
   SiteFinder finder_;
   const GraphIndex& index_;
   BranchSites result_;
-  std::unordered_set<std::string_view> weights_;  // tensors of two dimensions or more
-  std::vector<std::vector<SiteLayer>> layers_;    // of the sites
+  std::unordered_set<std::string_view> weights_;      // tensors of two dimensions or more
+  std::unordered_set<std::string_view> in_blocks_;    // weights of MatMulNBits
+  std::unordered_set<std::string_view> with_branch_;  // of these, those with a site
+  std::vector<std::vector<SiteLayer>> layers_;        // of the sites
 };
 
 }  // namespace

@@ -44,8 +44,8 @@ struct BranchSites {
 // whatever they are, which speaks against nothing.
 bool may_travel(const TensorRef& tensor);
 
-// Looks at the weights of `model`: every float tensor of two dimensions or more, at float32 vectors
-// and at weights that are read as quantized.
+// Looks at the weights of `model`: every float tensor of two dimensions or more, the weights of
+// MatMulNBits, float32 vectors, and other weights that are read as quantized.
 BranchSites find_branch_sites(const ScannedModel& model);
 
 }  // namespace wshare

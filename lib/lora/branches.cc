@@ -8,6 +8,7 @@
 #include "format/dtype.h"
 #include "lora/site_layers.h"
 #include "model/fresh_names.h"
+#include "model/walk.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -160,7 +161,7 @@ class Inserter {
                         const std::string& what) {
     onnx::NodeProto& node = *layer_->graph->add_node();
     node.set_op_type(op);
-    node.set_domain(layer_->node->domain());
+    if (is_standard(*layer_->node)) node.set_domain(layer_->node->domain());
     node.set_name(
         names_.make((layer_->node->name().empty() ? label_ : layer_->node->name()) + "/" + what));
     for (const std::string& input : inputs) node.add_input(input);

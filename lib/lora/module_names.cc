@@ -37,17 +37,19 @@ std::string from_weight(const std::string& name) {
   return is_path ? name.substr(0, name.size() - kWeight.size()) : "";
 }
 
-// "/encoder/q/MatMul_1" of a MatMul: "encoder.q".
+// "/encoder/q/MatMul_1" of a MatMul: "encoder.q". What quantizes it says so behind: MatMul_Q4.
 std::string from_node_name(const onnx::NodeProto& node) {
   const std::string& name = node.name();
   const size_t slash = name.rfind('/');
   if (!name.starts_with('/') || slash == 0) return "";
   std::string_view last = std::string_view(name).substr(slash + 1);
-  if (!last.starts_with(node.op_type())) return "";
-  last.remove_prefix(node.op_type().size());
+  const bool quantized = is_block_quantized(node);
+  const std::string_view op = quantized ? "MatMul" : std::string_view(node.op_type());
+  if (!last.starts_with(op)) return "";
+  last.remove_prefix(op.size());
   const bool numbered = last.size() > 1 && last[0] == '_' &&
                         last.find_first_not_of("0123456789", 1) == std::string_view::npos;
-  if (!last.empty() && !numbered) return "";
+  if (!last.empty() && !numbered && !quantized) return "";
   std::string path = name.substr(1, slash - 1);
   std::replace(path.begin(), path.end(), '/', '.');
   return path;

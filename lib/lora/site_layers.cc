@@ -80,6 +80,7 @@ class Search {
   void read(const View& view, const Reader& reader) {
     const onnx::NodeProto& node = *reader.node;
     const std::string& op = node.op_type();
+    if (is_block_quantized(node) && reader.operand == 1) return add_block_quantized(reader);
     if (!is_standard(node)) return refuse("is read by " + text_of(node));
     if (reader.operand == 0 && (op == "Identity" || op == "Cast" || op == "Transpose")) {
       return pass(view, reader);
@@ -156,8 +157,50 @@ class Search {
         {kind, index_.graph(reader.graph).proto, reader.node, join, view.transposed != flips});
   }
 
+  // The weight stays quantized, and the branch is of the type that the layer computes in.
+  void add_block_quantized(const Reader& reader) {
+    const onnx::NodeProto& node = *reader.node;
+    const auto size = std::pair(int_of(node, "K", 0), int_of(node, "N", 0));
+    const onnx::TensorProto* scales =
+        node.input_size() < 3 ? nullptr : index_.constant(reader.graph, node.input(2));
+    if (size.first <= 0 || size.second <= 0 || node.output_size() != 1 || scales == nullptr ||
+        !is_float(scales->data_type())) {
+      return refuse("is read by " + text_of(node));
+    }
+    if (!layers_.empty() && (size != quantized_ || site_.dtype != scales->data_type()))
+      return refuse("is read in two ways");
+    if (sums_bias_itself(reader)) {
+      return refuse("is read by " + text_of(node) +
+                    " of accuracy level 4, with which ONNX Runtime fuses its bias");
+    }
+    quantized_ = size;
+    site_.dtype = scales->data_type();
+    JoinPoint join;
+    join.last = reader.node;
+    layers_.push_back(
+        {LayerKind::kMatMul, index_.graph(reader.graph).proto, reader.node, join, false});
+  }
+
+  // An Add between such a layer and its bias costs the base its bits, and so does one behind both,
+  // where the bias is fused with what follows (measured with ONNX Runtime 1.32).
+  bool sums_bias_itself(const Reader& layer) const {
+    constexpr int64_t kInteger = 4;
+    if (int_of(*layer.node, "accuracy_level", 0) != kInteger) return false;
+    const std::vector<Reader>& readers = index_.readers(layer.graph, layer.node->output(0));
+    return std::any_of(readers.begin(), readers.end(), [&](const Reader& reader) {
+      return reader.node->op_type() == "Add" && reader.node->input_size() == 2 &&
+             index_.is_constant(reader.graph, reader.node->input(1 - reader.operand));
+    });
+  }
+
   // Chooses which way round A · B is, and the shapes.
   void orient() {
+    if (quantized_.first > 0) {
+      site_.layout = FactorLayout::kInOut;
+      site_.a_shape = {quantized_.first, -1};
+      site_.b_shape = {-1, quantized_.second};
+      return;
+    }
     const auto linear = std::find_if(layers_.begin(), layers_.end(), [](const SiteLayer& layer) {
       return layer.kind == LayerKind::kMatMul || layer.kind == LayerKind::kGemm;
     });
@@ -191,6 +234,7 @@ class Search {
   std::vector<View> views_;
   BranchSite site_;
   std::vector<SiteLayer> layers_;
+  std::pair<int64_t, int64_t> quantized_ = {0, 0};  // [in, out] of a weight in blocks of integers
   std::string reason_;
 };
 
@@ -198,6 +242,10 @@ class Search {
 
 SiteFinder::SiteFinder(onnx::ModelProto& model)
     : model_(model), index_(model), opset_(standard_opset(model)) {}
+
+bool is_block_quantized(const onnx::NodeProto& layer) {
+  return layer.op_type() == "MatMulNBits" && layer.domain() == "com.microsoft";
+}
 
 FoundSite SiteFinder::find(const std::string& scope, const std::string& name) const {
   const auto refused = [](std::string reason) {

@@ -34,7 +34,8 @@ struct FoundSite {
 //
 // Supported are initializers and values of Constant nodes of any graph that are read as operand 1
 // of MatMul, Gemm and Conv (group 1) and as the table of Gather on axis 0, in that graph or in
-// graphs inside it, also through Identity, Cast between float types, and Transpose of a matrix.
+// graphs inside it, also through Identity, Cast between float types, and Transpose of a matrix; and
+// the quantized weights of MatMulNBits.
 // Every reader must be supported. Functions are not looked into.
 class SiteFinder {
  public:
@@ -51,6 +52,9 @@ class SiteFinder {
   GraphIndex index_;
   int64_t opset_ = 0;
 };
+
+// True for a MatMulNBits, whose weight is integers in blocks.
+bool is_block_quantized(const onnx::NodeProto& layer);
 
 // Returns the version of the ONNX operators that `model` uses, 0 if it names none.
 int64_t standard_opset(const onnx::ModelProto& model);

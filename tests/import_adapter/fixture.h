@@ -68,6 +68,30 @@ inline onnx::ModelProto small_model() {
   return model;
 }
 
+// x [n,32] -> q [32 -> 8], a weight of 4 bits in blocks of 32.
+inline onnx::ModelProto four_bit_model(int64_t accuracy_level = 0) {
+  onnx::ModelProto model = empty_model();
+  auto& opset = *model.add_opset_import();
+  opset.set_domain("com.microsoft");
+  opset.set_version(1);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  declare(*graph.add_input(), "x", Proto::FLOAT, {-1, 32});
+  *graph.add_initializer() = raw("onnx::MatMul_7_Q4", noise(8 * 16, 5), Proto::UINT8, {8, 1, 16});
+  *graph.add_initializer() = weight("onnx::MatMul_7_scales", {8}, 2);
+  add_layer(graph, "MatMulNBits", "/model/l.0/q/MatMul_Q4",
+            {"x", "onnx::MatMul_7_Q4", "onnx::MatMul_7_scales"}, "y");
+  onnx::NodeProto& layer = *graph.mutable_node(0);
+  layer.set_domain("com.microsoft");
+  for (const auto& [name, value] : {std::pair{"K", int64_t{32}},
+                                    {"N", int64_t{8}},
+                                    {"bits", int64_t{4}},
+                                    {"block_size", int64_t{32}},
+                                    {"accuracy_level", accuracy_level}})
+    *layer.add_attribute() = integer(name, value);
+  declare(*graph.add_output(), "y", Proto::FLOAT, {-1, 8});
+  return model;
+}
+
 // A tensor of an adapter.
 struct Given {
   std::string name;

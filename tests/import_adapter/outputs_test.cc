@@ -111,5 +111,43 @@ TEST_F(ImportedOutputs, AreTheTasksBesideExtractedOnes) {
         << file;
 }
 
+std::vector<float> run_x(Ort::Session& session, const Ort::RunOptions& options,
+                         std::vector<float> x) {
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
+  const Dims dims = {static_cast<int64_t>(x.size()) / 32, 32};
+  const Ort::Value value =
+      Ort::Value::CreateTensor<float>(memory, x.data(), x.size(), dims.data(), dims.size());
+  const char *in = "x", *out = "y";
+  const std::vector<Ort::Value> result = session.Run(options, &in, &value, 1, &out, 1);
+  const float* data = result[0].GetTensorData<float>();
+  return {data, data + result[0].GetTensorTypeAndShapeInfo().GetElementCount()};
+}
+
+TEST_F(ImportedOutputs, HaveAFloatBranchBesideAWeightOfFourBits) {
+  add("base.onnx", four_bit_model());
+  make_bundle();
+  const std::vector<Given> factors = pair("model.l.0.q", 32, 8, 2);
+  const nlohmann::json json = import_json(add_peft("news", factors));
+  EXPECT_EQ(json["mapping"][0]["tensor"], "onnx::MatMul_7_Q4");
+  expect_whole();
+  std::vector<float> x(96);
+  std::memcpy(x.data(), floats(96, 3).data(), 384);
+  Ort::Session original(environment(), path("in/base.onnx").c_str(), Ort::SessionOptions{});
+  std::vector<float> wanted = run_x(original, Ort::RunOptions{}, x);
+  TaskSession tasks = Bundle::open(bundle()).task_session("base");
+  EXPECT_EQ(run_x(tasks.session(), tasks.options(""), x), wanted);
+  std::vector<float> a(64), b(16);
+  std::memcpy(a.data(), factors[0].bytes.data(), 256);  // [2,32]
+  std::memcpy(b.data(), factors[1].bytes.data(), 64);   // [8,2]
+  for (size_t row = 0; row < 3; ++row) {
+    for (size_t r = 0; r < 2; ++r) {
+      float inner = 0;
+      for (size_t k = 0; k < 32; ++k) inner += x[row * 32 + k] * a[r * 32 + k];
+      for (size_t n = 0; n < 8; ++n) wanted[row * 8 + n] += 1.5f * inner * b[n * 2 + r];
+    }
+  }
+  EXPECT_LT(distance(wanted, run_x(tasks.session(), tasks.options("news"), x)), 1e-5f);
+}
+
 }  // namespace
 }  // namespace wshare::test

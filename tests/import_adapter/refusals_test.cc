@@ -114,6 +114,31 @@ TEST_F(Refusals, AQuantizedWeight) {
                           "it is read by MatMulInteger '/model/l.2/q/MatMul_quant'"});
 }
 
+TEST_F(Refusals, AWeightOfFourBitsWhoseBiasIsFused) {
+  for (const int64_t level : {0, 4}) {
+    SCOPED_TRACE(level);
+    onnx::ModelProto model = four_bit_model(level);
+    onnx::GraphProto& graph = *model.mutable_graph();
+    *graph.add_initializer() = weight("bias", {8}, 3);
+    add_layer(graph, "Add", "", {"y", "bias"}, "z");
+    declare(*graph.mutable_output(0), "z", Proto::FLOAT, {-1, 8});
+    make_of(model);
+    if (level == 0) {
+      EXPECT_EQ(import_json(add_peft("a", pair("l.0.q", 32, 8, 2)))["new_model"], true);
+      expect_whole();
+      EXPECT_EQ(import_json(add_peft("b", pair("l.0.q", 32, 8, 2)))["new_model"], false);
+      // A whole weight cannot take its place.
+      const std::vector<Given> whole = {
+          {"base_model.model.model.l.0.q.weight", {8, 32}, floats(256, 1)}};
+      expect_adapter_refused(pair("l.0.q", 32, 8, 2) + whole, 5,
+                             {"'onnx::MatMul_7_Q4' is quantized: a whole weight cannot take"});
+    } else {
+      expect_adapter_refused(pair("model.l.0.q", 32, 8, 2), 5,
+                             {"'onnx::MatMul_7_Q4' is quantized: it is read by MatMulNBits"});
+    }
+  }
+}
+
 TEST_F(Refusals, AWeightThatCanHaveNoBranch) {
   onnx::ModelProto model = small_model();
   onnx::GraphProto& graph = *model.mutable_graph();
