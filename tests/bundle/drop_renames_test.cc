@@ -268,7 +268,7 @@ TEST_F(DropRenames, DiffFindsTheWeightsAndTasksStayTasks) {
   const std::string bundle = (temp_ / "bundle").string();
   std::ostringstream out, err;
   EXPECT_EQ(run_cli({"diff", original, bundle + "/m.onnx"}, out, err), 1);
-  EXPECT_NE(out.str().find("2 of 2 tensors are the same"), std::string::npos) << out.str();
+  EXPECT_TRUE(out.str().starts_with("same weights ")) << out.str();
   EXPECT_EQ(run_cli({"append", bundle, "task=" + original, "--base=m"}, out, err), 0) << err.str();
   const Manifest manifest = load_manifest(bundle);
   ASSERT_EQ(manifest.tasks.size(), 1u);
