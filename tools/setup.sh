@@ -7,6 +7,7 @@
 #   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
 #   tools/setup.sh --webgpu           also WebGPU's provider, and a GPU in software for it: what ctest -L webgpu runs on
 #   tools/setup.sh --releases         also other releases of ONNX Runtime, for tools/test.sh --release
+#   tools/setup.sh --registry         also a registry, skopeo, and clients from PyPI: what ctest -R OciRegistry runs on
 #
 # Does nothing, in well under a second, when nothing is missing. Fails with the reason when something
 # cannot be installed. Needs root or sudo only if a Debian package is missing.
@@ -17,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(
   build-essential:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config protobuf-compiler:protoc
   libonnx-dev libprotobuf-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libfmt-dev
-  libopenblas0 libflatbuffers-dev
+  libopenblas0 libflatbuffers-dev libssl-dev
   libgtest-dev libgmock-dev libonnx-testdata libcpp-httplib-dev ccache:ccache
 )
 
@@ -62,6 +63,10 @@ declare -A release_sha256=(
 )
 releases_dir=.deps/releases
 
+# Clients of registries, for Python, with what they need.
+clients=(oras==0.2.43 modelpack-client==0.1.0)
+clients_dir=.deps/registry-clients
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "error: $1"; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
 
@@ -72,6 +77,8 @@ have_onnxruntime() { [[ -e $ort_dir/lib/libonnxruntime.so && -e $ort_dir/include
 
 # Made last, when all of them are in their places.
 have_cuda() { [[ -e $ort_dir/with-cuda ]]; }
+
+have_clients() { [[ -e $clients_dir/modelpack_client && -e $clients_dir/oras ]]; }
 
 have_webgpu() { [[ -e $webgpu_dir/libonnxruntime_providers_webgpu.so && -e $webgpu_dir/libvk_swiftshader.so ]]; }
 
@@ -251,7 +258,16 @@ setup_onnxruntime() {
   say "ONNX Runtime $ort_version is in $ort_dir"
 }
 
-with_onnxruntime=1 with_cuda=0 with_webgpu=0 with_releases=0
+setup_clients() {
+  if have_clients; then return; fi
+  make_work_folder
+  pip3 install --quiet --no-cache-dir --disable-pip-version-check --root-user-action=ignore --target "$work/clients" \
+    "${clients[@]}" </dev/null >&2 9>&- || die "pip could not install ${clients[*]}" "the lines above are pip's own"
+  rm -rf "$clients_dir"
+  mv -T "$work/clients" "$clients_dir"
+}
+
+with_onnxruntime=1 with_cuda=0 with_webgpu=0 with_releases=0 with_registry=0
 for arg in "$@"; do
   case $arg in
     --no-onnxruntime) with_onnxruntime=0 ;;
@@ -262,6 +278,10 @@ for arg in "$@"; do
       packages+=(libvulkan1 libvulkan-dev)
       ;;
     --releases) with_releases=1 ;;
+    --registry)
+      with_registry=1
+      packages+=(docker-registry:docker-registry skopeo:skopeo umoci:umoci python3-pip:pip3)
+      ;;
     -h | --help) usage; exit 0 ;;
     *) say "error: unknown option '$arg'"; usage >&2; exit 2 ;;
   esac
@@ -285,6 +305,8 @@ if ((fetch)); then
   if ((with_cuda || with_webgpu || with_releases)); then packages+=(python3-pip:pip3); fi
 fi
 
+if ((with_registry)) && ! have_clients; then fetch=1; fi
+
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
   mapfile -t missing < <(missing_packages "${packages[@]}")
   if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
@@ -299,5 +321,6 @@ if ((fetch)); then
   if ((with_cuda)); then setup_cuda; fi
   if ((with_webgpu)); then setup_webgpu; fi
   if ((with_releases)); then setup_releases; fi
+  if ((with_registry)); then setup_clients; fi
 fi
 if ((${#missing[@]} == 0 && !fetch)); then say "nothing is missing"; fi

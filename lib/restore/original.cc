@@ -24,6 +24,16 @@ bool is_exact(const TaskRecord& task) {
   });
 }
 
+// "'a', 'b' and 3 more"
+std::string list_of(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 5;
+  std::string list;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    list += (i == 0 ? "" : ", ") + in_quotes(names[i]);
+  return list +
+         (names.size() > kShown ? " and " + std::to_string(names.size() - kShown) + " more" : "");
+}
+
 }  // namespace
 
 std::vector<Original> originals_of(const Manifest& manifest) {
@@ -41,6 +51,16 @@ std::vector<Original> originals_of(const Manifest& manifest) {
   return originals;
 }
 
+void require_whole(const Manifest& manifest, const std::string& name) {
+  if (manifest.left_out.empty()) return;
+  throw Error(
+      ErrorCode::kInvalid,
+      (name.empty() ? "the bundle" : in_quotes(name)) +
+          ": what gives originals back is not here: the bundle is a part of another, without " +
+          list_of(manifest.left_out),
+      "import the whole bundle over it: wshare import oci LAYOUT:TAG -o BUNDLE");
+}
+
 const Original& find_original(const Manifest& manifest, const std::vector<Original>& originals,
                               const std::string& name) {
   std::vector<std::string> names;
@@ -49,10 +69,12 @@ const Original& find_original(const Manifest& manifest, const std::vector<Origin
     names.push_back(original.name);
   }
   if (find_task(manifest, name) != nullptr) {
+    require_whole(manifest, name);
     throw Error(ErrorCode::kInvalid,
                 in_quotes(name) + ": came as an adapter: there is no original to give back",
                 "its adapter lies in the bundle as it is");
   }
+  require_whole(manifest, name);
   throw Error(ErrorCode::kInvalid, in_quotes(name) + ": no such model in the bundle",
               hint_of_names(name, names));
 }

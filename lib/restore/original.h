@@ -22,6 +22,10 @@ struct Original {
 // then archived models. Pointers lead into `manifest`.
 std::vector<Original> originals_of(const Manifest& manifest);
 
+// Throws Error(kInvalid) about `name`, or without a name about the bundle, if it is a part of
+// another bundle.
+void require_whole(const Manifest& manifest, const std::string& name);
+
 // Returns the one called `name`. Throws Error(kInvalid) that lists the names if there is none, and
 // says so if `manifest` has a task of that name that came without a model.
 const Original& find_original(const Manifest& manifest, const std::vector<Original>& originals,

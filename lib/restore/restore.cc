@@ -78,6 +78,7 @@ class Restorer {
 
   std::vector<RestoredModel> run(const std::vector<std::string>& names) {
     const std::vector<Original> originals = originals_of(manifest_);
+    if (originals.empty()) require_whole(manifest_, names.empty() ? "" : names[0]);
     std::vector<const Original*> models;
     for (const std::string& name : names)
       models.push_back(&find_original(manifest_, originals, name));

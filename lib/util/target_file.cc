@@ -48,11 +48,15 @@ TargetFile::~TargetFile() {
   if (file_ != nullptr) remove_folder(temporary_);
 }
 
-void TargetFile::publish() {
+void TargetFile::place() {
   file_->finish();
   if (file_calls::rename_at(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str()) != 0)
     fail_output(path_, "cannot put it there", errno);
   file_ = nullptr;
+}
+
+void TargetFile::publish() {
+  place();
   sync_folder_after_commit(folder_of(path_));
 }
 

@@ -26,6 +26,9 @@ class TargetFile {
   // Makes the file durable and puts it at its place. Throws Error(kIo).
   void publish();
 
+  // The same, but the caller makes its name durable, with that of others.
+  void place();
+
  private:
   std::filesystem::path path_;
   std::filesystem::path temporary_;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "format/adapter_file.h"
@@ -30,8 +31,11 @@ using Bytes = std::span<const std::byte>;
 
 class Verifier {
  public:
-  Verifier(const fs::path& folder, unsigned threads, const ProgressFn& progress)
-      : folder_(open_bundle_folder(folder)), threads_(threads), progress_(progress) {}
+  Verifier(const fs::path& folder, const VerifyOptions& options)
+      : folder_(open_bundle_folder(folder)),
+        threads_(thread_count(options.threads)),
+        progress_(options.progress),
+        known_(options.known.begin(), options.known.end()) {}
 
   std::vector<Damage> run() {
     stamp_ = folder_->look_up(kManifestName);
@@ -93,6 +97,7 @@ class Verifier {
     std::vector<std::vector<ClaimGroup>> groups;
     for (size_t b = 0; b < manifest.blobs.size(); ++b) {
       groups.push_back(group_by_offset(claims[b]));
+      if (is_known(manifest.blobs[b].file)) continue;
       if (!check_overlap(manifest.blobs[b], groups.back())) groups.back().clear();
     }
     for (size_t b = 0; b < manifest.blobs.size(); ++b) {
@@ -100,7 +105,7 @@ class Verifier {
       std::optional<MappedFile> file = open(record.file, record.size);
       if (!file || (groups[b].empty() && !claims[b].empty())) continue;
       const size_t before = findings_.size();
-      check_blob(record, file->bytes(), groups[b]);
+      if (!is_known(record.file)) check_blob(record, file->bytes(), groups[b]);
       if (findings_.size() == before) blobs_[b].emplace(std::move(*file));
     }
   }
@@ -138,6 +143,8 @@ class Verifier {
     });
     if (!record.hash) check_padding(record.file, bytes, groups);
   }
+
+  bool is_known(const std::string& file) const { return known_.count(file) != 0; }
 
   // An adapter must hold what the manifest says of it.
   void check_adapter(const Manifest& manifest, const TaskRecord& task) {
@@ -187,6 +194,7 @@ class Verifier {
     parallel_for(derived.size(), threads_, [&](size_t i) {
       const OriginalTensor& tensor = *derived[i];
       const std::string& file = manifest.blobs[place_of(*tensor.derivation)].file;
+      if (is_known(file)) return;
       try {
         ContentHasher hasher;
         derive_tensor(
@@ -246,7 +254,7 @@ class Verifier {
   void check_model(const BlobNumbers& blobs, const ModelRecord& model,
                    std::span<const BufferRecord> buffers) {
     const std::optional<MappedFile> file = open(model.file, model.size);
-    if (!file) return;
+    if (!file || is_known(model.file)) return;
     if (content_hash(file->bytes(), threads_) != model.hash) {
       add("hash", model.file, "", "does not have the manifest's hash");
       return;
@@ -263,6 +271,7 @@ class Verifier {
   std::optional<FileStamp> stamp_;  // of the manifest
   unsigned threads_;
   ProgressFn progress_;
+  std::set<std::string> known_;
   uint64_t total_ = 0;
   std::atomic<uint64_t> done_{0};
   std::vector<std::optional<MappedFile>> blobs_;  // as in the manifest, those without a finding
@@ -273,7 +282,7 @@ class Verifier {
 // Returns the findings, or nothing where the bundle was changed meanwhile.
 std::optional<std::vector<Damage>> try_to_verify(const fs::path& folder,
                                                  const VerifyOptions& options) {
-  Verifier verifier(folder, thread_count(options.threads), options.progress);
+  Verifier verifier(folder, options);
   try {
     std::vector<Damage> findings = verifier.run();
     if (findings.empty() || !verifier.is_outdated()) return findings;

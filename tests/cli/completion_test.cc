@@ -62,6 +62,9 @@ TEST_F(Completion, OfBashKnowsCommandsOptionsAndValues) {
   EXPECT_EQ(in_bash("inspect --sort = n"), "name|");
   EXPECT_EQ(in_bash("completion ''"), "bash|zsh|fish|");
   EXPECT_EQ(in_bash("help app"), "append|");
+  EXPECT_EQ(in_bash("export ''"), "oci|triton|");
+  EXPECT_EQ(in_bash("export oci bun"), "bundle|");
+  EXPECT_EQ(in_bash("export oci bundle layout --model s"), "second|");
   EXPECT_EQ(in_bash("verify bun"), "bundle|");
   EXPECT_EQ(in_bash("dedupe in/fi"), "in/first.onnx|");
 }

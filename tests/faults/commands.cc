@@ -40,8 +40,8 @@ void write_inputs() {
   write_file("kin/origin.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000})}));
   for (size_t i = 0; i < weight.size(); i += sizeof(float))
     weight[i] = static_cast<char>(weight[i] ^ 3);
-  write_file("kin/moved.onnx", bytes_of({raw("w", weight, Proto::FLOAT, {2000}),
-                                         raw("head", noise(3000, 6))}));
+  write_file("kin/moved.onnx",
+             bytes_of({raw("w", weight, Proto::FLOAT, {2000}), raw("head", noise(3000, 6))}));
 #ifdef WSHARE_TEST_PACK
   write_file("runs/m.onnx", model_to_pack());
 #endif
@@ -82,6 +82,13 @@ std::vector<WritingCommand> writing_commands() {
   const Arguments import = {"import-adapter", "bundle", "news"};
   const Arguments kin = {"dedupe", "kin", "-o", "bundle"}, archive = {"archive", "bundle", "moved"},
                   thaw = {"thaw", "bundle", "moved"};
+  const Arguments send = {"export", "oci", "bundle", "layout:v1"},
+                  send_more = {"export", "oci", "bundle", "layout:v2"},
+                  send_car = {"export", "oci", "bundle", "layout:v3", "--as", "car"},
+                  send_copies = with(send_more, {"--links", "copy"}),
+                  get = {"import", "oci", "layout:v1", "-o", "served"},
+                  get_more = {"import", "oci", "layout:v2", "-o", "served"},
+                  get_car = {"import", "oci", "layout:v3", "-o", "served"};
   constexpr Seen kWhole = Seen::kAllOrNothing;
   std::vector<WritingCommand> commands = {
       {"Dedupe", {}, kDedupe, forced, forced, kWhole},
@@ -99,6 +106,28 @@ std::vector<WritingCommand> writing_commands() {
       {"RestoreBeside", {kDedupe}, to_mine, to_mine_forced, to_mine_forced, Seen::kFileByFile},
       {"RestoreForce", {kDedupe}, over_old, over_old, over_old, Seen::kFileByFile},
       {"Page", {}, page, page, page, kWhole},
+      {"ExportOci", {kDedupe}, send, send, send, kWhole},
+      {"ExportOciBeside",
+       {kDedupeOne, send, append},
+       send_more,
+       send_more,
+       send_more,
+       Seen::kOldOrNew},
+      {"ExportOciCopies",
+       {kDedupeOne, send, append},
+       send_copies,
+       send_copies,
+       send_copies,
+       Seen::kOldOrNew},
+      {"ExportOciCar", {kDedupe, send}, send_car, send_car, send_car, Seen::kOldOrNew},
+      {"ImportOci", {kDedupe, send}, get, get, get, kWhole},
+      {"ImportOciOver",
+       {kDedupeOne, send, get, append, send_more},
+       get_more,
+       get_more,
+       get_more,
+       kWhole},
+      {"ImportOciCar", {kDedupe, send_car}, get_car, get_car, get_car, kWhole},
   };
 #ifdef WSHARE_TEST_PACK
   const Arguments runs = {"dedupe", "runs", "-o", "bundle"}, pack = {"pack", "bundle"},
@@ -107,8 +136,14 @@ std::vector<WritingCommand> writing_commands() {
   const Arguments prune = {"pack", "bundle", "--prune"};
   commands.push_back(
       {"PackPrune", {runs, pack}, prune, prune, prune, Seen::kOldOrNew, 0, make_packs_foreign});
-  commands.push_back(
-      {"PackBeside", {runs, pack}, pack, pack, given_already, Seen::kOldOrNew, 0, make_packs_foreign});
+  commands.push_back({"PackBeside",
+                      {runs, pack},
+                      pack,
+                      pack,
+                      given_already,
+                      Seen::kOldOrNew,
+                      0,
+                      make_packs_foreign});
 #endif
   for (WritingCommand& command : commands) {
     // Calls come in one order only on one thread.

@@ -80,7 +80,7 @@ class DurabilityModel : public FileCallProbe {
 
   // Whatever stands in the current folder has to be durable now.
   void check_all(const std::string& when) {
-    for (const char* result : {"bundle", "new", "keep", "old", "page.html"}) {
+    for (const char* result : {"bundle", "new", "keep", "old", "page.html", "layout", "served"}) {
       if (fs::exists(result)) check_name(result, when);
       if (fs::is_directory(result)) check_tree(result, when);
       if (fs::is_regular_file(result)) check_file(result, when);

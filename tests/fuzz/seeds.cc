@@ -4,7 +4,9 @@
 #include <map>
 
 #include "format/adapter_file.h"
+#include "format/oci.h"
 #include "format/restore_record.h"
+#include "format/tar.h"
 #include "fuzz/files.h"
 #include "util/wire.h"
 #include "wshare/dedupe.h"
@@ -52,6 +54,20 @@ void add_manifest(Seeds& seeds, const std::vector<ModelInput>& models) {
   options.replace = true;
   dedupe(models, bundle, options);
   seeds.add("manifest", read_file(bundle / "manifest.json"));
+}
+
+void add_layouts(Seeds& seeds) {
+  oci::Blob layer{oci::kWeightType, std::string(64, '0'), 5, "", "a.bin"};
+  const oci::ImageManifest manifest{
+      oci::kModelType, {oci::kModelConfigType, layer.digest, 2}, {layer}};
+  oci::Blob named{oci::kManifestType, layer.digest, 7};
+  named.tag = "v1";
+  seeds.add("layout", '\0' + oci::to_json(oci::with_manifest({}, named)));
+  seeds.add("layout", '\1' + oci::to_json(manifest));
+  std::string archive = tar::header("models/", 0, true);
+  for (const std::string& name : {std::string("models/a"), "models/" + std::string(200, 'n')})
+    archive += tar::header(name, 512, false) + std::string(512, 'x');
+  seeds.add("layout", '\2' + archive + std::string(1024, '\0'));
 }
 
 void add_records(Seeds& seeds) {
@@ -111,6 +127,7 @@ int main(int count, char** arguments) {
                                "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" +
                                std::string(58, ' ') + '\n' + std::string(24, '\0'));
   seeds.add("references", "\1key|0;64;123|64;128;7");
+  add_layouts(seeds);
   add_records(seeds);
   add_residuals(seeds);
   for (const char mode : {'\0', '\x40', '\x4b', '\x7f', '\x80'}) {

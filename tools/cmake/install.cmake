@@ -20,7 +20,7 @@ set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
 
 # wshare_run only measures for `wshare run` and has no public header, so it stays out.
 set(_libraries wshare_util wshare_format wshare_model wshare_bundle wshare_compare wshare_append wshare_dedupe
-  wshare_archive wshare_diff wshare_extract_lora wshare_import_adapter wshare_inspect wshare_lora wshare_remove wshare_restore wshare_thaw wshare_verify wshare_commands)
+  wshare_archive wshare_diff wshare_digest wshare_oci wshare_export wshare_import wshare_extract_lora wshare_import_adapter wshare_inspect wshare_lora wshare_remove wshare_restore wshare_thaw wshare_verify wshare_commands)
 set(_headers_left_out PATTERN runtime.h EXCLUDE PATTERN runtime_c.h EXCLUDE PATTERN device.h EXCLUDE
   PATTERN environment.h EXCLUDE)
 if(OnnxRuntime_FOUND)
@@ -32,6 +32,8 @@ install(EXPORT wshareTargets NAMESPACE wshare:: DESTINATION ${_package_dir})
 install(DIRECTORY lib/include/wshare DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} ${_headers_left_out})
 
 install(TARGETS wshare COMPONENT tool)
+# Triton's Python-based backend, as the server looks for it: --backend-directory .../wshare/triton
+install(FILES tools/python/wshare/triton/model.py DESTINATION ${CMAKE_INSTALL_DATADIR}/wshare/triton/wshare COMPONENT tool)
 # Manual pages and completions.
 install(DIRECTORY ${PROJECT_BINARY_DIR}/tools/share/ DESTINATION ${CMAKE_INSTALL_DATADIR} COMPONENT tool)
 set_target_properties(wshare PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)

@@ -101,8 +101,11 @@ std::string bash_script(const CLI::App& app) {
       const std::vector<std::string> words = kind == Completed::kWords
                                                  ? words_of(value_name(*options_of(*sub, true)[0]))
                                                  : std::vector<std::string>();
-      rest += "    " + sub->get_name() + (behind ? ":?*) " : ":) ") + bash_action(kind, words) +
-              " ;;\n";
+      std::string action = bash_action(kind, words);
+      // As in "export oci BUNDLE": words come first, then files.
+      if (kind == Completed::kWords && options_of(*sub, true).size() > 1)
+        action = "if ((COMP_CWORD == 2)); then " + action + "; else _wshare_files; fi";
+      rest += "    " + sub->get_name() + (behind ? ":?*) " : ":) ") + action + " ;;\n";
     }
   }
   script += "  esac\n  if [[ $cur == -* ]]; then\n    case $command in\n" + options +

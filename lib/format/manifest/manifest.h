@@ -192,6 +192,9 @@ struct Manifest {
   std::vector<GapRecord> gaps;
   // Names of files that earlier manifests in this folder named: no new file may take one.
   std::vector<std::string> retired;
+  // Files of the bundle that this one is a part of, and that it lacks; sorted. What only they give
+  // is not here: originals, other models.
+  std::vector<std::string> left_out = {};
 };
 
 // Returns the bytes of `extent` inside `blob`. Throws Error(kInvalid) if any lies outside.

@@ -49,6 +49,7 @@ class ManifestReader {
       if (key == "packs") read_list(manifest.packs, &ManifestReader::read_pack);
       if (key == "gaps") read_list(manifest.gaps, &ManifestReader::read_range<GapRecord>);
       if (key == "retired_files") json_.list([&] { manifest.retired.emplace_back(json_.text()); });
+      if (key == "left_out") json_.list([&] { manifest.left_out.emplace_back(json_.text()); });
     });
     return manifest;
   }

@@ -291,14 +291,15 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
                [&](size_t m) { archived[m] = archived_text(manifest.archived[m]); });
   std::vector<std::string> packs;
   for (const PackRecord& pack : manifest.packs) packs.push_back(pack_text(pack));
-  std::vector<std::string> retired;
+  std::vector<std::string> retired, left_out;
   for (const std::string& file : manifest.retired) retired.push_back(json_text(file));
+  for (const std::string& file : manifest.left_out) left_out.push_back(json_text(file));
   const int version = version_of(manifest);
   std::string out =
       "{\n\"format\": \"wshare-bundle\",\n\"version\": " + std::to_string(version) + ",\n";
   size_t size = 1000;  // keys, and what stands around lists; a text that grows is there twice
   for (const std::vector<std::string>* lines :
-       {&blobs, &models, &gaps, &tasks, &archived, &packs, &retired}) {
+       {&blobs, &models, &gaps, &tasks, &archived, &packs, &retired, &left_out}) {
     for (const std::string& line : *lines) size += line.size() + std::string_view(",\n ").size();
   }
   out.reserve(size);
@@ -322,6 +323,7 @@ std::string to_json(const Manifest& manifest, unsigned threads) {
   if (!manifest.retired.empty()) {
     append_lines(out += ",\n", "", "retired_files", std::move(retired));
   }
+  if (!manifest.left_out.empty()) append_lines(out += ",\n", "", "left_out", std::move(left_out));
   out += ",\n\"manifest_hash\": \"" + std::string(kSealDigits, '0');
   out += kSealTail;
   out.replace(seal_at(out), kSealDigits, seal_of(out));

@@ -11,6 +11,8 @@ namespace wshare {
 struct VerifyOptions {
   unsigned threads = 0;  // 0: as many as the machine has cores
   ProgressFn progress = {};
+  // Files whose bytes are known to be as the manifest says: only their sizes are looked at.
+  std::vector<std::string> known = {};
 };
 
 // One thing that is wrong with a bundle.

@@ -1,0 +1,85 @@
+#include "export_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "cli.h"
+#include "util/text.h"
+
+namespace wshare {
+namespace {
+
+// What sends the tag to a registry of the user's.
+std::string push_command(const std::string& layout, const std::string& tag) {
+  return "skopeo copy --preserve-digests oci:" + layout + ":" + tag +
+         " docker://REGISTRY/NAME:" + tag;
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const ExportOciReport& report, const std::string& layout) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.export/1";
+  json["layout"] = layout;
+  json["tag"] = report.tag;
+  json["digest"] = report.digest;
+  json["layers"] = report.layers;
+  json["bytes"] = report.bytes;
+  json["new_bytes"] = report.new_bytes;
+  json["linked_bytes"] = report.linked_bytes;
+  json["copied_bytes"] = report.copied_bytes;
+  json["hashed_bytes"] = report.hashed_bytes;
+  json["push"] = push_command(layout, report.tag);
+  return json;
+}
+
+void print_report(std::ostream& out, const ExportOciReport& report, const std::string& layout,
+                  const ExportOciOptions& options) {
+  print_table(out, {{report.digest, layout + ":" + report.tag}}, 0);
+  out << fmt::format("{} of {}, {} of it new\n", count_of(report.layers, "layer"),
+                     format_bytes(report.bytes), format_bytes(report.new_bytes));
+  const bool no_links = options.links == OciLinks::kHard && options.form == OciForm::kArtifact &&
+                        !options.dry_run && report.linked_bytes == 0;
+  out << fmt::format("{}{} linked, {} copied{}\n", options.dry_run ? "would be: " : "",
+                     format_bytes(report.linked_bytes), format_bytes(report.copied_bytes),
+                     no_links ? ": there can be no links between these two folders" : "");
+  if (options.dry_run) return;
+  const std::string source = layout + ":" + report.tag;
+  print_table(out,
+              {{"send it:", push_command(layout, report.tag)},
+               {"or:", "oras cp --from-oci-layout " + source + " REGISTRY/NAME:" + report.tag}},
+              0);
+}
+
+nlohmann::ordered_json to_json(const ExportTritonReport& report, const std::string& repository) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.export/1";
+  json["repository"] = repository;
+  json["models"] = nlohmann::ordered_json::array();
+  for (const TritonModel& model : report.models) {
+    json["models"].push_back({{"name", model.name},
+                              {"folder", model.folder.string()},
+                              {"model_file", model.model_file}});
+  }
+  json["left"] = report.left;
+  return json;
+}
+
+void print_report(std::ostream& out, const ExportTritonReport& report,
+                  const std::string& repository, const ExportTritonOptions& options) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TritonModel& model : report.models)
+    rows.push_back({model.name, model.folder.string(), model.model_file});
+  print_table(out, rows, 0);
+  if (!report.left.empty()) {
+    out << fmt::format("left out: {}, which only the backend wshare serves\n",
+                       count_of(report.left.size(), "task"));
+  }
+  if (options.dry_run) return;
+  out << "serve it: tritonserver --model-repository ";
+  print_table(out, {{repository}}, 0);
+}
+
+}  // namespace wshare

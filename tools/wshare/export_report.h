@@ -1,0 +1,20 @@
+#pragma once
+
+#include <iosfwd>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "wshare/export.h"
+
+namespace wshare {
+
+// What `wshare export` prints, for each of its kinds; `layout` and `repository` as they were given.
+nlohmann::ordered_json to_json(const ExportOciReport& report, const std::string& layout);
+void print_report(std::ostream& out, const ExportOciReport& report, const std::string& layout,
+                  const ExportOciOptions& options);
+
+nlohmann::ordered_json to_json(const ExportTritonReport& report, const std::string& repository);
+void print_report(std::ostream& out, const ExportTritonReport& report,
+                  const std::string& repository, const ExportTritonOptions& options);
+
+}  // namespace wshare
