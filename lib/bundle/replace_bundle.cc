@@ -8,6 +8,7 @@
 
 #include "bundle/edit.h"
 #include "bundle/staging.h"
+#include "format/is_bundle.h"
 #include "format/manifest/text.h"
 #include "util/descriptor.h"
 #include "util/file_calls.h"
@@ -27,11 +28,6 @@ fs::path resolved(const fs::path& target) {
   std::error_code none;
   const fs::path path = fs::canonical(target, none);
   return none ? target : path;
-}
-
-bool is_bundle(const fs::path& folder) {
-  std::error_code none;
-  return fs::exists(folder / kManifestName, none);
 }
 
 bool remove_empty(const fs::path& folder) {

@@ -10,6 +10,7 @@
 #include "bundle/twins.h"
 #include "bundle/write.h"
 #include "format/dtype.h"
+#include "format/is_bundle.h"
 #include "format/manifest/text.h"
 #include "inspect/findings.h"
 #include "inspect/inspect_bundle.h"
@@ -187,11 +188,6 @@ Inspection inspect_models(std::vector<ModelInput> inputs, const InspectOptions& 
   inspection.input_bytes = input_bytes;
   inspection.findings = findings.take();
   return inspection;
-}
-
-bool is_bundle(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_directory(path, ignored) && fs::exists(path / kManifestName, ignored);
 }
 
 // Returns `paths` with each bundle replaced by its models under the names that they have there.

@@ -20,7 +20,7 @@ set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
 
 # wshare_run only measures for `wshare run` and has no public header, so it stays out.
 set(_libraries wshare_util wshare_format wshare_model wshare_bundle wshare_compare wshare_append wshare_dedupe
-  wshare_archive wshare_diff wshare_digest wshare_oci wshare_export wshare_import wshare_extract_lora wshare_import_adapter wshare_inspect wshare_lora wshare_remove wshare_restore wshare_thaw wshare_verify wshare_commands)
+  wshare_archive wshare_diff wshare_digest wshare_doctor wshare_oci wshare_export wshare_import wshare_extract_lora wshare_import_adapter wshare_inspect wshare_lora wshare_remove wshare_restore wshare_thaw wshare_verify wshare_commands)
 set(_headers_left_out PATTERN runtime.h EXCLUDE PATTERN runtime_c.h EXCLUDE PATTERN device.h EXCLUDE
   PATTERN environment.h EXCLUDE)
 if(OnnxRuntime_FOUND)

@@ -49,6 +49,7 @@ void add_archive(CLI::App& app, Context& context, Action& action);
 void add_append(CLI::App& app, Context& context, Action& action);
 void add_dedupe(CLI::App& app, Context& context, Action& action);
 void add_diff(CLI::App& app, Context& context, Action& action);
+void add_doctor(CLI::App& app, Context& context, Action& action);
 void add_export(CLI::App& app, Context& context, Action& action);
 void add_extract_lora(CLI::App& app, Context& context, Action& action);
 void add_remove(CLI::App& app, Context& context, Action& action);

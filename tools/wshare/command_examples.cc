@@ -26,6 +26,8 @@ constexpr std::array kVerify = {"wshare verify bundle"};
 constexpr std::array kInspect = {"wshare inspect model.onnx", "wshare inspect -r models",
                                  "wshare inspect bundle --html report.html",
                                  "wshare inspect -r models --fail-on WS001,WS010"};
+constexpr std::array kDoctor = {"wshare doctor bundle",
+                                "wshare doctor models --target onnxruntime-1.24,openvino-2026.4"};
 constexpr std::array kDiff = {"wshare diff base.onnx task.onnx",
                               "wshare diff old=v1/model.onnx new=v2/model.onnx"};
 constexpr std::array kExtractLora = {
@@ -58,6 +60,7 @@ constexpr std::array kAll = {
     CommandExamples{"verify", kLook, kVerify},
     CommandExamples{"inspect", kLook, kInspect},
     CommandExamples{"diff", kLook, kDiff},
+    CommandExamples{"doctor", kLook, kDoctor},
     CommandExamples{"pack", kRun, kPack},
     CommandExamples{"run", kRun, kRunning},
     CommandExamples{"doctor", kRun, {}},

@@ -23,6 +23,8 @@ constexpr std::array kCommands = {
     Command{"inspect", "PATH...", "Show what is in models or bundles, and what sharing saves",
             add_inspect},
     Command{"diff", "A.onnx B.onnx", "Say how two models differ, tensor by tensor", add_diff},
+    Command{"doctor", "PATH...", "Say which programs open models as they lie here, and what to do",
+            add_doctor},
     Command{"extract-lora", "TASK... -o BUNDLE", "Make of task models one base and small adapters",
             add_extract_lora},
     Command{"import-adapter", "BUNDLE ADAPTER",
