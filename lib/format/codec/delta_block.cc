@@ -252,7 +252,8 @@ class Encoder {
       else
         marks[row / 8] |= static_cast<std::byte>(1 << row % 8);
     });
-    return all ? std::vector<std::byte>() : marks;
+    if (all) marks.clear();
+    return marks;
   }
 
   ChangedRows take_changed_rows(std::span<const std::byte> marks) const {
