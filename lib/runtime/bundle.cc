@@ -85,8 +85,8 @@ Session open_session(const std::shared_ptr<BundleState>& bundle, const ModelPart
                 "'wshare pack' makes packs for the ONNX Runtime and the CPU at hand");
   }
   report = std::move(packed.report);
-  Session session = packed.session ? *std::move(packed.session)
-                                   : open_unpacked(bundle, record, options, report);
+  Session session =
+      packed.session ? *std::move(packed.session) : open_unpacked(bundle, record, options, report);
   report.why = std::move(packed.why);
   // The options were not the reason, since they make this session.
   const std::lock_guard lock(bundle->mutex);
@@ -146,7 +146,12 @@ Session make_session(const std::shared_ptr<BundleState>& bundle, const std::stri
     return session;
   } catch (const Error& error) {
     bundle->check_current(record);  // says more, where it is the reason
-    throw Error(error.code(), bundle->plain(error.what()), error.hint());
+    const std::string message = bundle->plain(error.what());
+    if (error.code() != ErrorCode::kRuntime || bundle->folder->is_at_path())
+      throw Error(error.code(), message, error.hint());
+    // ONNX Runtime opens by path what may be on its way out just then, its manifest still there.
+    throw Error(ErrorCode::kIo, message + " (the bundle was moved or replaced since it was opened)",
+                "open the bundle again");
   }
 } catch (const std::system_error& error) {
   throw_as_error(error);

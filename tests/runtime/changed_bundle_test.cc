@@ -133,6 +133,22 @@ TEST_F(ChangedBundle, IsTheFolderThatWasOpenedWhereverItIs) {
 }
 
 // As `cp` or rsync would, file by file.
+// What ONNX Runtime says of files that are on their way out is no fault of the model.
+TEST_F(ChangedBundle, SaysThatItWasMovedWhereNoSessionComesOfIt) {
+  onnx::ModelProto model = trained(4);
+  model.mutable_graph()->mutable_node(0)->set_op_type("NobodyKnowsThis");
+  add("unknown.onnx", model);
+  append(folder(), inputs({"unknown.onnx"}), {});
+  Bundle bundle = Bundle::open(folder());
+  std::string message, hint;
+  EXPECT_EQ(code_of([&] { bundle.session("unknown"); }, &message), 6) << message;
+  fs::rename(folder(), temp_ / "moved");
+  EXPECT_EQ(code_of([&] { bundle.session("unknown"); }, &message, &hint), 3);
+  EXPECT_NE(message.find("the bundle was moved or replaced since it was opened"), std::string::npos)
+      << message;
+  EXPECT_EQ(hint, "open the bundle again");
+}
+
 TEST_F(ChangedBundle, NoticesAnotherBundleThatIsCopiedOverIt) {
   Bundle bundle = Bundle::open(folder());
   expect_m(bundle);
