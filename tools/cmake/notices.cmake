@@ -3,7 +3,7 @@
 
 # Whose headers are compiled in, and whose libraries go into the wheel.
 set(_notices_of libcli11-dev nlohmann-json3-dev libflatbuffers-dev libfmt-dev libxxhash-dev libzstd-dev libprotobuf-dev
-  libonnx-dev)
+  libonnx-dev libssl-dev)
 
 set(_notices "What wshare ${PROJECT_VERSION} contains of others. In a Python wheel their libraries lie in wshare.libs.\n")
 foreach(_package IN LISTS _notices_of)
