@@ -176,9 +176,9 @@ TEST_F(RunCommand, AdvisesToPackWhereSessionsHoldMuchOfTheirOwn) {
   onnx::ModelProto model = empty_model();
   onnx::GraphProto& graph = *model.mutable_graph();
   set_type(*graph.add_input(), "x", onnx::TensorProto::FLOAT, {"1", "1024"});
-  set_type(*graph.add_output(), "y", onnx::TensorProto::FLOAT, {"1", "1024"});
+  set_type(*graph.add_output(), "y", onnx::TensorProto::FLOAT, {"1", "4096"});
   *graph.add_initializer() =
-      raw("weight", floats(1024 * 1024, 1), onnx::TensorProto::FLOAT, {1024, 1024});
+      raw("weight", floats(4096 * 1024, 1), onnx::TensorProto::FLOAT, {4096, 1024});
   add_node(graph, "Transpose", {"weight"}, {"turned"});
   add_node(graph, "MatMul", {"x", "turned"}, {"y"});
   fs::remove_all(temp_ / "in");
