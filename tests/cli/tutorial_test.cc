@@ -66,6 +66,9 @@ class Tutorial : public CliTest {
 };
 
 TEST_F(Tutorial, IsTrue) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "A SANITIZER HAS MUCH MEMORY OF ITS OWN: THE TUTORIAL'S TABLES WERE NOT COMPARED";
+#endif
   const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-seq2seq";
   fs::create_directories(temp_ / "models");
   fs::create_directories(temp_ / "bin");

@@ -222,7 +222,8 @@ TEST_F(Inspect, LooksThroughNodesThatHandAWeightOn) {
   add_node(graph, "Mul", {"product", "x"}, {"y5"});
   add("a.onnx", model);
   std::map<std::string, std::string> ops;
-  for (const InspectedTensor& tensor : look().models[0].largest) ops[tensor.tensor] = tensor.op;
+  const Inspection inspection = look();
+  for (const InspectedTensor& tensor : inspection.models[0].largest) ops[tensor.tensor] = tensor.op;
   EXPECT_EQ(ops, (std::map<std::string, std::string>{{"tied", "MatMul"},
                                                      {"turned", "Gemm"},
                                                      {"int8", "Gather"},
