@@ -6,6 +6,7 @@
 
 #include "bundle/task_record.h"
 #include "format/bundle_files.h"
+#include "util/as_text.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -22,7 +23,7 @@ std::vector<const ScannedModel*> models_of(const Draft& draft) {
   return models;
 }
 
-bool are_equal(Bytes a, Bytes b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+bool are_equal(Bytes a, Bytes b) { return as_text(a) == as_text(b); }
 
 std::string subject_of(const ScannedModel& model, const ExternalFile& file) {
   return in_quotes(model.file.file().path().string()) + ": a node names the file " +

@@ -12,6 +12,7 @@
 #include "diff/forms.h"
 #include "diff/graph_counts.h"
 #include "format/dtype.h"
+#include "util/as_text.h"
 #include "util/system_errors.h"
 
 namespace wshare {
@@ -253,7 +254,7 @@ void add_bytes(DiffReport& report) {
 }
 
 bool is_same_file(const ScannedModel& a, const ScannedModel& b) {
-  return std::ranges::equal(a.file.file().bytes(), b.file.file().bytes());
+  return as_text(a.file.file().bytes()) == as_text(b.file.file().bytes());
 }
 
 }  // namespace

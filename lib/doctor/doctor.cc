@@ -1,6 +1,7 @@
 #include "wshare/doctor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <tuple>
 
 #include "doctor/layout.h"
@@ -117,9 +118,10 @@ DoctorReport doctor(const std::vector<std::string>& paths, const DoctorOptions& 
   for (const DoctorTarget& target : targets) report.targets.push_back(target.name);
   const std::vector<Subject> subjects = find_subjects(paths, options.recursive, report.left_out);
   std::vector<std::vector<Obstacle>> found(subjects.size());
+  std::atomic<uint64_t> done = 0;
   parallel_for(subjects.size(), thread_count(options.threads), [&](size_t i) {
     found[i] = check(subjects[i], targets);
-    if (options.progress) options.progress("looking", i + 1, subjects.size());
+    if (options.progress) options.progress("looking", ++done, subjects.size());
   });
   for (size_t i = 0; i < subjects.size(); ++i) {
     report.models.push_back(subjects[i].name);

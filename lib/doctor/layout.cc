@@ -3,7 +3,6 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <system_error>
@@ -12,6 +11,7 @@
 #include "format/onnx_wire.h"
 #include "model/model_file.h"
 #include "util/paths.h"
+#include "util/text.h"
 
 namespace fs = std::filesystem;
 
@@ -19,9 +19,7 @@ namespace wshare {
 namespace {
 
 uint64_t number_of(std::string_view text) {
-  uint64_t number = 0;
-  std::from_chars(text.data(), text.data() + text.size(), number);
-  return number;
+  return static_cast<uint64_t>(std::max<int64_t>(0, parse_decimal(text)));
 }
 
 // Where the bytes of `reference` end in their file.

@@ -1,13 +1,13 @@
 #include "export/car.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 #include <string_view>
 
 #include "format/tar.h"
+#include "util/as_text.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -17,10 +17,6 @@ using Bytes = std::span<const std::byte>;
 
 // A layer of this or more is worth a push of its own.
 constexpr uint64_t kLargeFile = uint64_t{16} << 20;
-
-bool equal(Bytes a, Bytes b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
-}
 
 // What stays of the image before, and what it shows.
 struct Below {
@@ -38,7 +34,7 @@ std::optional<std::map<std::string, bool>> look_at(Bytes layer,
       if (!entry.name.starts_with(oci::kImageFolder)) return std::nullopt;
       const std::string name = entry.name.substr(oci::kImageFolder.size());
       const auto at = wanted.find(name);
-      shown[name] = at != wanted.end() && equal(at->second, entry.bytes);
+      shown[name] = at != wanted.end() && as_text(at->second) == as_text(entry.bytes);
     }
   } catch (const Error&) {
     return std::nullopt;

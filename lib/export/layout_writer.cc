@@ -8,6 +8,7 @@
 
 #include "util/durable.h"
 #include "util/file_calls.h"
+#include "util/link_file.h"
 #include "util/output_errors.h"
 #include "util/output_file.h"
 #include "util/sha256.h"
@@ -112,15 +113,7 @@ bool LayoutWriter::link(const Folder& folder, const std::string& name, const Map
                         const std::string& digest) {
   const std::shared_ptr<const Folder> to = Folder::open(blobs());
   note(digest);
-  if (file_calls::link_at(folder.descriptor(), name.c_str(), to->descriptor(), digest.c_str()) !=
-      0) {
-    if (errno == ENOSPC || errno == EDQUOT || errno == EIO)
-      fail_output(blobs() / digest, "cannot link", errno);
-    return false;
-  }
-  if (id_at(to->descriptor(), digest) == file.id()) return true;
-  file_calls::unlink_at(to->descriptor(), digest.c_str());  // of a link to the file
-  return false;
+  return link_file(folder, name, *to, digest, file.id());
 }
 
 LayoutWriter::Way LayoutWriter::put(const Folder& folder, const std::string& name,

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <map>
 #include <optional>
 #include <set>
@@ -8,13 +7,13 @@
 
 #include "bundle/replace_bundle.h"
 #include "format/bundle_files.h"
+#include "format/is_bundle.h"
 #include "format/manifest/text.h"
 #include "format/oci_layout.h"
 #include "import/arrival.h"
 #include "util/as_text.h"
-#include "util/file_calls.h"
 #include "util/left_over.h"
-#include "util/output_errors.h"
+#include "util/link_file.h"
 #include "util/output_file.h"
 #include "util/parallel.h"
 #include "util/paths.h"
@@ -137,7 +136,7 @@ class Importer {
   // The bundle that is there: nothing of it is hashed again.
   void look_at_old() {
     std::error_code none;
-    if (!fs::exists(bundle_ / kManifestName, none)) {
+    if (!is_bundle(bundle_)) {
       if (!fs::exists(bundle_, none) || fs::is_empty(bundle_, none)) return;
       throw Error(ErrorCode::kIo, in_quotes(bundle_.string()) + ": exists and is no bundle",
                   "give another name, or move it away");
@@ -157,8 +156,7 @@ class Importer {
     const std::optional<FileStamp> found = folder->look_up(file.name);
     if (!found || !found->is_regular || found->size != file.bytes.size()) return false;
     const MappedFile old = MappedFile::open(folder, file.name);
-    return old.bytes().size() == file.bytes.size() &&
-           std::equal(old.bytes().begin(), old.bytes().end(), file.bytes.begin());
+    return as_text(old.bytes()) == as_text(file.bytes);
   }
 
   // Hashes the layers that have something new.
@@ -199,21 +197,14 @@ class Importer {
     if (options_.copy || (!arrival_.is_artifact && !is_old)) return false;
     const Folder& from = is_old ? *old_files_->folder() : *layout_.blobs();
     const std::string& name = is_old ? file.name : arrival_.blobs[file.layer].digest;
-    const std::optional<FileId> id =
-        is_old ? id_at(from.descriptor(), name) : std::optional(arrival_.maps[file.layer].id());
-    if (file_calls::link_at(from.descriptor(), name.c_str(), to.descriptor(), file.name.c_str()) !=
-        0) {
-      if (errno == ENOSPC || errno == EDQUOT || errno == EIO)
-        fail_output(to.path() / file.name, "cannot link", errno);
-      return false;
+    std::optional<FileId> id = arrival_.maps[file.layer].id();
+    if (is_old) {
+      const std::optional<FileStamp> old = from.look_up(name);
+      id = old ? std::optional(old->id) : std::nullopt;
     }
-    const std::optional<FileStamp> linked = to.look_up(file.name);
-    if (id_at(to.descriptor(), file.name) == id && linked && linked->id == id) {
-      if (arrival_.is_artifact) report_.linked_bytes += file.bytes.size();
-      return true;
-    }
-    file_calls::unlink_at(to.descriptor(), file.name.c_str());  // of another file by now, or a link
-    return false;
+    if (!id || !link_file(from, name, to, file.name, *id)) return false;
+    if (arrival_.is_artifact) report_.linked_bytes += file.bytes.size();
+    return true;
   }
 
   void put_file(const Folder& folder, const ArrivedFile& file) {

@@ -1,0 +1,22 @@
+#include "util/link_file.h"
+
+#include <cerrno>
+
+#include "util/file_calls.h"
+#include "util/output_errors.h"
+
+namespace wshare {
+
+bool link_file(const Folder& from, const std::string& name, const Folder& to, const std::string& as,
+               const FileId& id) {
+  if (file_calls::link_at(from.descriptor(), name.c_str(), to.descriptor(), as.c_str()) != 0) {
+    if (errno == ENOSPC || errno == EDQUOT || errno == EIO)
+      fail_output(to.path() / as, "cannot link", errno);
+    return false;
+  }
+  if (id_at(to.descriptor(), as) == id) return true;
+  file_calls::unlink_at(to.descriptor(), as.c_str());
+  return false;
+}
+
+}  // namespace wshare

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "util/folder.h"
+
+namespace wshare {
+
+// Makes `as` in `to` another name of the file `id`, which is called `name` in `from`.
+//
+// Returns false, and leaves no name, where the file system has no link for it, or `name` is a link
+// or another file by now. Throws Error(kIo) if the disk is full or fails.
+bool link_file(const Folder& from, const std::string& name, const Folder& to, const std::string& as,
+               const FileId& id);
+
+}  // namespace wshare
