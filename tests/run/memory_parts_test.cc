@@ -39,7 +39,23 @@ class MemoryPartsTest : public RunCommand {
       if (!key.ends_with("saves_bytes")) sum += found[key];
     }
     EXPECT_NEAR(sum, report.at("pss_bytes").get<double>() / kMiB, 4);
+    expect_same_parts(report);
     return found;
+  }
+
+  // "memory" says the same in fewer parts.
+  static void expect_same_parts(const json& report) {
+    const json &memory = report.at("memory"), &parts = report.at("memory_parts");
+    EXPECT_EQ(memory.at("weights_bytes"), parts.at("weights_bytes"));
+    EXPECT_EQ(memory.at("kernel_bytes"), parts.at("copies_bytes"));
+    EXPECT_EQ(memory.at("activation_bytes"), parts.at("activations_bytes"));
+    EXPECT_EQ(memory.at("other_bytes").get<uint64_t>(),
+              parts.at("freed_bytes").get<uint64_t>() + parts.at("other_bytes").get<uint64_t>());
+    const bool is_worth_it = parts.at("shared_arena_saves_bytes").get<double>() > 8 * kMiB;
+    bool arena = false;
+    for (const auto& advice : memory.at("advice"))
+      arena = arena || advice.get<std::string>().starts_with("with --shared-arena: about ");
+    EXPECT_EQ(arena, is_worth_it) << memory.dump();
   }
 
   static onnx::GraphProto& graph_of(onnx::ModelProto& model, const std::string& columns) {

@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -66,8 +67,7 @@ nlohmann::ordered_json to_json(const std::vector<ArchivedModel>& models) {
 }
 
 void print_archived(std::ostream& out, const ArchiveReport& report, bool dry_run) {
-  std::vector<std::vector<std::string>> rows;
-  if (!report.models.empty()) rows.push_back({"before", "archived", "", "model", ""});
+  Rows rows = {{"before", "archived", "", "model", ""}};
   for (const ArchivedModel& model : report.models) {
     const double share = model.bytes_before == 0
                              ? 0
@@ -78,7 +78,9 @@ void print_archived(std::ostream& out, const ArchiveReport& report, bool dry_run
   }
   for (const LeftModel& model : report.left)
     rows.push_back({"", "", "", model.name, "stays: " + model.why});
-  print_table(out, rows, 3);
+  shorten_column(out, rows, 3, 33);
+  if (report.models.empty()) rows.erase(rows.begin());
+  print_rows(out, std::move(rows), 3);
   if (report.models.empty()) out << "there is nothing to archive\n";
   if (report.unused_bytes > 0) {
     out << fmt::format(

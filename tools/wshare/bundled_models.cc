@@ -99,7 +99,7 @@ void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
     rows.push_back({format_bytes(model.bytes_in), format_bytes(model.own_bytes),
                     format_bytes(model.shared_bytes), std::to_string(model.tensors), model.name});
   }
-  print_table(out, rows, 4);
+  print_rows(out, rows, 4);
   print_more_models(out, models.size(), rows.size() - 1);
   print_same(out, models);
   for (const DedupedModel& model : models) {

@@ -8,6 +8,7 @@
 #include "command_table.h"
 #include "progress_bar.h"
 #include "rows.h"
+#include "short_message.h"
 #include "util/interrupt.h"
 #include "util/mapped_file.h"
 #include "util/suggest.h"
@@ -83,7 +84,8 @@ int run_action(const Action& action, Context& context) {
     return code;
   } catch (const Error& error) {
     wait_if_stopping();
-    print_error(context, error.what(), error.hint());
+    const bool of_runtime = error.code() == ErrorCode::kRuntime && !context.json;
+    print_error(context, of_runtime ? short_message(error.what()) : error.what(), error.hint());
     return static_cast<int>(error.code());
   } catch (const std::filesystem::filesystem_error& error) {
     wait_if_stopping();

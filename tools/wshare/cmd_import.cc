@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "format/oci.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
@@ -42,11 +43,11 @@ nlohmann::ordered_json to_json(const ImportOciReport& report, const std::string&
 void print_report(std::ostream& out, const ImportOciReport& report, const std::string& bundle,
                   bool dry_run) {
   print_table(out, {{report.digest, bundle}}, 0);
-  std::vector<std::vector<std::string>> rows;
+  Rows rows;
   for (const std::string& name : report.added) rows.push_back({"added", name});
   for (const std::string& name : report.changed) rows.push_back({"changed", name});
   for (const std::string& name : report.removed) rows.push_back({"removed", name});
-  print_table(out, rows, 0);
+  print_rows(out, std::move(rows), 0);
   if (report.new_bytes == 0) {
     out << (report.updated ? "nothing is new, some files are gone\n" : "there is nothing new\n");
     return;

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/text.h"
 #include "write_options.h"
 #include "wshare/import_adapter.h"
@@ -48,14 +49,15 @@ nlohmann::ordered_json to_json(const std::vector<ImportReport>& reports,
 }
 
 void print_report(std::ostream& out, const ImportReport& report, bool dry_run) {
-  std::vector<std::vector<std::string>> rows = {{"rank", "scaling", "module", "tensor"}};
+  Rows rows = {{"rank", "scaling", "module", "tensor"}};
   for (const ImportedModule& module : report.mapping) {
     const bool lora = module.rank > 0;
     rows.push_back({lora ? std::to_string(module.rank) : "-",
                     lora ? fmt::format("{:g}", module.scaling) : "-", module.module,
                     module.tensor});
   }
-  print_table(out, rows, 2);
+  shorten_column(out, rows, 2, 40);
+  print_rows(out, std::move(rows), 2);
   for (const std::string& name : report.same)
     out << in_quotes(name) << " is the base's, and not stored\n";
   out << fmt::format("task {} over {}: {}{}, {}{}\n", in_quotes(report.task),

@@ -12,6 +12,7 @@
 #include "run/openers.h"
 #include "runtime/host_runtime.h"
 #include "runtime_option.h"
+#include "short_message.h"
 #include "util/name_list.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
@@ -51,7 +52,7 @@ void print(const Report& report, const Arguments& arguments, double seconds, Con
 void warn(const PackReport& report, Context& context) {
   std::map<std::string, std::vector<std::string>> untried;
   for (const PackedModel& model : report.models) {
-    if (!model.untried.empty()) untried[short_reason(model.untried)].push_back(model.model);
+    if (!model.untried.empty()) untried[short_message(model.untried)].push_back(model.model);
     if (model.random_outputs.empty()) continue;
     print_message(context.err,
                   in_quotes(model.model) +

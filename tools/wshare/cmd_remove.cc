@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "write_options.h"
@@ -38,16 +39,16 @@ nlohmann::ordered_json to_json(const RemoveReport& report, const Arguments& argu
 }
 
 void print_report(std::ostream& out, const RemoveReport& report, bool dry_run) {
-  std::vector<std::vector<std::string>> rows;
+  Rows rows;
   for (const RemovedFile& file : report.files)
     rows.push_back({format_bytes(file.bytes), file.file});
   if (!rows.empty()) out << (dry_run ? "would delete\n" : "deleted\n");
-  print_table(out, rows, 1);
+  print_rows(out, std::move(rows), 1);
   if (report.unused_bytes > 0) {
     out << fmt::format("{} in blobs that stay {} used by no model any more; --compact frees them\n",
                        format_bytes(report.unused_bytes), dry_run ? "would be" : "are");
   }
-  if (rows.empty() && report.bytes_out == report.bytes_before)
+  if (report.files.empty() && report.bytes_out == report.bytes_before)
     out << "there is nothing to compact\n";
   out << fmt::format("{}{} -> {}\n", dry_run ? "would be " : "", format_bytes(report.bytes_before),
                      format_bytes(report.bytes_out));

@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "wshare/restore.h"
 
 namespace wshare {
@@ -31,13 +32,15 @@ void print_models(const Context& context, const std::vector<RestoredModel>& mode
     print_json(context.out, json);
     return;
   }
-  std::vector<std::vector<std::string>> rows;
+  Rows rows;
   for (const RestoredModel& model : models) {
     const char* said = model.identical     ? "identical"
                        : model.approximate ? "approximate, there are no residuals"
                                            : "same content";
     rows.push_back({model.name, model.path.string(), said});
   }
+  shorten_column(context.out, rows, 0, 30, 0);
+  shorten_column(context.out, rows, 1, 50, 0);
   print_table(context.out, rows, 0);
 }
 

@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "rows.h"
 #include "run/ask_child.h"
 #include "run/job_json.h"
 #include "run_options.h"
@@ -37,16 +38,20 @@ std::string without_colors(std::string_view line) {
   return text;
 }
 
-// Prints what libraries in a child wrote to its stderr.
-void print_rest(std::ostream& err, const std::string& text) {
+// Prints what libraries in a child wrote to its stderr, with --json all of each line.
+void print_rest(Context& context, const std::string& text) {
+  constexpr size_t kColumns = 200;
   std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) err << visible(without_colors(line)) << '\n';
+  for (std::string line; std::getline(lines, line);) {
+    const std::string plain = without_colors(line);
+    context.err << (context.json ? visible(plain) : fit(plain, kColumns)) << '\n';
+  }
 }
 
 // Has one side done by a child process.
 RunAnswer ask(const RunJob& job, Context& context) {
   ChildListener listener;
-  listener.rest = [&](const std::string& text) { print_rest(context.err, text); };
+  listener.rest = [&](const std::string& text) { print_rest(context, text); };
   if (context.progress) {
     const std::string kind = job.bundle.empty() ? "plain sessions: " : "shared sessions: ";
     listener.progress = [&context, kind](const std::string& what) {

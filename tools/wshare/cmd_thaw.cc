@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "write_options.h"
@@ -38,10 +39,10 @@ nlohmann::ordered_json to_json(const ThawReport& report, const Arguments& argume
 }
 
 void print_report(std::ostream& out, const ThawReport& report, bool dry_run) {
-  std::vector<std::vector<std::string>> rows = {{"bytes", "shared", "model"}};
+  Rows rows = {{"bytes", "shared", "model"}};
   for (const ThawedModel& model : report.models)
     rows.push_back({format_bytes(model.bytes), format_bytes(model.shared_bytes), model.name});
-  print_table(out, rows, 2);
+  print_rows(out, std::move(rows), 2);
   if (report.unused_bytes > 0) {
     out << fmt::format(
         "{} in blobs that stay {} needed by nothing any more; remove --compact frees them\n",

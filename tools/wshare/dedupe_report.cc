@@ -9,26 +9,33 @@
 #include "bundled_models.h"
 #include "cli.h"
 #include "format/scope.h"
+#include "rows.h"
 #include "util/text.h"
 
 namespace wshare {
 namespace {
 
+// Names what is told of as "model: tensor".
+template <typename Tensor>
+std::string name_of(const Tensor& tensor) {
+  return tensor.model + ": " + full_name(tensor.scope, tensor.tensor);
+}
+
 void print_explanation(std::ostream& out, const DedupeReport& report) {
-  std::vector<std::vector<std::string>> rows;
+  Rows rows = {{"bytes", "tensor", "where, and why"}};
   for (const PlacedTensor& tensor : report.placed) {
     const std::string why = tensor.also_in.empty()
                                 ? "no other model has these bytes"
                                 : "also in " + fmt::format("{}", fmt::join(tensor.also_in, ", "));
-    rows.push_back({format_bytes(tensor.bytes), tensor.model,
-                    full_name(tensor.scope, tensor.tensor), tensor.blob, why});
+    rows.push_back({format_bytes(tensor.bytes), name_of(tensor), tensor.blob + ": " + why});
   }
   for (const InlineTensor& tensor : report.left_inline) {
     if (tensor.reason == InlineReason::kBelowMinBytes) continue;
-    rows.push_back({format_bytes(tensor.bytes), tensor.model,
-                    full_name(tensor.scope, tensor.tensor), "inline", text_of(tensor.reason)});
+    rows.push_back({format_bytes(tensor.bytes), name_of(tensor),
+                    std::string("inline: ") + text_of(tensor.reason)});
   }
-  print_table(out, rows, 1);
+  shorten_column(out, rows, 1, 41);
+  print_rows(out, std::move(rows), 1);
   out << '\n';
 }
 

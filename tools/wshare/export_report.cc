@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cli.h"
+#include "rows.h"
 #include "util/text.h"
 
 namespace wshare {
@@ -69,10 +70,12 @@ nlohmann::ordered_json to_json(const ExportTritonReport& report, const std::stri
 
 void print_report(std::ostream& out, const ExportTritonReport& report,
                   const std::string& repository, const ExportTritonOptions& options) {
-  std::vector<std::vector<std::string>> rows;
+  Rows rows;
   for (const TritonModel& model : report.models)
     rows.push_back({model.name, model.folder.string(), model.model_file});
-  print_table(out, rows, 0);
+  shorten_column(out, rows, 0, 30, 0);
+  shorten_column(out, rows, 1, 30, 0);
+  print_rows(out, std::move(rows), 0);
   if (!report.left.empty()) {
     out << fmt::format("left out: {}, which only the backend wshare serves\n",
                        count_of(report.left.size(), "task"));

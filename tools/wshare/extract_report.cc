@@ -155,26 +155,25 @@ ordered_json to_json(const ExtractReport& report, const std::string& bundle, dou
 
 void print_tasks(std::ostream& out, const std::vector<ExtractedTask>& tasks) {
   for (const ExtractedTask& task : tasks) {
-    out << in_quotes(task.name) << ": " << summary_of(task) << '\n';
-    for (const std::string& reason : task.reasons) {
-      out << "  has a model of its own: " << visible(reason) << '\n';
-    }
+    constexpr size_t kName = 40;
+    print_words(out, in_quotes(fit(out, task.name, kName)) + ": " + summary_of(task));
+    for (const std::string& reason : task.reasons)
+      print_words(out, "has a model of its own: " + reason, 2);
     for (const auto& [of_task, of_base] : task.renamed_outputs) {
-      out << "  its output " << in_quotes(of_task) << " is the base's " << in_quotes(of_base)
-          << '\n';
+      print_words(out, "its output " + in_quotes(of_task) + " is the base's " + in_quotes(of_base),
+                  2);
     }
-    if (!task.no_peft.empty()) out << "  has no adapter of PEFT: " << visible(task.no_peft) << '\n';
+    if (!task.no_peft.empty()) print_words(out, "has no adapter of PEFT: " + task.no_peft, 2);
     if (!task.tensors.empty()) print_tensors(out, task);
     out << '\n';
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"before", "adapter", "own model", "residual", "task"}};
+  Rows rows = {{"before", "adapter", "own model", "residual", "task"}};
   for (const ExtractedTask& task : tasks) {
     const auto size = [](uint64_t bytes) { return bytes == 0 ? "-" : format_bytes(bytes); };
     rows.push_back({format_bytes(task.bytes_in), size(task.adapter_bytes), size(task.model_bytes),
                     size(task.residual_bytes), task.name});
   }
-  print_table(out, rows, 4);
+  print_rows(out, std::move(rows), 4);
 }
 
 void print_report(std::ostream& out, const ExtractReport& report, bool dry_run) {

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "rows.h"
+#include "short_message.h"
 #include "util/text.h"
 #include "util/visible.h"
 #include "version.h"
@@ -28,7 +29,7 @@ uint64_t plain_bytes(const PackReport& report) {
 
 std::string text_of(const PackedModel& model) {
   return model.why_not.empty() ? model.model
-                               : model.model + ": not packed: " + short_reason(model.why_not);
+                               : model.model + ": not packed: " + short_message(model.why_not);
 }
 
 // Says once for all models what their sessions go on making for themselves.
@@ -74,7 +75,7 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
       row.push_back(model.file.empty() ? "-" : format_bytes(bytes));
     row.push_back(text_of(model));
   }
-  print_table(out, rows, 3);
+  print_rows(out, rows, 3);
   print_more_models(out, report.models.size(), rows.size() - 1);
   print_own(out, report);
   out << fmt::format("for ONNX Runtime {} on {}\n", visible(report.onnxruntime),
@@ -87,14 +88,6 @@ void print_report(std::ostream& out, const PackReport& report, bool dry_run) {
   }
   out << "in memory " << memory_of(report) << '\n';
   print_sizes(out, report.bytes_before, report.bytes_out, dry_run);
-}
-
-std::string short_reason(const std::string& why) {
-  // Each of nested nodes says it, the innermost why.
-  constexpr std::string_view kStatus = "Status Message: ";
-  constexpr size_t kColumns = 100;
-  const size_t last = why.rfind(kStatus);
-  return fit(last == why.npos ? why : why.substr(last + kStatus.size()), kColumns);
 }
 
 void print_summary(std::ostream& out, const PackReport& report, bool dry_run) {
@@ -112,7 +105,8 @@ void print_report(std::ostream& out, const PruneReport& report, bool dry_run) {
   for (const PrunedPack& pack : report.dropped)
     rows.push_back({pack.model, pack.onnxruntime, pack.why});
   if (!rows.empty()) out << (dry_run ? "would drop\n" : "dropped\n");
-  print_table(out, rows, 0);
+  shorten_column(out, rows, 0, 40, 0);
+  print_rows(out, std::move(rows), 0);
   out << fmt::format("{} of {} packs {}, by what ONNX Runtime {} can use on {}\n", report.kept,
                      report.kept + report.dropped.size(), dry_run ? "would stay" : "stay",
                      visible(report.onnxruntime), visible(report.cpu));

@@ -15,9 +15,6 @@ void print_report(std::ostream& out, const PruneReport& report, bool dry_run);
 // Three lines for a ticket: what was packed for what, memory, disk.
 void print_summary(std::ostream& out, const PackReport& report, bool dry_run);
 
-// Returns why a model was not packed or tried, in a few words: what ONNX Runtime says at last.
-std::string short_reason(const std::string& why);
-
 // Adds the same to `json`.
 void add_to(nlohmann::ordered_json& json, const PackReport& report);
 void add_to(nlohmann::ordered_json& json, const PruneReport& report);

@@ -111,12 +111,12 @@ std::vector<std::string> shortened(const std::vector<std::string>& names, size_t
   return result;
 }
 
-void shorten_column(std::ostream& out, Rows& rows, size_t column, size_t percent) {
+void shorten_column(std::ostream& out, Rows& rows, size_t column, size_t percent, size_t heads) {
   if (columns_of(out) == 0) return;
   std::vector<std::string> names;
-  for (size_t i = 1; i < rows.size(); ++i) names.push_back(rows[i][column]);
+  for (size_t i = heads; i < rows.size(); ++i) names.push_back(rows[i][column]);
   names = shortened(names, columns_of(out) * percent / 100);
-  for (size_t i = 1; i < rows.size(); ++i) rows[i][column] = names[i - 1];
+  for (size_t i = heads; i < rows.size(); ++i) rows[i][column] = names[i - heads];
 }
 
 void print_rows(std::ostream& out, Rows rows, size_t numbers) {
@@ -160,14 +160,12 @@ std::vector<std::string> wrapped(const std::string& text, size_t width) {
   return lines;
 }
 
-void print_words(std::ostream& out, const std::string& text) {
-  const size_t columns = columns_of(out);
-  constexpr size_t kIndent = 2;
-  const char* indent = "";
-  for (const std::string& line :
-       wrapped(text, columns == 0 ? 0 : std::max(columns, kLeastColumns) - kIndent)) {
-    out << indent << visible(line) << '\n';
-    indent = "  ";
+void print_words(std::ostream& out, const std::string& text, size_t indent) {
+  const size_t columns = columns_of(out), further = indent + 2;
+  const size_t width = columns == 0 ? 0 : std::max(columns, kLeastColumns + further) - further;
+  for (const std::string& line : wrapped(text, width)) {
+    out << std::string(indent, ' ') << visible(line) << '\n';
+    indent = further;
   }
 }
 

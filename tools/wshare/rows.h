@@ -28,8 +28,8 @@ std::string fit(std::ostream& out, const std::string& text, size_t width);
 // not at all.
 std::vector<std::string> shortened(const std::vector<std::string>& names, size_t width);
 
-// Cuts the names of one column of `rows`, below its head, to a share of the line of `out`.
-void shorten_column(std::ostream& out, Rows& rows, size_t column, size_t percent);
+// Cuts the names of one column of `rows`, below `heads` of them, to a share of the line of `out`.
+void shorten_column(std::ostream& out, Rows& rows, size_t column, size_t percent, size_t heads = 1);
 
 // Prints rows whose last column, of names, takes what the others leave of the line; the first
 // `numbers` columns are flush right.
@@ -45,7 +45,8 @@ void print_more_models(std::ostream& out, size_t count, size_t shown);
 // line of its own.
 std::vector<std::string> wrapped(const std::string& text, size_t width);
 
-// Prints a text of words, broken to the line of `out`; further lines are indented.
-void print_words(std::ostream& out, const std::string& text);
+// Prints a text of words behind `indent` spaces, broken to the line of `out`; further lines begin
+// two spaces later.
+void print_words(std::ostream& out, const std::string& text, size_t indent = 0);
 
 }  // namespace wshare

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "rows.h"
 #include "run/job_json.h"
+#include "short_message.h"
 #include "util/name_list.h"
 #include "util/text.h"
 #include "util/visible.h"
@@ -156,7 +157,8 @@ void print_models(std::ostream& out, const RunReport& report) {
     any_left = any_left || !rows.back().back().empty();
   }
   if (any_left) rows[0].push_back("left to ONNX Runtime");
-  print_table(out, rows, report.ep == "cpu" ? 1 : 2);
+  shorten_column(out, rows, 2, any_left ? 40 : 70);
+  print_rows(out, std::move(rows), report.ep == "cpu" ? 1 : 2);
   const size_t models = report.shared.models.size();
   if (models > kMostModels) {
     out << fmt::format("... and {} more (--json), {} in all\n", models - kMostModels,
@@ -192,7 +194,9 @@ void print_why(std::ostream& out, const RunReport& report) {
   }
   for (const auto& [why, names] : models) {
     const bool all = names.size() == report.shared.models.size();
-    out << visible("not packed: " + why + (all ? "" : " (" + list_in_quotes(names) + ")")) << '\n';
+    out << visible("not packed: " + short_message(why) +
+                   (all ? "" : " (" + list_in_quotes(names) + ")"))
+        << '\n';
   }
 }
 
@@ -220,7 +224,7 @@ void print_parity(std::ostream& out, const RunReport& report) {
                     row.noise_abs_diff ? fmt::format("{:.3g}", *row.noise_abs_diff) : "-",
                     row.bit_equal ? "equal" : "differ", row.model + ": " + row.output});
   }
-  print_table(out, rows, 3);
+  print_rows(out, std::move(rows), 3);
 }
 
 void print_saving(std::ostream& out, const char* kind, uint64_t ours, uint64_t plain) {
@@ -291,6 +295,7 @@ nlohmann::ordered_json to_json(const RunReport& report) {
       {"onnxruntime",
        {{"version", report.onnxruntime.version}, {"path", report.onnxruntime.library.string()}}}};
   json.update(to_json(report.shared));
+  json["memory"] = memory_json(report);
   json["baseline"] = report.baseline ? to_json(*report.baseline) : nlohmann::ordered_json();
   if (report.baseline) json["baseline"].erase("models");  // plain sessions share nothing
   json["parity"] = to_json(report.parity);

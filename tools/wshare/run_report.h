@@ -29,8 +29,10 @@ std::string tier_of(const Measurement& measurement);
 nlohmann::ordered_json to_json(const RunReport& report);
 void print_report(std::ostream& out, const RunReport& report);
 
-// Prints where the memory of the shared sessions is, whose Measurement::parts are known.
+// Prints where the memory of the shared sessions is, whose Measurement::parts are known, and what
+// makes it less; memory_json() is null where they are not.
 void print_parts(std::ostream& out, const RunReport& report);
+nlohmann::ordered_json memory_json(const RunReport& report);
 
 // Prints three lines for a ticket: what ran on what, memory, time and outputs.
 void print_summary(std::ostream& out, const RunReport& report);
