@@ -8,9 +8,9 @@
 #include "export/layout_writer.h"
 #include "export/shipment.h"
 #include "format/bundle_files.h"
+#include "format/is_bundle.h"
 #include "format/oci.h"
 #include "util/parallel.h"
-#include "util/paths.h"
 #include "util/sha256.h"
 #include "util/system_errors.h"
 #include "util/text.h"
@@ -208,10 +208,7 @@ class Exporter {
 
 ExportOciReport export_oci(const fs::path& bundle, const fs::path& layout, const std::string& tag,
                            const ExportOciOptions& options) try {
-  if (is_inside(layout, bundle)) {
-    throw Error(ErrorCode::kIo, in_quotes(layout.string()) + ": is the bundle itself or lies in it",
-                "give another folder");
-  }
+  check_outside_bundle(layout, bundle);
   return Exporter(bundle, layout, options).run(tag);
 } catch (const std::system_error& error) {
   throw_as_error(error);

@@ -7,15 +7,15 @@
 #include <set>
 #include <utility>
 
+#include "export/placed_files.h"
 #include "export/triton_config.h"
-#include "format/bundle_files.h"
+#include "format/is_bundle.h"
 #include "format/manifest/text.h"
 #include "model/model_file.h"
 #include "util/file_calls.h"
 #include "util/output_errors.h"
 #include "util/output_file.h"
 #include "util/output_folder.h"
-#include "util/paths.h"
 #include "util/system_errors.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -57,7 +57,7 @@ class TritonExporter {
     for (const Served& served : served_) {
       const ModelFile model = ModelFile::load(stored_.model(*served.model));
       configs.push_back(to_pbtxt(served.config, model.skeleton().model().graph()));
-      check_free(served.config.name);
+      check_absent(repository_ / served.config.name, "move it away, or give another repository");
     }
     if (!options_.dry_run) write(configs);
     for (const Served& served : served_) {
@@ -118,18 +118,8 @@ class TritonExporter {
   void add_files(const ModelRecord& model, const std::vector<BufferRecord>& buffers,
                  Served& served) const {
     served.files.insert(model.file);
-    for (const TensorRecord& tensor : model.tensors)
-      served.files.insert(manifest_.blobs[tensor.extent.blob].file);
-    for (const BufferRecord& buffer : buffers)
-      served.files.insert(manifest_.blobs[buffer.extent.blob].file);
-    for (const uint32_t blob : model.files) served.files.insert(manifest_.blobs[blob].file);
-  }
-
-  void check_free(const std::string& name) const {
-    std::error_code none;
-    if (!fs::exists(fs::symlink_status(repository_ / name, none))) return;
-    throw Error(ErrorCode::kIo, in_quotes((repository_ / name).string()) + ": exists already",
-                "move it away, or give another repository");
+    for (const uint32_t blob : blobs_of(model, buffers))
+      served.files.insert(manifest_.blobs[blob].file);
   }
 
   // A repository that is new appears as a whole, in one that is there each model does.
@@ -153,11 +143,6 @@ class TritonExporter {
   void write_model(const fs::path& folder, const Served& served, const std::string& config) const {
     make_folder(folder);
     fill(folder, served, config);
-  }
-
-  static void make_folder(const fs::path& folder) {
-    if (file_calls::make_folder_at(AT_FDCWD, folder.c_str(), 0777) != 0)
-      fail_output(folder, "cannot make", errno);
   }
 
   void fill(const fs::path& folder, const Served& served, const std::string& config) const {
@@ -201,11 +186,7 @@ class TritonExporter {
 
 ExportTritonReport export_triton(const fs::path& bundle, const fs::path& repository,
                                  const ExportTritonOptions& options) try {
-  if (is_inside(repository, bundle)) {
-    throw Error(ErrorCode::kIo,
-                in_quotes(repository.string()) + ": is the bundle itself or lies in it",
-                "give another folder");
-  }
+  check_outside_bundle(repository, bundle);
   return TritonExporter(bundle, repository, options).run();
 } catch (const std::system_error& error) {
   throw_as_error(error);

@@ -39,11 +39,6 @@ Descriptor lock_folder(const fs::path& path) {
               "try again when that has ended");
 }
 
-void make_folder(const fs::path& path) {
-  if (file_calls::make_folder_at(AT_FDCWD, path.c_str(), 0777) != 0)
-    fail_output(path, "cannot make", errno);
-}
-
 void write_file(const fs::path& path, std::string_view text) {
   OutputFile file(path, text.size());
   file.write(std::string(text));

@@ -1,7 +1,6 @@
 #include "extract_lora/peft_output.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,9 +8,8 @@
 
 #include "format/json_reader.h"
 #include "util/as_text.h"
-#include "util/file_calls.h"
 #include "util/mapped_file.h"
-#include "util/output_errors.h"
+#include "util/output_folder.h"
 #include "util/paths.h"
 #include "util/text.h"
 #include "wshare/error.h"
@@ -172,8 +170,7 @@ void write_peft_tasks(const std::vector<PeftTask>& tasks, const std::string& bas
   for (const PeftTask& task : tasks) {
     if (task.modules.empty()) continue;
     const fs::path made = folder / task.name;
-    if (file_calls::make_folder_at(AT_FDCWD, made.c_str(), 0777) != 0)
-      fail_output(made, "cannot make this folder", errno);
+    make_folder(made);
     write_peft_adapter(made, task.modules, base);
   }
 }

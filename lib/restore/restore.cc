@@ -7,6 +7,7 @@
 #include "format/archived_graph.h"
 #include "format/blob_reader.h"
 #include "format/bundle_files.h"
+#include "format/is_bundle.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "format/restore_record.h"
@@ -69,11 +70,7 @@ class Restorer {
         stored_(folder_, manifest_),
         blobs_(stored_, manifest_, thread_count(options.threads)),
         plan_(output) {
-    if (is_inside(output, bundle)) {
-      throw Error(ErrorCode::kIo,
-                  in_quotes(output.string()) + ": is the bundle itself or lies in it",
-                  "give another folder");
-    }
+    check_outside_bundle(output, bundle);
   }
 
   std::vector<RestoredModel> run(const std::vector<std::string>& names) {

@@ -43,6 +43,11 @@ fs::path real_target(fs::path target) {
 
 }  // namespace
 
+void make_folder(const fs::path& path) {
+  if (file_calls::make_folder_at(AT_FDCWD, path.c_str(), 0777) != 0)
+    fail_output(path, "cannot make this folder", errno);
+}
+
 OutputFolder::OutputFolder(fs::path target, bool replace)
     : target_(real_target(std::move(target))), replace_(replace) {
   if (is_mount_point(target_)) {

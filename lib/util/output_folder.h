@@ -9,6 +9,9 @@
 
 namespace wshare {
 
+// Makes the folder `path`. Throws Error(kIo), also if there is something already.
+void make_folder(const std::filesystem::path& path);
+
 // A folder that appears at its place as a whole or not at all.
 //
 // Files are written under path(), a hidden folder beside the target, each made durable by its

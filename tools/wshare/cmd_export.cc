@@ -1,25 +1,15 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli.h"
+#include "export_options.h"
 #include "export_report.h"
 #include "format/oci.h"
 #include "util/stopwatch.h"
-#include "write_options.h"
-#include "wshare/export.h"
 
 namespace wshare {
 namespace {
-
-struct Arguments {
-  std::string kind, bundle, target;
-  std::string form = "artifact", links, backend = "wshare";
-  bool dry_run = false;
-  ExportOciOptions oci;
-  ExportTritonOptions triton;
-};
 
 // Prints what `report` says of `target`.
 template <typename Report, typename Options>
@@ -35,11 +25,12 @@ int print(Context& context, const Report& report, const std::string& target, con
   return 0;
 }
 
-int run_oci(const Arguments& arguments, Context& context) {
+int run_oci(const ExportArguments& arguments, Context& context) {
   const oci::Reference target = oci::parse_reference(arguments.target);
   ExportOciOptions options = arguments.oci;
   options.form = arguments.form == "car" ? OciForm::kCar : OciForm::kArtifact;
   options.links = arguments.links == "copy" ? OciLinks::kCopy : OciLinks::kHard;
+  options.models = arguments.models;
   options.dry_run = arguments.dry_run;
   context.apply_to(options);
   const Stopwatch stopwatch;
@@ -48,7 +39,7 @@ int run_oci(const Arguments& arguments, Context& context) {
   return print(context, report, target.layout, options, stopwatch.seconds());
 }
 
-int run_triton(const Arguments& arguments, Context& context) {
+int run_triton(const ExportArguments& arguments, Context& context) {
   ExportTritonOptions options = arguments.triton;
   options.backend =
       arguments.backend == "wshare" ? TritonBackend::kWshare : TritonBackend::kOnnxRuntime;
@@ -61,68 +52,27 @@ int run_triton(const Arguments& arguments, Context& context) {
   return print(context, report, arguments.target, options, stopwatch.seconds());
 }
 
-// Options that only one kind has, and words of --links.
-void check_kind(const CLI::App& app, const Arguments& arguments) {
-  const bool is_oci = arguments.kind == "oci";
-  const std::set<std::string> others =
-      is_oci ? std::set<std::string>{"--backend", "--instances", "--packed"}
-             : std::set<std::string>{"--as", "--with-packs", "--model"};
-  for (const std::string& name : others) {
-    if (app.count(name) > 0)
-      throw CLI::ValidationError(name + ": 'export " + arguments.kind + "' has no such option");
-  }
-  const std::set<std::string> links = is_oci ? std::set<std::string>{"hard", "copy"}
-                                             : std::set<std::string>{"files", "folder", "hard"};
-  if (!arguments.links.empty() && !links.contains(arguments.links)) {
-    throw CLI::ValidationError("--links: 'export " + arguments.kind +
-                               "' has no links of the kind '" + arguments.links + "'");
-  }
-}
-
-void add_oci_options(CLI::App& app, Arguments& arguments) {
-  app.add_option("--as", arguments.form,
-                 "oci: a model artifact, or an image (car) with the files in /models")
-      ->check(CLI::IsMember({"artifact", "car"}))
-      ->capture_default_str();
-  app.add_flag("--with-packs", arguments.oci.with_packs,
-               "oci: also what pack has made, for machines like this one");
-  app.add_option("--model", arguments.oci.models,
-                 "oci: only this model or task, without what restore needs; repeat it for more")
-      ->allow_extra_args(false);
-}
-
-void add_triton_options(CLI::App& app, Arguments& arguments) {
-  app.add_option("--backend", arguments.backend,
-                 "triton: the one that comes with wshare, or the server's own ONNX Runtime")
-      ->check(CLI::IsMember({"wshare", "onnxruntime"}))
-      ->capture_default_str();
-  app.add_option("--instances", arguments.triton.instances, "triton: sessions of each model")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  app.add_flag("--packed", arguments.triton.packed, "triton: over packs, or not at all");
+int run_hf(const ExportArguments& arguments, Context& context) {
+  ExportHfOptions options;
+  options.data = arguments.data == "own" ? HfData::kOwn : HfData::kShared;
+  options.link = arguments.links != "copy";
+  options.models = arguments.models;
+  options.names = parse_export_names(arguments.names);
+  options.dry_run = arguments.dry_run;
+  const Stopwatch stopwatch;
+  const ExportHfReport report = export_hf(arguments.bundle, arguments.target, options);
+  return print(context, report, arguments.target, options, stopwatch.seconds());
 }
 
 }  // namespace
 
 void add_export(CLI::App& app, Context& context, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
-  app.add_option("KIND", arguments->kind, "What is to be written")
-      ->required()
-      ->check(CLI::IsMember({"oci", "triton"}));
-  app.add_option("BUNDLE", arguments->bundle, "The bundle")->required();
-  app.add_option("DEST", arguments->target,
-                 "oci: LAYOUT[:TAG], a layout, new or not; triton: a model repository, new or not")
-      ->required();
-  add_oci_options(app, *arguments);
-  add_triton_options(app, *arguments);
-  app.add_option("--links", arguments->links,
-                 "How DEST gets the bundle's files. oci: hard (default), copy; triton: files "
-                 "(default), folder, hard")
-      ->check(CLI::IsMember({"hard", "copy", "files", "folder"}));
-  add_dry_run_option(app, arguments->dry_run);
+  const auto arguments = std::make_shared<ExportArguments>();
+  add_export_options(app, *arguments);
   app.callback([=, &app, &context, &action] {
-    check_kind(app, *arguments);
+    check_export_options(app, *arguments);
     action = [=, &context] {
+      if (arguments->kind == "hf") return run_hf(*arguments, context);
       return arguments->kind == "oci" ? run_oci(*arguments, context)
                                       : run_triton(*arguments, context);
     };

@@ -42,7 +42,8 @@ constexpr std::array kRunning = {
     "wshare run bundle --against encoder=encoder.onnx --max-abs-diff 0",
     "wshare run bundle --shape ids=1x32 --max-pss 500M"};
 constexpr std::array kExport = {"wshare export oci bundle layout:v1",
-                                "wshare export triton bundle repository --instances 2"};
+                                "wshare export triton bundle repository --instances 2",
+                                "wshare export hf bundle folder --model task0"};
 constexpr std::array kImport = {"wshare import oci layout:v1 -o bundle"};
 constexpr std::array kCompletion = {
     "wshare completion bash >~/.local/share/bash-completion/completions/wshare"};

@@ -85,4 +85,41 @@ void print_report(std::ostream& out, const ExportTritonReport& report,
   print_table(out, {{repository}}, 0);
 }
 
+nlohmann::ordered_json to_json(const ExportHfReport& report, const std::string& folder) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.export/1";
+  json["folder"] = folder;
+  json["models"] = nlohmann::ordered_json::array();
+  for (const HfModel& model : report.models)
+    json["models"].push_back({{"name", model.name}, {"file", model.file}, {"data", model.data}});
+  json["left"] = report.left;
+  json["external_data"] = nlohmann::ordered_json::parse(report.list);
+  json["linked_bytes"] = report.linked_bytes;
+  json["copied_bytes"] = report.copied_bytes;
+  return json;
+}
+
+void print_report(std::ostream& out, const ExportHfReport& report, const std::string& folder,
+                  const ExportHfOptions& options) {
+  std::vector<std::vector<std::string>> rows;
+  for (const HfModel& model : report.models) {
+    std::string data;
+    for (const std::string& name : model.data) data += (data.empty() ? "" : " ") + name;
+    rows.push_back({model.name, "onnx/" + model.file, data});
+  }
+  print_table(out, rows, 0);
+  if (!report.left.empty())
+    out << fmt::format("left out: {}, which are adapters\n", count_of(report.left.size(), "task"));
+  out << fmt::format("{}{} linked, {} copied\n", options.dry_run ? "would be: " : "",
+                     format_bytes(report.linked_bytes), format_bytes(report.copied_bytes));
+  const auto list = nlohmann::ordered_json::parse(report.list);
+  if (list["externalData"].empty()) return;
+  const bool is_own = options.data == HfData::kOwn;
+  const char* const key = is_own ? "use_external_data_format" : "externalData";
+  out << (is_own ? "config.json must say, for browsers, in \"transformers.js_config\":\n"
+                 : "browsers must be told, in session_options:\n");
+  print_table(out, {{"  \"" + std::string(key) + "\": " + list[key].dump()}}, 0);
+  if (!options.dry_run) print_table(out, {{"also in " + folder + "/onnx/external_data.json"}}, 0);
+}
+
 }  // namespace wshare

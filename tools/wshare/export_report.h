@@ -5,10 +5,12 @@
 #include <string>
 
 #include "wshare/export.h"
+#include "wshare/export_hf.h"
 
 namespace wshare {
 
-// What `wshare export` prints, for each of its kinds; `layout` and `repository` as they were given.
+// What `wshare export` prints, for each of its kinds; `layout`, `repository` and `folder` as they
+// were given.
 nlohmann::ordered_json to_json(const ExportOciReport& report, const std::string& layout);
 void print_report(std::ostream& out, const ExportOciReport& report, const std::string& layout,
                   const ExportOciOptions& options);
@@ -16,5 +18,9 @@ void print_report(std::ostream& out, const ExportOciReport& report, const std::s
 nlohmann::ordered_json to_json(const ExportTritonReport& report, const std::string& repository);
 void print_report(std::ostream& out, const ExportTritonReport& report,
                   const std::string& repository, const ExportTritonOptions& options);
+
+nlohmann::ordered_json to_json(const ExportHfReport& report, const std::string& folder);
+void print_report(std::ostream& out, const ExportHfReport& report, const std::string& folder,
+                  const ExportHfOptions& options);
 
 }  // namespace wshare
