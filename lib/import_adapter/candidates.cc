@@ -44,10 +44,15 @@ std::pair<size_t, size_t> common_names(const std::string& a, const std::string& 
 std::string nearest_paths(const std::string& path, const std::vector<MatchedBase>& bases) {
   std::set<std::string> paths;  // decoders of one model have the same ones
   std::vector<std::tuple<std::pair<size_t, size_t>, std::string>> ranked;
+  const bool flat = path.find('.') == std::string::npos;  // then every '_' may be one
+  const auto split = [flat](std::string text) {
+    if (flat) std::replace(text.begin(), text.end(), '_', '.');
+    return text;
+  };
   for (const MatchedBase& base : bases) {
     for (const BranchSite& weight : base.sites->sites) {
       if (paths.insert(weight.path).second)
-        ranked.emplace_back(common_names(path, weight.path), weight.path);
+        ranked.emplace_back(common_names(split(path), split(weight.path)), weight.path);
     }
   }
   std::stable_sort(ranked.begin(), ranked.end(),

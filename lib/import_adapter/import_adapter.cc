@@ -11,7 +11,7 @@
 #include "format/manifest/text.h"
 #include "import_adapter/adapter.h"
 #include "import_adapter/base_import.h"
-#include "import_adapter/match_modules.h"
+#include "import_adapter/match_parts.h"
 #include "import_adapter/whole_tensors.h"
 #include "util/name_list.h"
 #include "util/parallel.h"
@@ -83,7 +83,8 @@ class Import {
       for (const auto& [name, input] : part.inputs()) inputs.push_back(name);
     }
     given_.emplace(load_adapter(adapter, inputs));
-    std::vector<std::vector<ModuleMatch>> matches = match_modules(given_->modules, matched);
+    keep_parts(given_->modules, options.parts);
+    std::vector<std::vector<ModuleMatch>> matches = match_parts(given_->modules, matched);
     check_base_weights(given_->base_weights, matched);
     const std::vector<std::vector<WholeMatch>> whole =
         match_whole_tensors(given_->whole, given_->stored_in_out, matched);

@@ -20,7 +20,8 @@ bool equal_shapes(const std::vector<int64_t>& wanted, const std::vector<int64_t>
                     [&](int64_t w, int64_t g) { return (w < 0 ? rank : w) == g; });
 }
 
-bool fits(const GivenModule& module, const BranchSite& weight) {
+bool fits(const GivenModule& given, const BranchSite& weight) {
+  const GivenModule module = laid_out_for(given, weight);
   if (module.turned && module.embedding != weight.is_table) return false;
   return equal_shapes(weight.a_shape, branch_shape(module, module.a), module.rank) &&
          equal_shapes(weight.b_shape, branch_shape(module, module.b), module.rank);
@@ -33,7 +34,8 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + text + "]";
 }
 
-[[noreturn]] void refuse_shapes(const GivenModule& module, const BranchSite& weight) {
+[[noreturn]] void refuse_shapes(const GivenModule& given, const BranchSite& weight) {
+  const GivenModule module = laid_out_for(given, weight);
   throw Error(ErrorCode::kInvalid,
               "module " + in_quotes(module.path) + ": has factors " +
                   text_of(branch_shape(module, module.a)) + " and " +
@@ -120,6 +122,12 @@ void check_not_left(const GivenModule& module, const MatchedBase& base) {
 }
 
 }  // namespace
+
+bool has_weight(const GivenModule& module, const MatchedBase& base) {
+  const std::vector<size_t> candidates = find_candidates(module.path, {base})[0];
+  return std::any_of(candidates.begin(), candidates.end(),
+                     [&](size_t i) { return fits(module, base.sites->sites[i]); });
+}
 
 std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModule>& modules,
                                                     const std::vector<MatchedBase>& bases) {

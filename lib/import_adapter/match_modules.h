@@ -25,6 +25,9 @@ struct ModuleMatch {
 std::vector<std::vector<ModuleMatch>> match_modules(const std::vector<GivenModule>& modules,
                                                     const std::vector<MatchedBase>& bases);
 
+// True if `base` has a weight that match_modules() may give to `module`.
+bool has_weight(const GivenModule& module, const MatchedBase& base);
+
 // Throws Error(kInvalid) unless each of `tensors` is a weight of one of `bases`, in its layout or
 // transposed, at least when rounded to its type, and differs from none of the same path.
 void check_base_weights(const std::vector<NamedTensor>& tensors,

@@ -112,8 +112,10 @@ TaskFile make_task_file(const GivenAdapter& adapter, const std::vector<ModuleMat
                         const BranchSites& base, Scratch& scratch) {
   TaskFile file;
   for (const ModuleMatch& match : matches) {
-    const GivenModule& module = adapter.modules[match.module];
     const BranchSite& weight = base.sites[match.weight];
+    GivenModule module = laid_out_for(adapter.modules[match.module], weight);
+    Scratch of_product;
+    fill(module, of_product);
     file.parameters.push_back({weight.inputs().a, weight.dtype, branch_shape(module, module.a),
                                convert(module, module.a, 1, weight.dtype, scratch)});
     file.parameters.push_back({weight.inputs().b, weight.dtype, branch_shape(module, module.b),

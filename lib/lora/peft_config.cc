@@ -235,13 +235,13 @@ Json rank_patterns(std::vector<std::pair<std::string, int64_t>> modules, int64_t
   return patterns;
 }
 
-}  // namespace
-
-PeftConfig parse_peft_config(std::string_view text) try {
+// What has been read of a configuration.
+struct ConfigReader {
+  JsonReader json;
   PeftConfig config;
-  JsonReader json(text);
   std::optional<double> alpha;
-  json.object({"peft_type", "r", "lora_alpha"}, [&](std::string_view key) {
+
+  void read(std::string_view key) {
     check_plain(key, json);
     // Methods other than LoRA have other values here.
     if (key == "r" && json.peek() != 'n') config.rank = read_rank(json);
@@ -253,14 +253,50 @@ PeftConfig parse_peft_config(std::string_view text) try {
     if (key == "use_rslora") config.use_rslora = !json.take_null() && json.flag();
     if (key == "fan_in_fan_out") config.fan_in_fan_out = !json.take_null() && json.flag();
     if (key == "base_model_name_or_path" && json.peek() == '"') config.base_model = json.text();
+  }
+
+  PeftConfig take() {
+    json.finish();
+    if (config.rank == 0 || !alpha) throw Error(ErrorCode::kInvalid, "has no rank or no alpha");
+    config.alpha = *alpha;
+    return std::move(config);
+  }
+};
+
+// Calls `read`; what says that the text is malformed gets `what` in front.
+template <typename Read>
+auto naming(const char* what, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalid) throw;
+    throw Error(ErrorCode::kInvalid, what + std::string(error.what()));
+  }
+}
+
+}  // namespace
+
+PeftConfig parse_peft_config(std::string_view text) {
+  return naming("no valid adapter_config.json: ", [&] {
+    ConfigReader reader{JsonReader(text), {}, {}};
+    reader.json.object({"peft_type", "r", "lora_alpha"},
+                       [&](std::string_view key) { reader.read(key); });
+    return reader.take();
   });
-  json.finish();
-  if (config.rank == 0 || !alpha) throw Error(ErrorCode::kInvalid, "has no rank or no alpha");
-  config.alpha = *alpha;
-  return config;
-} catch (const Error& error) {
-  if (error.code() != ErrorCode::kInvalid) throw;
-  throw Error(ErrorCode::kInvalid, "no valid adapter_config.json: " + std::string(error.what()));
+}
+
+std::optional<PeftConfig> find_peft_config(std::string_view text, std::string_view prefix) {
+  return naming("no valid lora_adapter_metadata: ", [&]() -> std::optional<PeftConfig> {
+    ConfigReader reader{JsonReader(text), {}, {}};
+    bool is_there = false;
+    reader.json.object({}, [&](std::string_view key) {
+      if (!key.starts_with(prefix)) return;
+      is_there = is_there || key.substr(prefix.size()) == "r";
+      reader.read(key.substr(prefix.size()));
+    });
+    if (!is_there) return std::nullopt;
+    return reader.take();
+  });
 }
 
 std::vector<PeftScale> scales_of(const PeftConfig& config, const std::vector<std::string>& paths) {

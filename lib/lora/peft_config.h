@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,11 @@ struct PeftConfig {
 // text is no such configuration.
 // Source: PEFT 0.21, LoraConfig.
 PeftConfig parse_peft_config(std::string_view json);
+
+// Returns the configuration whose keys stand in `json` with `prefix` before them, as diffusers
+// writes those of all models of a pipeline into one object; or nothing if there is none. Throws
+// what parse_peft_config() throws. Source: diffusers 0.42, LoraBaseMixin._save_lora_weights.
+std::optional<PeftConfig> find_peft_config(std::string_view json, std::string_view prefix);
 
 // What applies to one module.
 struct PeftScale {

@@ -4,8 +4,10 @@
 #include <map>
 
 #include "format/adapter_file.h"
+#include "format/matrix.h"
 #include "format/oci.h"
 #include "format/restore_record.h"
+#include "format/safetensors.h"
 #include "format/tar.h"
 #include "fuzz/files.h"
 #include "util/wire.h"
@@ -101,6 +103,33 @@ void add_residuals(Seeds& seeds) {
   }
 }
 
+// An adapter of zeros with LoCon, LoHa and LoKr.
+std::string kohya_adapter() {
+  const std::vector<std::pair<std::string, std::vector<int64_t>>> shapes = {
+      {"lora_unet_c.lora_down.weight", {2, 3, 1, 1}},
+      {"lora_unet_c.lora_mid.weight", {2, 2, 3, 3}},
+      {"lora_unet_c.lora_up.weight", {4, 2, 1, 1}},
+      {"lora_unet_c.alpha", {}},
+      {"lora_te_h.hada_w1_a", {5, 2}},
+      {"lora_te_h.hada_w1_b", {2, 6}},
+      {"lora_te_h.hada_w2_a", {5, 2}},
+      {"lora_te_h.hada_w2_b", {2, 6}},
+      {"unet.k.lokr_w1", {2, 2}},
+      {"unet.k.lokr_w2_a", {3, 1}},
+      {"unet.k.lokr_w2_b", {1, 4}}};
+  const std::vector<std::byte> zeros(256);
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, shape] : shapes) {
+    NamedTensor& tensor = tensors.emplace_back(NamedTensor{name, kFloat32, shape, {}});
+    tensor.bytes = std::span(zeros).first(needed_bytes(tensor));
+  }
+  const std::map<std::string, std::string> config = {
+      {"lora_adapter_metadata", R"({"unet.r": 1, "unet.lora_alpha": 2})"}};
+  std::string bytes;
+  write_safetensors(lay_out_safetensors(tensors, config), tensors, append_to(bytes));
+  return bytes;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -123,6 +152,7 @@ int main(int count, char** arguments) {
     seeds.add("peft", word(config.size()) + config +
                           read_file(path_of(name) + "/adapter_model.safetensors"));
   }
+  seeds.add("peft", word(2) + "{}" + kohya_adapter());
   seeds.add("tensor_file", std::string("\1\x93NUMPY\1\0v\0", 11) +
                                "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" +
                                std::string(58, ' ') + '\n' + std::string(24, '\0'));

@@ -84,13 +84,19 @@ int run_import(const Arguments& arguments, Context& context) {
 void add_import_adapter(CLI::App& app, Context& context, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("BUNDLE", arguments->bundle, "The bundle to add to")->required();
-  app.add_option("ADAPTER", arguments->adapter,
-                 "A folder of PEFT, a .safetensors file beside its adapter_config.json, or an "
-                 ".onnx_adapter")
+  app.add_option(
+         "ADAPTER", arguments->adapter,
+         "A folder of PEFT, a .safetensors file beside its adapter_config.json, an "
+         ".onnx_adapter, or a .safetensors file of kohya's sd-scripts, LyCORIS or diffusers")
       ->required();
   app.add_option("--base", arguments->options.bases,
                  "The model of the bundle that the adapter is for, repeated where it is for "
                  "several; else the one that its tasks have, or its only one")
+      ->allow_extra_args(false);
+  app.add_option(
+         "--part", arguments->options.parts,
+         "Of an adapter for a pipeline of image models, the part to take, repeated for "
+         "several: unet, text_encoder, text_encoder_2; else all, each for the base that fits")
       ->allow_extra_args(false);
   app.add_option("--name", arguments->options.task,
                  "Name of the task; else that of the adapter's folder or file. With several bases "
