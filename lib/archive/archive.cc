@@ -71,7 +71,8 @@ std::set<std::string> possible_targets(const Manifest& manifest, std::vector<Lef
   return targets;
 }
 
-// The targets: with names all of them, without those that are worth it.
+// The targets: with names all of them, without those that are worth it. Each comes after those that
+// it is computed from.
 std::vector<Target> choose_targets(const std::vector<Member>& members,
                                    const std::vector<Role>& roles, bool all,
                                    std::vector<LeftModel>& left) {
@@ -84,13 +85,15 @@ std::vector<Target> choose_targets(const std::vector<Member>& members,
     if (!members[m].is_target) continue;
     const Role& role = roles[m];
     if (!all || (role.base && role.own > 0 && role.archived <= (1 - kWorthwhile) * role.own)) {
-      targets.push_back({m, role.base, role.sources});
+      targets.push_back({m, role.base, role.steps, role.sources});
     } else {
       left.push_back({members[m].name, bases.contains(m)            ? "others are computed from it"
                                        : role.base && role.own == 0 ? "others share all that it has"
                                                                     : "no other model gives it"});
     }
   }
+  std::stable_sort(targets.begin(), targets.end(),
+                   [](const Target& a, const Target& b) { return a.steps < b.steps; });
   return targets;
 }
 
@@ -138,11 +141,14 @@ ArchiveReport archive(const fs::path& bundle, const std::vector<std::string>& na
   const StoredFiles files(bundle, manifest);
   const std::vector<Role> roles =
       choose_bases(members, [&](const Extent& extent) { return files.bytes(extent); },
-                   {options.base,
-                    [&](const Member& member) {
-                      return scan_model(bundle / manifest.models[*member.model].file);
-                    },
-                    threads, options.progress});
+                   {.base = options.base,
+                    .chain = options.chain,
+                    .scan =
+                        [&](const Member& member) {
+                          return scan_model(bundle / manifest.models[*member.model].file);
+                        },
+                    .threads = threads,
+                    .progress = options.progress});
   std::vector<Target> targets = choose_targets(members, roles, names.empty(), report.left);
   if (targets.empty()) {
     report.bytes_out = report.bytes_before;

@@ -45,6 +45,17 @@ std::string pack_again(const ModelRecord& model, const StoredFiles& files, std::
   }
 }
 
+// Makes `derivation`, which was computed from the bytes of `base`, one of how that is kept.
+void follow(const OriginalTensor& base, DerivationRecord& derivation) {
+  if (base.extent) {
+    derivation.base->extent = *base.extent;
+    return;
+  }
+  const StepRecord step{derivation.multiplier, derivation.residual};
+  derivation = *base.derivation;
+  derivation.then.push_back(step);
+}
+
 }  // namespace
 
 Archiver::Archiver(const Manifest& manifest, const StoredFiles& files,
@@ -179,7 +190,7 @@ OriginalTensor Archiver::write_tensor(size_t t, size_t i, ArchiveFile& file) {
 OriginalTensor Archiver::write_derived(size_t t, size_t i, ArchiveFile& file) {
   const TensorRecord& tensor = model_of(t).tensors[i];
   const TensorPlan& plan = plans_[t][i];
-  const TensorRecord& base = members_[*targets_[t].base].tensors[plan.pair->base];
+  const TensorRecord& base = members_[plan.base].tensors[plan.pair->base];
   OriginalTensor derived = derived_from(tensor, base, plan.pair->transposed);
   derived.derivation->multiplier = plan.multiplier;
   NewBytes fresh;
@@ -261,15 +272,20 @@ void Archiver::prove() const {
   });
 }
 
-// Gives tensors that are kept once the place of the first.
+// Gives tensors that are kept once the place of the first, and those of chains what leads to the
+// one before. Both stand before them.
 void Archiver::follow_others() {
   for (size_t t = 0; t < targets_.size(); ++t) {
     for (size_t i = 0; i < plans_[t].size(); ++i) {
       const TensorPlan& plan = plans_[t][i];
-      if (plan.kind != Kind::kAsOther) continue;
+      OriginalTensor& tensor = jobs_[t].record.tensors[i];
       const OriginalTensor& other = jobs_[plan.target].record.tensors[plan.tensor];
-      jobs_[t].record.tensors[i].extent = other.extent;
-      jobs_[t].record.tensors[i].derivation = other.derivation;
+      if (plan.kind == Kind::kAsOther) {
+        tensor.extent = other.extent;
+        tensor.derivation = other.derivation;
+      } else if (plan.in_chain && tensor.derivation) {
+        follow(other, *tensor.derivation);
+      }
     }
   }
 }
@@ -290,7 +306,7 @@ ArchivedTensor Archiver::report_of(size_t t, size_t i) const {
     out.stored_bytes = out.bytes;
     return out;
   }
-  const TensorRecord& base = members_[*targets_[t].base].tensors[plan.pair->base];
+  const TensorRecord& base = members_[plan.base].tensors[plan.pair->base];
   out.base_tensor = base.name;
   out.residual_bytes = out.stored_bytes = jobs_[t].residuals[i].size;
   out.kind = kept.derivation->quantised   ? ArchiveClass::kQuantised

@@ -36,20 +36,29 @@ class Planner {
  private:
   const Member& member(size_t target) const { return members_[targets_[target].member]; }
 
+  // The target that target `t` is computed from, if that is computed itself.
+  std::optional<size_t> before_in_chain(size_t t) const {
+    if (targets_[t].steps < 2) return std::nullopt;
+    for (size_t p = 0; p < t; ++p) {
+      if (targets_[p].member == *targets_[t].base && targets_[p].base) return p;
+    }
+    return std::nullopt;
+  }
+
   // The bytes of models that stay, and of bases.
   void list_shared() {
     std::set<size_t> gone;
     for (const Target& target : targets_) gone.insert(target.member);
-    for (const Target& target : targets_) {
-      if (target.base) gone.erase(*target.base);
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (targets_[t].base && !before_in_chain(t)) gone.erase(*targets_[t].base);
     }
     for (size_t m = 0; m < members_.size(); ++m) {
       if (gone.contains(m)) continue;
       for (const TensorRecord& tensor : members_[m].tensors) shared_.insert(key_of(tensor.extent));
     }
-    for (const Target& target : targets_) {
-      if (!target.base) continue;
-      for (const TensorRecord& tensor : members_[*target.base].tensors)
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (!targets_[t].base || before_in_chain(t)) continue;
+      for (const TensorRecord& tensor : members_[*targets_[t].base].tensors)
         blob_stays_[tensor.extent.blob] = true;
     }
   }
@@ -58,8 +67,7 @@ class Planner {
   void derive(size_t t) {
     const std::vector<TensorRecord>& tensors = member(t).tensors;
     std::vector<TensorPlan>& plans = plans_.emplace_back(tensors.size());
-    std::vector<std::optional<Pair>> pairs(tensors.size());
-    if (targets_[t].base) pairs = BaseTensors(members_[*targets_[t].base]).pair(member(t));
+    const std::vector<std::optional<Start>> starts = starts_of(t);
     for (size_t i = 0; i < tensors.size(); ++i) {
       TensorPlan& plan = plans[i];
       if (shared_.contains(key_of(tensors[i].extent))) {
@@ -73,10 +81,54 @@ class Planner {
         std::tie(plan.target, plan.tensor) = first->second;
       } else if (targets_[t].sources.contains(i)) {
         take_source(t, i, plan);
-      } else if (pairs[i]) {
-        try_to_derive(t, i, *pairs[i], plan);
+      } else if (starts[i]) {
+        try_to_derive(t, i, *starts[i], plan);
       }
     }
+  }
+
+  // What a tensor may be computed from: that of a member, or what becomes of that of a target.
+  struct Start {
+    size_t member;
+    Pair pair;
+    bool in_chain = false;
+    size_t target = 0, steps = 1;  // of a chain
+  };
+
+  // For each tensor of target `t` what it may be computed from.
+  std::vector<std::optional<Start>> starts_of(size_t t) const {
+    std::vector<std::optional<Start>> starts(member(t).tensors.size());
+    size_t root = t;
+    while (const std::optional<size_t> before = before_in_chain(root)) root = *before;
+    if (targets_[root].base) {
+      const size_t base = *targets_[root].base;
+      const std::vector<std::optional<Pair>> pairs = BaseTensors(members_[base]).pair(member(t));
+      for (size_t i = 0; i < pairs.size(); ++i) {
+        if (pairs[i]) starts[i] = {base, *pairs[i]};
+      }
+    }
+    if (const std::optional<size_t> before = before_in_chain(t)) {
+      const std::vector<std::optional<Pair>> pairs = BaseTensors(member(*before)).pair(member(t));
+      for (size_t i = 0; i < pairs.size(); ++i) {
+        if (!pairs[i]) continue;
+        if (const std::optional<Start> start = start_in_chain(t, i, *before, *pairs[i]))
+          starts[i] = start;
+      }
+    }
+    return starts;
+  }
+
+  std::optional<Start> start_in_chain(size_t t, size_t i, size_t before, const Pair& pair) const {
+    const TensorRecord& tensor = member(t).tensors[i];
+    const TensorRecord& base = member(before).tensors[pair.base];
+    if (pair.transposed || base.dtype != tensor.dtype || base.shape != tensor.shape)
+      return std::nullopt;
+    const TensorPlan* plan = &plans_[before][pair.base];
+    if (plan->kind == Kind::kShared) return Start{targets_[before].member, pair};
+    if (plan->kind == Kind::kAsOther) plan = &plans_[plan->target][plan->tensor];
+    const size_t steps = plan->kind == Kind::kDerived ? plan->steps + 1 : 1;
+    if (plan->source != nullptr || steps > kMostSteps) return std::nullopt;
+    return Start{targets_[before].member, pair, true, before, steps};
   }
 
   void take_source(size_t t, size_t i, TensorPlan& plan) const {
@@ -85,14 +137,15 @@ class Planner {
     if (plan.estimate > kMostOfIntegers * static_cast<double>(member(t).tensors[i].extent.size))
       return;
     plan.kind = Kind::kDerived;
+    plan.base = *targets_[t].base;
     plan.pair = source.pair;
     plan.source = &source;
   }
 
-  void try_to_derive(size_t t, size_t i, const Pair& pair, TensorPlan& plan) const {
+  void try_to_derive(size_t t, size_t i, const Start& start, TensorPlan& plan) const {
     const TensorRecord& tensor = member(t).tensors[i];
-    OriginalTensor derived =
-        derived_from(tensor, members_[*targets_[t].base].tensors[pair.base], pair.transposed);
+    OriginalTensor derived = derived_from(tensor, members_[start.member].tensors[start.pair.base],
+                                          start.pair.transposed);
     const std::span<const std::byte> actual = bytes_of_(tensor.extent);
     const auto estimate = [&] {
       return static_cast<double>(estimate_residual(prediction_of(derived, bytes_of_), actual));
@@ -106,7 +159,12 @@ class Planner {
     const double most = no_base_share(tensor.dtype) * static_cast<double>(tensor.extent.size);
     if (plan.estimate > most) return;
     plan.kind = Kind::kDerived;
-    plan.pair = pair;
+    plan.base = start.member;
+    plan.pair = start.pair;
+    plan.in_chain = start.in_chain;
+    plan.target = start.target;
+    plan.tensor = start.pair.base;
+    plan.steps = start.steps;
   }
 
   // Blobs of which most would only be copied.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "format/codec/quantised.h"
 #include "format/codec/residual.h"
@@ -61,11 +62,28 @@ void check_numbers(const char* what, const MatrixRecord& numbers, std::optional<
                                        dtype_name(numbers.dtype) + ", not what its shape needs");
 }
 
+void check_chain(const DerivationRecord& derivation) {
+  if (derivation.then.empty()) return;
+  if (derivation.codec != kLaneCodec || derivation.rank != 0 || !derivation.exact)
+    throw Error(ErrorCode::kInvalid, "a chain has residuals of codec 2, and no rank or error");
+  if (derivation.then.size() > kMostSteps) {
+    throw Error(ErrorCode::kInvalid, "its chain has " + std::to_string(derivation.then.size()) +
+                                         " steps, at most " + std::to_string(kMostSteps) +
+                                         " are allowed");
+  }
+  for (const StepRecord& step : derivation.then) {
+    if (!std::isfinite(step.multiplier))
+      throw Error(ErrorCode::kInvalid, "a multiplier of its chain is not finite");
+  }
+}
+
 void check_quantised_record(const OriginalTensor& tensor) {
   const DerivationRecord& derivation = *tensor.derivation;
   const QuantisedRecord& quantised = *derivation.quantised;
-  if (derivation.multiplier != 1 || derivation.rank != 0 || !derivation.exact)
-    throw Error(ErrorCode::kInvalid, "it is quantised, so it has no multiplier, rank or error");
+  if (derivation.multiplier != 1 || derivation.rank != 0 || !derivation.exact ||
+      !derivation.then.empty())
+    throw Error(ErrorCode::kInvalid,
+                "it is quantised, so it has no multiplier, rank, chain or error");
   const QuantisedLayout layout = layout_of(tensor.dtype, tensor.shape, quantised.how);
   check_matrix("its base", derivation.base, layout.rows, layout.base_cols);
   check_float_type(quantised.scale.dtype);
@@ -113,6 +131,7 @@ void check_derivation(const OriginalTensor& tensor) {
     check_float_type(tensor.dtype);
     if (!std::isfinite(derivation.multiplier))
       throw Error(ErrorCode::kInvalid, "its multiplier is not finite");
+    check_chain(derivation);
     check_matrix("its base", derivation.base, rows, cols);
     check_matrix("its left factor", derivation.left, rows, derivation.rank);
     check_matrix("its right factor", derivation.right, derivation.rank, cols);
@@ -151,7 +170,11 @@ void derive_tensor(const OriginalTensor& tensor, const BytesOf& bytes_of, const 
     const Bytes residual = derivation.residual.size > 0 ? bytes_of(derivation.residual) : Bytes();
     if (derivation.quantised)
       return decode_quantised(quantised_prediction(tensor, bytes_of), residual, write);
-    decode_residual(prediction_of(tensor, bytes_of), derivation.codec, residual, write, threads);
+    std::vector<ChainStep> then;
+    for (const StepRecord& step : derivation.then)
+      then.push_back({step.multiplier, step.residual.size > 0 ? bytes_of(step.residual) : Bytes()});
+    decode_residual(prediction_of(tensor, bytes_of), derivation.codec, residual, write, threads,
+                    then);
   });
 }
 

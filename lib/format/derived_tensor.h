@@ -10,6 +10,9 @@
 
 namespace wshare {
 
+// The most steps of a chain: each is computed anew for all that follow it.
+inline constexpr size_t kMostSteps = 64;
+
 // Throws Error(kInvalid) if the derivation of `tensor` cannot give its shape and type: a type that
 // is no float, or if it is quantised no integer, an extent of another size than the matrix in it, a
 // multiplier that is not finite. Blobs are not looked at.

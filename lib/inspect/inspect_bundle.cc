@@ -83,7 +83,7 @@ InspectedTask look_at(const Manifest& manifest, const Numbers& numbers, const Ta
   out.restorable = task.source || (own != nullptr && own->source);
   for (const OriginalTensor& tensor : task.tensors) {
     if (!tensor.derivation) continue;
-    out.residual_bytes += tensor.derivation->residual.size;
+    out.residual_bytes += tensor.derivation->own_residual().size;
     out.restorable = out.restorable && tensor.derivation->exact;
   }
   return out;

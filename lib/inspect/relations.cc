@@ -33,7 +33,11 @@ std::vector<ModelRelation> relations_of(const std::vector<Member>& members,
                                         const InspectOptions& options) {
   std::vector<ModelRelation> relations;
   const std::vector<Role> roles = choose_bases(
-      members, bytes_of, {"", std::move(scan), thread_count(options.threads), options.progress});
+      members, bytes_of,
+      {.base = "",
+       .scan = std::move(scan),
+       .threads = thread_count(options.threads),
+       .progress = options.progress});
   for (size_t m = 0; m < members.size(); ++m) {
     const Role& role = roles[m];
     if (!role.base || role.weights == 0 || role.archived > kWorthwhile * role.own) continue;

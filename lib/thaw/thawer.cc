@@ -40,7 +40,10 @@ std::string identity_of(const OriginalTensor& tensor) {
       text += " " + text_of((*matrix)->extent) + "/" + std::to_string((*matrix)->dtype) +
               ((*matrix)->transposed ? "t" : "");
   }
-  return text + " " + text_of(derivation.residual) + " " + to_hex(tensor.hash);
+  text += " " + text_of(derivation.residual);
+  for (const StepRecord& step : derivation.then)
+    text += " " + std::to_string(step.multiplier) + "*" + text_of(step.residual);
+  return text + " " + to_hex(tensor.hash);
 }
 
 }  // namespace

@@ -218,7 +218,7 @@ class Verifier {
 
   // The blob that is the tensor's own: of its residual, else of its factors.
   static uint32_t place_of(const DerivationRecord& derivation) {
-    if (derivation.residual.size > 0) return derivation.residual.blob;
+    if (derivation.own_residual().size > 0) return derivation.own_residual().blob;
     return derivation.left ? derivation.left->extent.blob : derivation.base->extent.blob;
   }
 

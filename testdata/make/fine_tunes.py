@@ -1,5 +1,6 @@
 """Makes a model of the weights in a .safetensors file, and fine-tunes of it as AdamW leaves them: rows of words that
-were not seen stay, all other weights walk by 5e-5 * sqrt(200). In float32 and in bfloat16.
+were not seen stay, all other weights walk by 5e-5 * sqrt(200). In float32 and in bfloat16. Then checkpoints of one
+training in float32: each walks on from the one before, by as much.
 
     python3 testdata/make/fine_tunes.py model.safetensors OUT [COUNT]
 
@@ -60,3 +61,9 @@ for dtype, folder in ((TensorProto.FLOAT, "fp32"), (TensorProto.BFLOAT16, "bf16"
     for number in range(count):
         random = numpy.random.default_rng(number + 1)
         save(f"{out}/{folder}/tune{number}.onnx", {n: walk(n, v, random) for n, v in base.items()}, dtype)
+os.makedirs(f"{out}/checkpoints", exist_ok=True)
+save(f"{out}/checkpoints/base.onnx", base, TensorProto.FLOAT)
+for number in range(count):
+    random = numpy.random.default_rng(number + 1)
+    base = {n: walk(n, v, random) for n, v in base.items()}
+    save(f"{out}/checkpoints/step{number}.onnx", base, TensorProto.FLOAT)

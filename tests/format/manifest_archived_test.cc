@@ -108,6 +108,45 @@ TEST(ParseManifest, RefusesArchivedModelsThatContradictTheRest) {
             std::string::npos);
 }
 
+TEST(ToJson, RoundTripsChains) {
+  Manifest manifest = archive_manifest();
+  DerivationRecord& derivation = *manifest.archived[0].tensors[0].derivation;
+  derivation.codec = 2;
+  derivation.then = {{0.5, {}}, {1, {1, 140, 8}}};
+  const std::string text = to_json(manifest);
+  const Manifest read = parse_manifest(text);
+  EXPECT_EQ(to_json(read), text);
+  const std::vector<StepRecord>& then = read.archived[0].tensors[0].derivation->then;
+  ASSERT_EQ(then.size(), 2U);
+  EXPECT_EQ(then[0].multiplier, 0.5);
+  EXPECT_EQ(then[0].residual.size, 0U);
+  EXPECT_EQ(then[1].residual, (Extent{1, 140, 8}));
+}
+
+TEST(ParseManifest, RefusesChainsThatCannotBe) {
+  const auto with = [](const auto& change) {
+    Manifest manifest = archive_manifest();
+    DerivationRecord& derivation = *manifest.archived[0].tensors[0].derivation;
+    derivation.codec = 2;
+    derivation.then = {{1, {1, 140, 8}}};
+    change(derivation);
+    return message_of([&] { parse_manifest(to_json(manifest)); });
+  };
+  EXPECT_EQ(with([](DerivationRecord&) {}), "no Error");
+  EXPECT_NE(with([](DerivationRecord& derivation) {
+              derivation.codec = 1;
+            }).find("a chain has residuals of codec 2"),
+            std::string::npos);
+  EXPECT_NE(with([](DerivationRecord& derivation) {
+              derivation.then.resize(65, derivation.then[0]);
+            }).find("has 65 steps, at most 64"),
+            std::string::npos);
+  EXPECT_NE(with([](DerivationRecord& derivation) {
+              derivation.then[0].residual.offset = 4096;
+            }).find("leaves 'b.archive'"),
+            std::string::npos);
+}
+
 TEST(IndexManifest, KnowsArchivedModelsByName) {
   const ManifestIndex index = index_manifest(to_json(archive_manifest()));
   EXPECT_TRUE(index.archived.contains("b"));
@@ -124,6 +163,13 @@ TEST(ArchivedModels, AreBoundedInWhatTheyTakeToCompute) {
   tensor.derivation->base = MatrixRecord{{0, 0, kSide * kSide * 4}, 1, false};
   manifest.archived[0].tensors.assign(300000, tensor);
   EXPECT_EQ(message_of([&] { check_manifest(manifest); }), "no Error");
+  DerivationRecord& derivation = *tensor.derivation;
+  derivation.codec = 2;
+  derivation.then.resize(1);
+  manifest.archived[0].tensors.assign(200000, tensor);
+  EXPECT_NE(message_of([&] { check_manifest(manifest); }).find("its archived models take"),
+            std::string::npos);
+  derivation.then.clear();
   manifest.archived[0].tensors.assign(400000, tensor);
   EXPECT_NE(message_of([&] { check_manifest(manifest); }).find("its archived models take"),
             std::string::npos);

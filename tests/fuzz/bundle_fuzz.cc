@@ -35,7 +35,8 @@ Files files_of(const fs::path& bundle) {
   return files;
 }
 
-// A bundle of models, one with tasks, one with packs, one with archived models.
+// A bundle of models, one with tasks, one with packs, one with archived models, one with a chain
+// of them.
 std::vector<Files> make_bundles() {
   const fs::path made = work_folder() / "made";
   const auto model = [](const char* file) { return fs::path(kTestdata + file); };
@@ -51,6 +52,7 @@ std::vector<Files> make_bundles() {
   bundles.push_back(files_of(made));
   bundles.push_back(files_of(kTestdata + "/compat/packed"));
   bundles.push_back(files_of(kTestdata + "/compat/archived"));
+  bundles.push_back(files_of(kTestdata + "/compat/chain"));
   return bundles;
 }
 

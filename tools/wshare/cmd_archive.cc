@@ -57,6 +57,8 @@ void add_archive(CLI::App& app, Context& context, Action& action) {
                  "Models of the bundle; without any, all that are much smaller so");
   app.add_option("--base", arguments->options.base,
                  "The model that all are computed from; else the cheapest of each");
+  app.add_flag("--chain", arguments->options.chain,
+               "Also compute archived models from each other, as checkpoints of one training");
   add_dry_run_option(app, arguments->options.dry_run);
   add_wait_option(app, arguments->options.wait);
   app.callback([=, &context, &action] {

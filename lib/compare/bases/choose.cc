@@ -8,7 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "format/codec/residual.h"
+#include "compare/bases/chains.h"
+#include "compare/bases/costs.h"
 #include "format/codec/residual_estimate.h"
 #include "format/matrix.h"
 #include "util/parallel.h"
@@ -48,8 +49,11 @@ std::vector<size_t> some_of(const std::vector<size_t>& numbers) {
 class Chooser {
  public:
   Chooser(const std::vector<Member>& members, const BytesOf& bytes_of, const ChooseOptions& options)
-      : members_(members), bytes_of_(bytes_of), options_(options), roles_(members.size()) {
-    weigh();
+      : members_(members), options_(options), costs_of_(members, bytes_of), roles_(members.size()) {
+    for (size_t m = 0; m < members_.size(); ++m) {
+      for (const double bytes : costs_of_.weights(m)) roles_[m].alone += bytes;
+      roles_[m].archived = roles_[m].alone;
+    }
     for (const Member& member : members_) breadths_.push_back(breadth_of(member));
   }
 
@@ -62,6 +66,8 @@ class Chooser {
     while (const std::optional<size_t> best = find_best(Of::kFloats)) open(*best);
     if (options_.scan) find_quantised();
     while (const std::optional<size_t> best = find_best(Of::kAll)) open(*best);
+    for (Role& role : roles_) role.steps = role.base ? 1 : 0;
+    if (options_.chain) make_chains();
     for (size_t t = 0; t < members_.size(); ++t) {
       if (roles_[t].base) describe(t, *roles_[t].base);
     }
@@ -85,32 +91,6 @@ class Chooser {
     return bytes;
   }
 
-  // Bytes that only targets have, divided among these.
-  void weigh() {
-    std::map<ExtentKey, double> users;
-    std::set<ExtentKey> kept;
-    for (const Member& member : members_) {
-      std::set<ExtentKey> seen;
-      for (const TensorRecord& tensor : member.tensors) {
-        const ExtentKey key = key_of(tensor.extent);
-        if (!member.is_target) kept.insert(key);
-        if (seen.insert(key).second) users[key] += 1;
-      }
-    }
-    for (const ExtentKey& key : kept) users[key] = 0;
-    for (size_t m = 0; m < members_.size(); ++m) {
-      std::vector<double>& weights = weights_.emplace_back();
-      std::set<ExtentKey> seen;
-      for (const TensorRecord& tensor : members_[m].tensors) {
-        const double among = users[key_of(tensor.extent)];
-        const bool counts = among > 0 && seen.insert(key_of(tensor.extent)).second;
-        weights.push_back(counts ? static_cast<double>(tensor.extent.size) / among : 0);
-        roles_[m].alone += weights.back();
-      }
-      roles_[m].archived = roles_[m].alone;
-    }
-  }
-
   // What is shared with a member that stays would not go with an archive.
   void find_own() {
     std::set<ExtentKey> stored;
@@ -121,9 +101,9 @@ class Chooser {
     for (size_t t = 0; t < members_.size(); ++t) {
       if (!roles_[t].base) continue;
       double shared = 0;
-      for (size_t i = 0; i < weights_[t].size(); ++i) {
+      for (size_t i = 0; i < costs_of_.weights(t).size(); ++i) {
         const bool is_shared = stored.contains(key_of(members_[t].tensors[i].extent));
-        (is_shared ? shared : roles_[t].own) += weights_[t][i];
+        (is_shared ? shared : roles_[t].own) += costs_of_.weights(t)[i];
       }
       roles_[t].archived = std::max(0.0, roles_[t].archived - shared);
     }
@@ -170,34 +150,9 @@ class Chooser {
     std::atomic<uint64_t> done{0};
     parallel_for(jobs.size(), options_.threads, [&](size_t j) {
       const auto [c, t] = jobs[j]->first;
-      jobs[j]->second = cost(t, c, *bases.at(c));
+      jobs[j]->second = costs_of_.left(t, c, *bases.at(c));
       if (options_.progress) options_.progress("choosing bases", ++done, jobs.size());
     });
-  }
-
-  // What is left of tensor `i` of member `t`, as a share of its bytes, where `pair` of member `c`
-  // is what it is computed from.
-  double share_of(size_t t, size_t i, size_t c, const Pair& pair) const {
-    const TensorRecord& tensor = members_[t].tensors[i];
-    const OriginalTensor derived =
-        derived_from(tensor, members_[c].tensors[pair.base], pair.transposed);
-    const uint64_t bytes =
-        estimate_residual(prediction_of(derived, bytes_of_), bytes_of_(tensor.extent));
-    const double share = static_cast<double>(bytes) / static_cast<double>(tensor.extent.size);
-    return share > no_base_share(tensor.dtype) ? 1 : share;
-  }
-
-  // What is left of the bytes of member `t`, computed from member `c`.
-  double cost(size_t t, size_t c, const BaseTensors& base) const {
-    const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
-    double left = 0;
-    for (size_t i = 0; i < pairs.size(); ++i) {
-      if (weights_[t][i] == 0) continue;
-      // What a target that is a base has, too, is stored: each of both counts its part.
-      const bool is_shared = base.has(members_[t].tensors[i].extent);
-      left += weights_[t][i] * (pairs[i] && !is_shared ? share_of(t, i, c, *pairs[i]) : 1);
-    }
-    return left;
   }
 
   // Says in words what member `t` is of its base.
@@ -208,10 +163,11 @@ class Chooser {
     std::array<double, 3> bytes{};  // by kind
     for (size_t i = 0; i < pairs.size(); ++i) {
       const TensorRecord& tensor = members_[t].tensors[i];
-      if (weights_[t][i] == 0 || base.has(tensor.extent)) continue;
+      if (costs_of_.weights(t)[i] == 0 || base.has(tensor.extent)) continue;
       ++role.weights_total;
       const auto source = role.sources.find(i);
-      if (source == role.sources.end() && (!pairs[i] || share_of(t, i, c, *pairs[i]) == 1))
+      if (source == role.sources.end() &&
+          (!pairs[i] || costs_of_.share_of(t, i, c, *pairs[i]) == 1))
         continue;
       ++role.weights;
       const RelationKind kind =
@@ -219,7 +175,7 @@ class Chooser {
           : pairs[i] && members_[c].tensors[pairs[i]->base].dtype == tensor.dtype
               ? RelationKind::kMoved
               : RelationKind::kCast;
-      bytes[static_cast<size_t>(kind)] += weights_[t][i];
+      bytes[static_cast<size_t>(kind)] += costs_of_.weights(t)[i];
     }
     role.kind =
         static_cast<RelationKind>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
@@ -268,8 +224,8 @@ class Chooser {
   // Bytes of `m` that only targets have, in tensors of other than float types.
   double integer_bytes(size_t m) const {
     double bytes = 0;
-    for (size_t i = 0; i < weights_[m].size(); ++i) {
-      if (!float_format(members_[m].tensors[i].dtype)) bytes += weights_[m][i];
+    for (size_t i = 0; i < costs_of_.weights(m).size(); ++i) {
+      if (!float_format(members_[m].tensors[i].dtype)) bytes += costs_of_.weights(m)[i];
     }
     return bytes;
   }
@@ -314,10 +270,10 @@ class Chooser {
   void try_quantised(size_t t, size_t c) {
     std::map<size_t, WeightSource> sources =
         find_sources(members_[t], members_[c], options_.scan, options_.threads);
-    double left = cost(t, c, BaseTensors(members_[c]));
+    double left = costs_of_.left(t, c, BaseTensors(members_[c]));
     for (const auto& [i, source] : sources) {
       const auto size = static_cast<double>(members_[t].tensors[i].extent.size);
-      left -= weights_[t][i] * (1 - std::min(1.0, estimate_residual(source) / size));
+      left -= costs_of_.weights(t)[i] * (1 - std::min(1.0, estimate_residual(source) / size));
     }
     if (left > roles_[t].archived - kWorthwhile * roles_[t].alone) return;
     roles_[t].archived = std::max(left, 0.0);
@@ -325,30 +281,68 @@ class Chooser {
     roles_[t].sources = std::move(sources);
   }
 
+  // Lets models of one base be computed from each other.
+  void make_chains() {
+    std::map<size_t, std::vector<size_t>> of_base;
+    for (size_t t = 0; t < members_.size(); ++t) {
+      if (roles_[t].base && roles_[t].sources.empty()) of_base[*roles_[t].base].push_back(t);
+    }
+    for (const auto& [base, numbers] : of_base) make_chain(base, numbers);
+  }
+
+  void make_chain(size_t base, const std::vector<size_t>& numbers) {
+    const std::map<std::pair<size_t, size_t>, double> costs = costs_in_chain(base, numbers);
+    std::vector<double> from_base;
+    for (const size_t t : numbers) from_base.push_back(roles_[t].archived);
+    const auto left = [&](size_t c, size_t t) -> std::optional<double> {
+      const auto found = costs.find({numbers[c], numbers[t]});
+      if (found == costs.end()) return std::nullopt;
+      return found->second;
+    };
+    const std::vector<Link> links = grow_chains(from_base, left, kMostSteps / 2);
+    for (size_t i = 0; i < links.size(); ++i) {
+      if (!links[i].parent) continue;
+      Role& role = roles_[numbers[i]];
+      role.base = numbers[*links[i].parent];
+      role.archived = links[i].left;
+      role.steps = links[i].steps;
+    }
+  }
+
+  // What is left of each of some models of `base`, computed from another: from some of them, and
+  // from its neighbours, since checkpoints stand in their order.
+  std::map<std::pair<size_t, size_t>, double> costs_in_chain(
+      size_t base, const std::vector<size_t>& numbers) const {
+    std::map<std::pair<size_t, size_t>, double> costs;
+    for (const size_t c : some_of(numbers)) {
+      for (const size_t t : numbers) costs.emplace(std::pair(c, t), 0);
+    }
+    for (size_t i = 1; i < numbers.size(); ++i) {
+      costs.emplace(std::pair(numbers[i - 1], numbers[i]), 0);
+      costs.emplace(std::pair(numbers[i], numbers[i - 1]), 0);
+    }
+    std::vector<std::map<std::pair<size_t, size_t>, double>::iterator> jobs;
+    for (auto at = costs.begin(); at != costs.end(); ++at) {
+      if (at->first.first != at->first.second) jobs.push_back(at);
+    }
+    const BaseTensors root(members_[base]);
+    parallel_for(jobs.size(), options_.threads, [&](size_t j) {
+      const auto [c, t] = jobs[j]->first;
+      jobs[j]->second = costs_of_.left_in_chain(t, c, base, root);
+    });
+    return costs;
+  }
+
   const std::vector<Member>& members_;
-  const BytesOf& bytes_of_;
   const ChooseOptions& options_;
+  const Costs costs_of_;
   std::vector<Role> roles_;
-  std::vector<std::vector<double>> weights_;           // [member][tensor]
   std::vector<double> breadths_;                       // [member]
   std::map<std::pair<size_t, size_t>, double> costs_;  // of candidate and target
   std::set<size_t> is_base_;
 };
 
 }  // namespace
-
-double no_base_share(int32_t dtype) {
-  return dtype == kBfloat16 ? 0.66 : dtype == kFloat16 ? 0.85 : 0.83;
-}
-
-OriginalTensor derived_from(const TensorRecord& tensor, const TensorRecord& base, bool transposed) {
-  OriginalTensor derived{tensor.scope, tensor.name,  tensor.dtype,  tensor.shape, tensor.hash,
-                         std::nullopt, std::nullopt, tensor.turned, tensor.folded};
-  derived.derivation.emplace();
-  derived.derivation->base = MatrixRecord{base.extent, base.dtype, transposed};
-  derived.derivation->codec = kLaneCodec;
-  return derived;
-}
 
 std::vector<Role> choose_bases(const std::vector<Member>& members, const BytesOf& bytes_of,
                                const ChooseOptions& options) {

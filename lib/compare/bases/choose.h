@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "compare/bases/costs.h"
 #include "compare/bases/members.h"
 #include "compare/bases/quantised_from.h"
-#include "format/derived_tensor.h"
 #include "wshare/progress.h"
 
 namespace wshare {
@@ -20,6 +20,7 @@ enum class RelationKind { kCast, kMoved, kQuantised };
 // What becomes of a member.
 struct Role {
   std::optional<size_t> base;  // the member that it is computed from
+  size_t steps = 0;            // from one that is computed from nothing; over 1 in chains
   double alone = 0;            // bytes that nobody but targets has
   double own = 0;       // with a base: those of `alone` that no member which is stored as it is has
   double archived = 0;  // what is left of them, an estimate; with a base, of `own`
@@ -31,21 +32,15 @@ struct Role {
 };
 
 struct ChooseOptions {
-  std::string base;  // the one base; empty: the cheapest of each
-  ScanMember scan;   // none: quantised tensors are not looked for
+  std::string base;    // the one base; empty: the cheapest of each
+  bool chain = false;  // whether models may be computed from what is computed itself
+  ScanMember scan;     // none: quantised tensors are not looked for
   unsigned threads = 1;
   ProgressFn progress;
 };
 
-// What is left of a tensor's bytes at most where that is worth a base: what the best coder without
-// one leaves of weights of that type. Source: docs/archive.md, "What it costs".
-double no_base_share(int32_t dtype);
-
-// Returns an OriginalTensor that is `tensor` as predicted from `base`, without a residual.
-OriginalTensor derived_from(const TensorRecord& tensor, const TensorRecord& base, bool transposed);
-
 // Returns, for each of `members`, the base that makes the archive smallest. A base is no target, or
-// one that is computed from nothing itself.
+// one that is computed from nothing itself; in chains also one of the same base, of floats.
 //
 // Samples of the weights are read, up to 32 candidates for each member; of models of integers all
 // weights, up to 8 candidates. Throws Error(kInvalid) if

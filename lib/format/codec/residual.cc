@@ -160,6 +160,14 @@ void finish_report(const ErrorSums& sums, ResidualReport& report) {
                              : *std::max_element(sums.largest.begin(), sums.largest.end());
 }
 
+// Makes a multiple of `elements`, rounded as a prediction is.
+void multiply(int32_t dtype, double multiplier, std::span<std::byte> elements) {
+  const std::vector<std::byte> before(elements.begin(), elements.end());
+  const uint64_t count = elements.size() / float_format(dtype)->size;
+  Prediction multiple{dtype, 1, count, MatrixView{before, dtype, 1, count}, multiplier, {}, {}};
+  Predictor(multiple).predict_elements(0, count, elements.data());
+}
+
 // Calls make(index, slot) for blocks 0 to count - 1, as many at a time as there are threads, and
 // then use(slot) for each of them in order.
 template <typename Slot, typename Make, typename Use>
@@ -201,8 +209,15 @@ ResidualReport encode_residual(const Prediction& prediction, std::span<const std
 }
 
 ResidualReader::ResidualReader(const Prediction& prediction, std::span<const std::byte> residual,
-                               LaneForm form)
+                               LaneForm form, std::span<const ChainStep> then)
     : prediction_(prediction), form_(form), size_(check_prediction(prediction)) {
+  steps_.push_back(step_of(1, residual));
+  for (const ChainStep& step : then) steps_.push_back(step_of(step.multiplier, step.residual));
+}
+
+ResidualReader::Step ResidualReader::step_of(double multiplier,
+                                             std::span<const std::byte> residual) const {
+  Step step{multiplier, {}};
   while (!residual.empty()) {
     const uint64_t size = take_varint(residual);
     if (size > residual.size()) {
@@ -210,14 +225,15 @@ ResidualReader::ResidualReader(const Prediction& prediction, std::span<const std
                                            " bytes, only " + std::to_string(residual.size()) +
                                            " are left");
     }
-    if (codes_.size() == block_count()) {
+    if (step.codes.size() == block_count()) {
       throw Error(ErrorCode::kInvalid, "residual: has more than the " +
                                            std::to_string(block_count()) +
                                            " blocks that its tensor has");
     }
-    codes_.push_back(residual.first(static_cast<size_t>(size)));
+    step.codes.push_back(residual.first(static_cast<size_t>(size)));
     residual = residual.subspan(static_cast<size_t>(size));
   }
+  return step;
 }
 
 size_t ResidualReader::block_bytes(size_t index) const {
@@ -227,15 +243,19 @@ size_t ResidualReader::block_bytes(size_t index) const {
 void ResidualReader::read_block(size_t index, std::span<std::byte> out) const {
   const BlockPlace place = place_of(prediction_, index);
   Predictor(prediction_).predict_elements(place.first, place.count, out.data());
-  if (index < codes_.size() && !codes_[index].empty()) {
-    decode_delta_block(codes_[index], prediction_.dtype, rows_of(prediction_, place), out, form_);
+  for (const Step& step : steps_) {
+    if (step.multiplier != 1) multiply(prediction_.dtype, step.multiplier, out);
+    if (index < step.codes.size() && !step.codes[index].empty()) {
+      decode_delta_block(step.codes[index], prediction_.dtype, rows_of(prediction_, place), out,
+                         form_);
+    }
   }
 }
 
 void decode_residual(const Prediction& prediction, int codec, std::span<const std::byte> residual,
-                     const ByteSink& write, unsigned threads) {
+                     const ByteSink& write, unsigned threads, std::span<const ChainStep> then) {
   if (codec == kFirstCodec) return decode_first_residual(prediction, residual, write);
-  const ResidualReader reader(prediction, residual);
+  const ResidualReader reader(prediction, residual, best_lane_form(), then);
   for_each_block<std::vector<std::byte>>(
       reader.block_count(), threads,
       [&](size_t index, std::vector<std::byte>& block) {

@@ -43,22 +43,31 @@ struct ResidualReport {
 ResidualReport encode_residual(const Prediction& prediction, std::span<const std::byte> actual,
                                const ByteSink& write, const ResidualOptions& options = {});
 
+// What makes the next tensor of a chain from one of the same type and shape: it is a multiple of
+// that one, rounded, and moved by a residual of the format kLaneCodec.
+struct ChainStep {
+  double multiplier = 1;
+  std::span<const std::byte> residual;  // empty: nothing is missed
+};
+
 // Writes the bytes of the tensor to `write`, from the first to the last, given a residual of the
-// format `codec`. Memory: about 4 MiB for each thread; in the first format, which has one thread,
-// also what Stretches says of wide rows.
+// format `codec`, and what then leads to the last tensor of a chain, which is written: steps are
+// for kLaneCodec only. Memory: about 4 MiB for each thread; in the first format, which has one
+// thread, also what Stretches says of wide rows.
 //
 // `write` is called in the caller's thread. Throws Error(kInvalid) as check_prediction(), or if
 // `residual` cannot belong to it. Damage that is not seen gives other bytes, so compare the hash of
 // the tensor.
 void decode_residual(const Prediction& prediction, int codec, std::span<const std::byte> residual,
-                     const ByteSink& write, unsigned threads = 1);
+                     const ByteSink& write, unsigned threads = 1,
+                     std::span<const ChainStep> then = {});
 
 // Gives any block of a tensor, given its residual in the format kLaneCodec. Threads may share it.
 class ResidualReader {
  public:
-  // Borrows the bytes of both. Throws as decode_residual() if the sizes of the blocks are damaged.
+  // Borrows the bytes of all. Throws as decode_residual() if the sizes of the blocks are damaged.
   ResidualReader(const Prediction& prediction, std::span<const std::byte> residual,
-                 LaneForm form = best_lane_form());
+                 LaneForm form = best_lane_form(), std::span<const ChainStep> then = {});
 
   size_t block_count() const {
     return static_cast<size_t>((size_ + kResidualBlock - 1) / kResidualBlock);
@@ -69,10 +78,17 @@ class ResidualReader {
   void read_block(size_t index, std::span<std::byte> out) const;
 
  private:
+  struct Step {
+    double multiplier;
+    std::vector<std::span<const std::byte>> codes;  // of the blocks; those behind are as predicted
+  };
+
+  Step step_of(double multiplier, std::span<const std::byte> residual) const;
+
   Prediction prediction_;
   LaneForm form_;
   uint64_t size_;
-  std::vector<std::span<const std::byte>> codes_;  // of the blocks; those behind are as predicted
+  std::vector<Step> steps_;  // the first is the prediction's own
 };
 
 }  // namespace wshare

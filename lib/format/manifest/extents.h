@@ -32,6 +32,9 @@ void visit_derivation(Derivation& derivation, const Visit& visit) {
     if (derivation.quantised->zero) visit(derivation.quantised->zero->extent);
   }
   if (derivation.residual.size > 0) visit(derivation.residual);
+  for (auto& step : derivation.then) {
+    if (step.residual.size > 0) visit(step.residual);
+  }
 }
 
 // The same for `task`, a TaskRecord or an ArchivedRecord: also what derived tensors are computed

@@ -92,7 +92,7 @@ void check_work(const char* what, const std::vector<Record>& records,
     for (const OriginalTensor& tensor : record.tensors) {
       if (!tensor.derivation) continue;
       work += static_cast<double>(element_count(tensor.shape).value_or(0)) *
-              static_cast<double>(tensor.derivation->rank + 1);
+              static_cast<double>(tensor.derivation->rank + 1 + tensor.derivation->then.size());
     }
   }
   if (work <= kMostPerByte * bytes) return;

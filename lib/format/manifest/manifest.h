@@ -93,6 +93,12 @@ struct QuantisedRecord {
   Quantisation how;
 };
 
+// How the tensor of a chain follows from the one before it, of the same type and shape.
+struct StepRecord {
+  double multiplier = 1;  // of the one before
+  Extent residual;        // empty: nothing is missed
+};
+
 // How a tensor of an original is computed: docs/bundle-format.md, "Derived tensors".
 struct DerivationRecord {
   std::optional<MatrixRecord> base;
@@ -101,11 +107,15 @@ struct DerivationRecord {
   std::optional<MatrixRecord> left, right;
   std::optional<QuantisedRecord> quantised;  // then there is a base of that multiple, and no rank
   Extent residual;                           // empty: the prediction is exact, or `exact` is false
+  std::vector<StepRecord> then;              // from what that gives to the tensor, in order
   int codec = 1;                             // of the prediction and its residual: residual.h
   bool exact = true;
   double relative_error =
       0;  // of the stored factors: ||what they miss|| / ||difference||, Frobenius
   double max_abs_error = 0;
+
+  // What is missed last: nobody else's.
+  const Extent& own_residual() const { return then.empty() ? residual : then.back().residual; }
 };
 
 // A tensor of an original whose bytes are not literal in its restore record: at `extent`, or

@@ -334,6 +334,15 @@ class ManifestReader {
     return static_cast<int>(codec);
   }
 
+  StepRecord read_step() {
+    StepRecord step;
+    json_.object({}, [&](std::string_view key) {
+      if (key == "multiplier") step.multiplier = json_.real();
+      if (key == "residual") step.residual = read_extent();
+    });
+    return step;
+  }
+
   DerivationRecord read_derivation() {
     DerivationRecord derivation;
     // Two thin factors alone could ask for any number of bytes; a base is as large as the tensor.
@@ -345,6 +354,7 @@ class ManifestReader {
       if (key == "right") derivation.right = read_matrix();
       if (key == "quantised") derivation.quantised = read_quantised();
       if (key == "residual") derivation.residual = read_extent();
+      if (key == "then") read_list(derivation.then, &ManifestReader::read_step);
       if (key == "codec") derivation.codec = read_codec();
       if (key == "exact") derivation.exact = json_.flag();
       if (key == "relative_error") derivation.relative_error = json_.real();

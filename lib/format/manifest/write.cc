@@ -115,6 +115,16 @@ Json quantised_json(const QuantisedRecord& quantised) {
   return json;
 }
 
+Json steps_json(const std::vector<StepRecord>& steps) {
+  Json json = Json::array();
+  for (const StepRecord& step : steps) {
+    Json& out = json.emplace_back(Json::object());
+    if (step.multiplier != 1) out["multiplier"] = step.multiplier;
+    if (step.residual.size > 0) out["residual"] = extent_json(step.residual);
+  }
+  return json;
+}
+
 std::string derivation_text(const DerivationRecord& derivation) {
   Json json = Json::object();
   if (derivation.base) json["base"] = matrix_json(*derivation.base);
@@ -124,6 +134,7 @@ std::string derivation_text(const DerivationRecord& derivation) {
   if (derivation.right) json["right"] = matrix_json(*derivation.right);
   if (derivation.quantised) json["quantised"] = quantised_json(*derivation.quantised);
   if (derivation.residual.size > 0) json["residual"] = extent_json(derivation.residual);
+  if (!derivation.then.empty()) json["then"] = steps_json(derivation.then);
   if (derivation.codec != 1) json["codec"] = derivation.codec;
   if (!derivation.exact) json["exact"] = false;
   if (derivation.relative_error != 0) json["relative_error"] = derivation.relative_error;

@@ -14,6 +14,7 @@ namespace wshare {
 
 struct ArchiveOptions {
   std::string base;      // the model that all are computed from; empty: the cheapest of each
+  bool chain = false;    // whether archived ones may be computed from each other, as checkpoints
   bool dry_run = false;  // estimate from samples, write nothing
   unsigned threads = 0;  // 0: all cores
   // How long to wait for another command that changes the bundle.
