@@ -74,7 +74,7 @@ class HfExporter {
     is_there_ = fs::exists(folder_, none);
     if (is_there_ && !fs::is_directory(folder_, none))
       throw Error(ErrorCode::kIo, in_quotes(folder_.string()) + ": exists and is no folder");
-    check_absent(folder_ / kFolderName, "move it away, or give another folder");
+    check_free(folder_ / kFolderName, "move it away, or give another folder");
   }
 
   void name_models() {

@@ -57,7 +57,7 @@ class TritonExporter {
     for (const Served& served : served_) {
       const ModelFile model = ModelFile::load(stored_.model(*served.model));
       configs.push_back(to_pbtxt(served.config, model.skeleton().model().graph()));
-      check_absent(repository_ / served.config.name, "move it away, or give another repository");
+      check_free(repository_ / served.config.name, "move it away, or give another repository");
     }
     if (!options_.dry_run) write(configs);
     for (const Served& served : served_) {

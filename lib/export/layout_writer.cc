@@ -23,12 +23,6 @@ namespace {
 
 using oci::Blob;
 
-bool is_free(const fs::path& path) {
-  std::error_code none;
-  return !fs::exists(fs::symlink_status(path, none)) ||
-         (fs::is_directory(path, none) && fs::is_empty(path, none));
-}
-
 // Two exports would each write an index without the other's tag.
 Descriptor lock_folder(const fs::path& path) {
   Descriptor folder(

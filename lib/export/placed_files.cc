@@ -2,6 +2,7 @@
 
 #include "util/link_file.h"
 #include "util/output_file.h"
+#include "util/output_folder.h"
 #include "util/text.h"
 #include "wshare/error.h"
 
@@ -16,9 +17,8 @@ std::set<uint32_t> blobs_of(const ModelRecord& model, const std::vector<BufferRe
   return blobs;
 }
 
-void check_absent(const fs::path& path, const std::string& hint) {
-  std::error_code none;
-  if (!fs::exists(fs::symlink_status(path, none))) return;
+void check_free(const fs::path& path, const std::string& hint) {
+  if (is_free(path)) return;
   throw Error(ErrorCode::kIo, in_quotes(path.string()) + ": exists already", hint);
 }
 

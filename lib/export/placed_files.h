@@ -19,8 +19,8 @@ namespace wshare {
 std::set<uint32_t> blobs_of(const ModelRecord& model,
                             const std::vector<BufferRecord>& buffers = {});
 
-// Throws Error(kIo) if there is something at `path` already; `hint` is what to do then.
-void check_absent(const std::filesystem::path& path, const std::string& hint);
+// Throws Error(kIo) unless is_free(path); `hint` is what to do then.
+void check_free(const std::filesystem::path& path, const std::string& hint);
 
 // How an export puts files of a bundle into folders of others: as hard links or as copies.
 class PlacedFiles {

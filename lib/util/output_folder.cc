@@ -48,6 +48,12 @@ void make_folder(const fs::path& path) {
     fail_output(path, "cannot make this folder", errno);
 }
 
+bool is_free(const fs::path& path) {
+  std::error_code none;
+  return !fs::exists(fs::symlink_status(path, none)) ||
+         (fs::is_directory(path, none) && fs::is_empty(path, none));
+}
+
 OutputFolder::OutputFolder(fs::path target, bool replace)
     : target_(real_target(std::move(target))), replace_(replace) {
   if (is_mount_point(target_)) {

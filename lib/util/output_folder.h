@@ -12,6 +12,9 @@ namespace wshare {
 // Makes the folder `path`. Throws Error(kIo), also if there is something already.
 void make_folder(const std::filesystem::path& path);
 
+// True where an OutputFolder that replaces nothing can be put: nothing is there, or an empty folder.
+bool is_free(const std::filesystem::path& path);
+
 // A folder that appears at its place as a whole or not at all.
 //
 // Files are written under path(), a hidden folder beside the target, each made durable by its

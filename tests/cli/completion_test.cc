@@ -62,7 +62,7 @@ TEST_F(Completion, OfBashKnowsCommandsOptionsAndValues) {
   EXPECT_EQ(in_bash("inspect --sort = n"), "name|");
   EXPECT_EQ(in_bash("completion ''"), "bash|zsh|fish|");
   EXPECT_EQ(in_bash("help app"), "append|");
-  EXPECT_EQ(in_bash("export ''"), "oci|triton|hf|");
+  EXPECT_EQ(in_bash("export ''"), "oci|triton|hf|ort-package|");
   EXPECT_EQ(in_bash("export oci bun"), "bundle|");
   EXPECT_EQ(in_bash("export oci bundle layout --model s"), "second|");
   EXPECT_EQ(in_bash("verify bun"), "bundle|");

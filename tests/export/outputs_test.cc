@@ -13,7 +13,8 @@ namespace {
 const fs::path kModels = fs::path(WSHARE_TESTDATA) / "t5-seq2seq";
 
 // The bytes of all outputs of the model at `file`, run with the inputs that lie beside `model`.
-std::vector<std::string> outputs_of(const fs::path& file, const std::string& model) {
+std::vector<std::string> outputs_of(const fs::path& file, const std::string& model,
+                                    const Ort::SessionOptions& options = Ort::SessionOptions{}) {
   std::vector<onnx::TensorProto> tensors;
   for (const std::string& name : test::names_in(kModels / model / "test_data_set_0")) {
     if (!name.starts_with("input_")) continue;
@@ -31,7 +32,7 @@ std::vector<std::string> outputs_of(const fs::path& file, const std::string& mod
                                  static_cast<ONNXTensorElementDataType>(tensor.data_type())));
     names.push_back(tensor.name().c_str());
   }
-  Ort::Session session(environment(), file.c_str(), Ort::SessionOptions{});
+  Ort::Session session(environment(), file.c_str(), options);
   const std::vector<std::string> output_names = session.GetOutputNames();
   for (const std::string& name : output_names) wanted.push_back(name.c_str());
   std::vector<std::string> outputs;
@@ -49,6 +50,11 @@ TEST_F(ExportedOutputs, AreThoseOfTheOriginals) {
   ASSERT_EQ(run({"dedupe", kModels.string(), "-o", path("bundle")}), 0) << err_;
   ASSERT_EQ(run({"export", "hf", path("bundle"), path("shared")}), 0) << err_;
   ASSERT_EQ(run({"export", "hf", path("bundle"), path("own"), "--data", "own"}), 0) << err_;
+  ASSERT_EQ(run({"export", "ort-package", path("bundle"), path("package")}), 0) << err_;
+  const fs::path assets = temp_ / "package/shared_assets";
+  Ort::SessionOptions in_asset;
+  in_asset.AddConfigEntry("session.model_external_initializers_file_folder_path",
+                          (assets / test::names_in(assets).at(0)).c_str());
   for (const std::string model : {"encoder", "decoder", "decoder_with_past"}) {
     SCOPED_TRACE(model);
     const std::vector<std::string> wanted = outputs_of(kModels / (model + ".onnx"), model);
@@ -57,6 +63,8 @@ TEST_F(ExportedOutputs, AreThoseOfTheOriginals) {
       EXPECT_TRUE(outputs_of(temp_ / (way + "/onnx/" + model + "_model.onnx"), model) == wanted)
           << way;
     }
+    const fs::path packaged = temp_ / ("package/components/" + model + "/model/" + model + ".onnx");
+    EXPECT_TRUE(outputs_of(packaged, model, in_asset) == wanted);
   }
 }
 

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +8,7 @@
 #include "export_report.h"
 #include "format/oci.h"
 #include "util/stopwatch.h"
+#include "wshare/export_ort_package.h"
 
 namespace wshare {
 namespace {
@@ -64,6 +66,25 @@ int run_hf(const ExportArguments& arguments, Context& context) {
   return print(context, report, arguments.target, options, stopwatch.seconds());
 }
 
+std::string provider_called(const std::string& name) {
+  return name == "cpu" ? "CPUExecutionProvider" : name == "cuda" ? "CUDAExecutionProvider" : name;
+}
+
+int run_ort_package(const ExportArguments& arguments, Context& context) {
+  ExportOrtPackageOptions options;
+  options.link = arguments.links != "copy";
+  options.models = arguments.models;
+  if (!arguments.providers.empty()) options.providers.clear();
+  for (const std::string& name : arguments.providers)
+    options.providers.push_back(provider_called(name));
+  options.dry_run = arguments.dry_run;
+  context.apply_to(options);
+  const Stopwatch stopwatch;
+  const ExportOrtPackageReport report =
+      export_ort_package(arguments.bundle, arguments.target, options);
+  return print(context, report, arguments.target, options, stopwatch.seconds());
+}
+
 }  // namespace
 
 void add_export(CLI::App& app, Context& context, Action& action) {
@@ -71,11 +92,9 @@ void add_export(CLI::App& app, Context& context, Action& action) {
   add_export_options(app, *arguments);
   app.callback([=, &app, &context, &action] {
     check_export_options(app, *arguments);
-    action = [=, &context] {
-      if (arguments->kind == "hf") return run_hf(*arguments, context);
-      return arguments->kind == "oci" ? run_oci(*arguments, context)
-                                      : run_triton(*arguments, context);
-    };
+    static const std::map<std::string, int (*)(const ExportArguments&, Context&)> kinds = {
+        {"oci", run_oci}, {"triton", run_triton}, {"hf", run_hf}, {"ort-package", run_ort_package}};
+    action = [=, &context] { return kinds.at(arguments->kind)(*arguments, context); };
   });
 }
 

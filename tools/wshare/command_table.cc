@@ -34,7 +34,7 @@ constexpr std::array kCommands = {
             add_pack},
     Command{"run", "BUNDLE", "Open sessions over shared weights, run them, check and measure",
             add_run},
-    Command{"export", "oci|triton|hf BUNDLE DEST", "Write what registries, servers and hubs take",
+    Command{"export", "KIND BUNDLE DEST", "Write what registries, servers and hubs take",
             add_export},
     Command{"import", "oci LAYOUT[:TAG] -o BUNDLE", "Make a bundle of what came from a registry",
             add_import},

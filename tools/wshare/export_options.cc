@@ -40,26 +40,37 @@ void add_triton_options(CLI::App& app, ExportArguments& arguments) {
   app.add_flag("--packed", arguments.triton.packed, "triton: over packs, or not at all");
 }
 
+void add_ort_package_options(CLI::App& app, ExportArguments& arguments) {
+  app.add_option(
+         "--ep", arguments.providers,
+         "ort-package: a provider that sessions may ask for: cpu (default), cuda, or as ONNX "
+         "Runtime calls it; repeat it for more")
+      ->allow_extra_args(false);
+}
+
 }  // namespace
 
 void add_export_options(CLI::App& app, ExportArguments& arguments) {
   app.add_option("KIND", arguments.kind, "What is to be written")
       ->required()
-      ->check(CLI::IsMember({"oci", "triton", "hf"}));
+      ->check(CLI::IsMember({"oci", "triton", "hf", "ort-package"}));
   app.add_option("BUNDLE", arguments.bundle, "The bundle")->required();
   app.add_option("DEST", arguments.target,
                  "oci: LAYOUT[:TAG], a layout, new or not; triton: a model repository, new or not; "
-                 "hf: a folder, new or not, that gets 'onnx'")
+                 "hf: a folder, new or not, that gets 'onnx'; ort-package: a new folder")
       ->required();
   add_oci_options(app, arguments);
   add_triton_options(app, arguments);
   add_hf_options(app, arguments);
-  app.add_option("--model", arguments.models,
-                 "oci, hf: only this model or task, without what restore needs; repeat it for more")
+  add_ort_package_options(app, arguments);
+  app.add_option(
+         "--model", arguments.models,
+         "oci, hf, ort-package: only this model or task, without what restore needs; repeat it for "
+         "more")
       ->allow_extra_args(false);
   app.add_option("--links", arguments.links,
-                 "How DEST gets the bundle's files. oci, hf: hard (default), copy; triton: files "
-                 "(default), folder, hard")
+                 "How DEST gets the bundle's files: hard (default), copy; triton: files (default), "
+                 "folder, hard")
       ->check(CLI::IsMember({"hard", "copy", "files", "folder"}));
   add_dry_run_option(app, arguments.dry_run);
 }
@@ -77,10 +88,15 @@ std::map<std::string, std::string> parse_export_names(const std::vector<std::str
 }
 
 void check_export_options(const CLI::App& app, const ExportArguments& arguments) {
-  static const std::map<std::string, Words> kinds = {
-      {"--as", {"oci"}},         {"--with-packs", {"oci"}}, {"--model", {"oci", "hf"}},
-      {"--backend", {"triton"}}, {"--packed", {"triton"}},  {"--instances", {"triton"}},
-      {"--name", {"hf"}},        {"--data", {"hf"}}};
+  static const std::map<std::string, Words> kinds = {{"--as", {"oci"}},
+                                                     {"--with-packs", {"oci"}},
+                                                     {"--model", {"oci", "hf", "ort-package"}},
+                                                     {"--backend", {"triton"}},
+                                                     {"--packed", {"triton"}},
+                                                     {"--instances", {"triton"}},
+                                                     {"--ep", {"ort-package"}},
+                                                     {"--name", {"hf"}},
+                                                     {"--data", {"hf"}}};
   for (const auto& [name, having] : kinds) {
     if (app.count(name) > 0 && !having.contains(arguments.kind))
       throw CLI::ValidationError(name + ": 'export " + arguments.kind + "' has no such option");

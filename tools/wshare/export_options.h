@@ -17,7 +17,7 @@ namespace wshare {
 struct ExportArguments {
   std::string kind, bundle, target;
   std::string form = "artifact", links, backend = "wshare", data = "shared";
-  std::vector<std::string> models, names;
+  std::vector<std::string> models, names, providers;
   bool dry_run = false;
   ExportOciOptions oci;
   ExportTritonOptions triton;

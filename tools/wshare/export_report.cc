@@ -18,6 +18,17 @@ std::string push_command(const std::string& layout, const std::string& tag) {
          " docker://REGISTRY/NAME:" + tag;
 }
 
+void print_left(std::ostream& out, const std::vector<std::string>& tasks) {
+  if (tasks.empty()) return;
+  out << fmt::format("left out: {}, which {} of the base\n", count_of(tasks.size(), "task"),
+                     tasks.size() == 1 ? "is an adapter" : "are adapters");
+}
+
+void print_bytes(std::ostream& out, bool dry_run, uint64_t linked_bytes, uint64_t copied_bytes) {
+  out << fmt::format("{}{} linked, {} copied\n", dry_run ? "would be: " : "",
+                     format_bytes(linked_bytes), format_bytes(copied_bytes));
+}
+
 }  // namespace
 
 nlohmann::ordered_json to_json(const ExportOciReport& report, const std::string& layout) {
@@ -108,10 +119,8 @@ void print_report(std::ostream& out, const ExportHfReport& report, const std::st
     rows.push_back({model.name, "onnx/" + model.file, data});
   }
   print_table(out, rows, 0);
-  if (!report.left.empty())
-    out << fmt::format("left out: {}, which are adapters\n", count_of(report.left.size(), "task"));
-  out << fmt::format("{}{} linked, {} copied\n", options.dry_run ? "would be: " : "",
-                     format_bytes(report.linked_bytes), format_bytes(report.copied_bytes));
+  print_left(out, report.left);
+  print_bytes(out, options.dry_run, report.linked_bytes, report.copied_bytes);
   const auto list = nlohmann::ordered_json::parse(report.list);
   if (list["externalData"].empty()) return;
   const bool is_own = options.data == HfData::kOwn;
@@ -120,6 +129,32 @@ void print_report(std::ostream& out, const ExportHfReport& report, const std::st
                  : "browsers must be told, in session_options:\n");
   print_table(out, {{"  \"" + std::string(key) + "\": " + list[key].dump()}}, 0);
   if (!options.dry_run) print_table(out, {{"also in " + folder + "/onnx/external_data.json"}}, 0);
+}
+
+nlohmann::ordered_json to_json(const ExportOrtPackageReport& report, const std::string& package) {
+  nlohmann::ordered_json json;
+  json["schema"] = "wshare.export/1";
+  json["package"] = package;
+  json["models"] = nlohmann::ordered_json::array();
+  for (const PackagedModel& model : report.models)
+    json["models"].push_back({{"name", model.name}, {"file", model.file}});
+  json["left"] = report.left;
+  json["asset"] = report.asset;
+  json["linked_bytes"] = report.linked_bytes;
+  json["copied_bytes"] = report.copied_bytes;
+  return json;
+}
+
+void print_report(std::ostream& out, const ExportOrtPackageReport& report,
+                  const std::string& package, const ExportOrtPackageOptions& options) {
+  std::vector<std::vector<std::string>> rows;
+  for (const PackagedModel& model : report.models) rows.push_back({model.name, model.file});
+  print_table(out, rows, 0);
+  print_left(out, report.left);
+  if (!report.asset.empty()) out << fmt::format("weights: {}\n", report.asset);
+  print_bytes(out, options.dry_run, report.linked_bytes, report.copied_bytes);
+  if (options.dry_run) return;
+  print_table(out, {{"open it: onnxruntime.ModelPackageContext(\"" + package + "\")"}}, 0);
 }
 
 }  // namespace wshare
