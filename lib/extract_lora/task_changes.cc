@@ -41,6 +41,7 @@ class Finder {
 
   TaskChanges run() {
     for (const LoraModule& module : comparison_.lora_b) add_unmerged(module);
+    stack_unmerged();
     add_heads();
     check_places();
     check_sharing();
@@ -161,7 +162,8 @@ class Finder {
     if (!site->no_inputs.empty()) return refuse("has no place: " + site->no_inputs);
     if (site->layers != 1) return refuse("is at one of several readers of its weight");
     for (const UnmergedPair& other : changes_.unmerged) {
-      if (other.weight == base) return refuse("is the second one at its weight");
+      if (other.weight != base || !options_.exact) continue;
+      return refuse("is the second one at its weight, and the sum of both rounds (--exact)");
     }
     if (factor_of(module.a).dtype != site->dtype || factor_of(module.b).dtype != site->dtype) {
       return refuse("has another element type than its weight");
@@ -175,6 +177,15 @@ class Finder {
     if (!std::isfinite(pair.max_abs_error)) return refuse("is not finite when scaled");
     if (options_.exact && !pair.predicted) return refuse("loses bits when scaled (--exact)");
     changes_.unmerged.push_back(pair);
+  }
+
+  // Several pairs at one weight become one.
+  void stack_unmerged() {
+    std::map<int32_t, std::vector<UnmergedPair*>> pairs;
+    for (UnmergedPair& pair : changes_.unmerged) pairs[pair.weight].push_back(&pair);
+    for (const auto& [weight, of_weight] : pairs) {
+      if (of_weight.size() > 1) changes_.stacked[weight] = stack_pairs(of_weight, scratch_);
+    }
   }
 
   // Every operand that both graphs read at one place must be what the base has there, but for the
@@ -305,6 +316,7 @@ std::map<int32_t, const StoredFactors*> TaskChanges::factors() const {
   std::map<int32_t, const StoredFactors*> factors;
   for (const auto& [index, weight] : merged) factors[tensors[index].base] = &weight.factors;
   for (const UnmergedPair& pair : unmerged) factors[pair.weight] = &pair.factors;
+  for (const auto& [weight, of_pairs] : stacked) factors[weight] = &of_pairs;
   return factors;
 }
 

@@ -42,6 +42,7 @@ struct TaskChanges {
   std::set<size_t> vectors;  // of BranchSites::vectors, replaced, to travel as inputs
   std::map<size_t, std::vector<std::string>> notes;
   std::vector<UnmergedPair> unmerged;
+  std::map<int32_t, StoredFactors> stacked;  // [weight of the base]: of its several pairs
   std::vector<std::string> reasons;  // why the task is no adapter over the base; empty: it is one
   std::map<std::string, std::string> renamed_outputs;  // the base's by the task's
 

@@ -114,22 +114,31 @@ class Originals {
 
   int32_t dtype_of(size_t tensor) const { return original_.tensors[tensor].dtype; }
 
-  // A and B of an unmerged pair lie in the adapter, B scaled.
+  // A and B of an unmerged pair lie in the adapter, B scaled. Of several at one weight, the factor
+  // whose ranks are columns there is none of its bytes, and stays literal.
   void place_pair(const UnmergedPair& pair, uint64_t residual) {
     const bool conv = pair.factors.layout == FactorLayout::kConv;
+    const auto bytes = [&](bool a, uint64_t size) {
+      DraftBytes found = factors_.in_adapter(pair.weight, a, size);
+      found.offset += pair.first_rank.value_or(0) * (size / pair.factors.rank);
+      return found;
+    };
     const auto derive = [&](bool a, const MatrixView& seen) {
       // The adapter holds what the layer reads; a Conv reads it turned. The task stores either.
       DraftDerivation derivation;
-      derivation.base = DraftMatrix{factors_.in_adapter(pair.weight, a, seen.bytes.size()),
-                                    seen.dtype, seen.transposed != conv};
+      derivation.base =
+          DraftMatrix{bytes(a, seen.bytes.size()), seen.dtype, seen.transposed != conv};
       return derivation;
     };
     DraftTaskTensor& a = tensors_[static_cast<size_t>(pair.tensor_a)];
-    if (pair.a.transposed == conv) {
-      a.bytes = factors_.in_adapter(pair.weight, true, pair.a.bytes.size());
+    if (pair.first_rank && !conv) {
+      // literal
+    } else if (pair.a.transposed == conv) {
+      a.bytes = bytes(true, pair.a.bytes.size());
     } else {
       a.derivation = derive(true, pair.a);
     }
+    if (pair.first_rank && conv) return;
     DraftTaskTensor& b = tensors_[static_cast<size_t>(pair.tensor_b)];
     b.derivation = derive(false, pair.b);
     b.derivation->multiplier = 1 / pair.scaling;

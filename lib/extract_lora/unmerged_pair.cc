@@ -1,5 +1,7 @@
 #include "extract_lora/unmerged_pair.h"
 
+#include <cstring>
+
 #include "compare/layers.h"
 #include "compare/low_rank/matrix.h"
 
@@ -30,7 +32,49 @@ std::span<const std::byte> copy_of(const MatrixView& view, double scaling, Share
   return copy;
 }
 
+// Copies the matrix `from`, of rows of `from_row` bytes, to `to`, whose rows have `to_row`.
+void copy_rows(std::span<const std::byte> from, size_t from_row, std::span<std::byte> to,
+               size_t to_row) {
+  for (size_t row = 0; (row + 1) * from_row <= from.size(); ++row)
+    std::memcpy(to.data() + row * to_row, from.data() + row * from_row, from_row);
+}
+
 }  // namespace
+
+StoredFactors stack_pairs(const std::vector<UnmergedPair*>& pairs, SharedScratch& scratch) {
+  StoredFactors stacked = pairs.front()->factors;
+  stacked.rank = 0;
+  size_t a_bytes = 0, b_bytes = 0;
+  for (UnmergedPair* pair : pairs) {
+    pair->first_rank = stacked.rank;
+    // Its B is no piece of the stacked one, so nothing follows from that.
+    if (stacked.layout == FactorLayout::kConv) pair->b_residual = {};
+    stacked.rank += pair->factors.rank;
+    a_bytes += pair->factors.a.size();
+    b_bytes += pair->factors.b.size();
+  }
+  const std::span<std::byte> a = scratch.allocate(a_bytes), b = scratch.allocate(b_bytes);
+  const bool conv = stacked.layout == FactorLayout::kConv;
+  const size_t element = float_format(stacked.dtype)->size;
+  for (const UnmergedPair* pair : pairs) {
+    // A of a linear layer is [in, rank], B [rank, out]; those of a convolution the other way round.
+    const StoredFactors& each = pair->factors;
+    const auto in_rows = [&](std::span<const std::byte> from, std::span<std::byte> to) {
+      const size_t row = from.size() / static_cast<size_t>(each.rank);
+      copy_rows(from, row, to.subspan(static_cast<size_t>(*pair->first_rank) * row), row);
+    };
+    const auto in_cols = [&](std::span<const std::byte> from, std::span<std::byte> to) {
+      copy_rows(from, static_cast<size_t>(each.rank) * element,
+                to.subspan(static_cast<size_t>(*pair->first_rank) * element),
+                static_cast<size_t>(stacked.rank) * element);
+    };
+    conv ? in_rows(each.a, a) : in_cols(each.a, a);
+    conv ? in_cols(each.b, b) : in_rows(each.b, b);
+  }
+  stacked.a = a;
+  stacked.b = b;
+  return stacked;
+}
 
 UnmergedPair store_pair(const ComputeGraph& graph, const LoraModule& module,
                         const ScannedModel& task, const PairWeight& weight, bool residual,

@@ -56,6 +56,31 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
   }
 }
 
+TEST_F(ExtractOutputs, AreThoseOfTheTaskWithTwoPairsAtOneWeight) {
+  const std::string type = "float[n,24] x";
+  const onnx::TensorProto w = tensor_of("w", {24, 32}, random_matrix(24, 32, 1), Proto::FLOAT);
+  onnx::ModelProto base = parse_model(type, "y0 = MatMul (x, w) y = Relu (y0)");
+  *base.mutable_graph()->add_initializer() = w;
+  onnx::ModelProto task = parse_model(
+      type,
+      "y0 = MatMul (x, w) a0 = MatMul (x, a) b0 = MatMul (a0, b) y1 = Add (y0, b0)"
+      " c0 = MatMul (x, c) d0 = MatMul (c0, d) s0 = Mul (d0, s) y2 = Add (y1, s0) y = Relu (y2)");
+  onnx::GraphProto& graph = *task.mutable_graph();
+  *graph.add_initializer() = w;
+  *graph.add_initializer() = tensor_of("a", {24, 4}, random_matrix(24, 4, 2), Proto::FLOAT);
+  *graph.add_initializer() = tensor_of("b", {4, 32}, random_matrix(4, 32, 3), Proto::FLOAT);
+  *graph.add_initializer() = tensor_of("c", {24, 2}, random_matrix(24, 2, 4), Proto::FLOAT);
+  *graph.add_initializer() = tensor_of("d", {2, 32}, random_matrix(2, 32, 5), Proto::FLOAT);
+  *graph.add_initializer() = tensor_of("s", {1}, Matrix{1, 1, {-1.7}}, Proto::FLOAT);
+  add("base.onnx", base);
+  add("task.onnx", task);
+  extract({"task.onnx"}, "base.onnx", {});
+  const std::vector<Feed> feeds = feeds_of(base, 6);
+  std::vector<Feed> adapted = feeds;
+  for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+  EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)), 2e-6);
+}
+
 // A model of `form` beside a weight so large that w is as small as a head.
 onnx::ModelProto beside_a_trunk(const Form& form, const Matrix& weight) {
   onnx::ModelProto model = model_of(form, weight);
