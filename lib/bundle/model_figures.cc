@@ -1,8 +1,12 @@
 #include "bundle/model_figures.h"
 
+#include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "bundle/same_models.h"
+#include "bundle/saved.h"
 
 namespace wshare {
 namespace {
@@ -10,6 +14,29 @@ namespace {
 bool is_shared(const Draft& draft, const Extent& extent) {
   const size_t before = draft.start ? draft.start->manifest.blobs.size() : 0;
   return extent.blob < before || draft.plan.blobs[extent.blob - before].shared;
+}
+
+// Fills in what each of `models`, the new ones of `draft`, saves.
+void add_saved_bytes(const Draft& draft, std::vector<DedupedModel>& models) {
+  const size_t first = draft.first_new();
+  const size_t before = draft.start ? draft.start->manifest.blobs.size() : 0;
+  std::map<std::pair<uint32_t, uint64_t>, PlaceParts> places;  // by blob and offset
+  std::vector<uint64_t> saved(models.size());
+  for (uint32_t m = 0; m < models.size(); ++m) {
+    for (const std::optional<Extent>& extent : draft.plan.extents[first + m]) {
+      if (!extent) continue;
+      saved[m] += extent->size;  // all of it, but for what is its own below
+      if (extent->blob < before) continue;
+      PlaceParts& parts = places[{extent->blob, extent->offset}];
+      if (parts.empty() || parts.back().first != m) parts.emplace_back(m, 0);
+      parts.back().second = std::max(parts.back().second, extent->size);
+    }
+  }
+  for (auto& [place, parts] : places) {
+    for (const auto& [model, bytes] : parts) saved[model] -= bytes;
+    add_saved(std::move(parts), saved);
+  }
+  for (size_t m = 0; m < models.size(); ++m) models[m].saved_bytes = saved[m];
 }
 
 }  // namespace
@@ -57,6 +84,7 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
     of_all.merge(distinct);
   }
   figures.distinct_tensors = of_all.size();
+  add_saved_bytes(draft, figures.models);
   return figures;
 }
 

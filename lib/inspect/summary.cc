@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bundle/same_models.h"
+#include "bundle/saved.h"
 
 // A content that is the front of a longer one lies inside it (docs/bundle-format.md), so sharing is
 // counted by place, not by content: all extents that begin at one byte of a blob are one place, a
@@ -18,15 +19,14 @@ namespace {
 
 using BlobOffset = std::pair<uint32_t, uint64_t>;            // blob, offset
 using ExtentKey = std::tuple<uint32_t, uint64_t, uint64_t>;  // blob, offset, size
-using Parts = std::vector<std::pair<uint32_t, uint64_t>>;    // model, bytes; by model
 ExtentKey key_of(const Extent& extent) { return {extent.blob, extent.offset, extent.size}; }
 
-std::map<BlobOffset, Parts> parts_of_places(const std::vector<ModelRows>& models) {
-  std::map<BlobOffset, Parts> places;
+std::map<BlobOffset, PlaceParts> parts_of_places(const std::vector<ModelRows>& models) {
+  std::map<BlobOffset, PlaceParts> places;
   for (uint32_t m = 0; m < models.size(); ++m) {
     for (const TensorRow& row : models[m].tensors) {
       if (!row.extent) continue;
-      Parts& parts = places[{row.extent->blob, row.extent->offset}];
+      PlaceParts& parts = places[{row.extent->blob, row.extent->offset}];
       if (parts.empty() || parts.back().first != m) parts.emplace_back(m, 0);
       parts.back().second = std::max(parts.back().second, row.extent->size);
     }
@@ -36,7 +36,7 @@ std::map<BlobOffset, Parts> parts_of_places(const std::vector<ModelRows>& models
 
 // Adds to `common` what each of `parts` has in common with all others of its place: two models the
 // shorter of their parts.
-void add_common(Parts parts, std::vector<uint64_t>& common) {
+void add_common(PlaceParts parts, std::vector<uint64_t>& common) {
   std::sort(parts.begin(), parts.end(),
             [](const auto& a, const auto& b) { return a.second < b.second; });
   uint64_t shorter = 0;  // of all parts before
@@ -48,7 +48,7 @@ void add_common(Parts parts, std::vector<uint64_t>& common) {
 }
 
 // Adds what the parts of one place mean for its models and for the whole.
-void add_place(const Parts& parts, Inspection& inspection) {
+void add_place(const PlaceParts& parts, Inspection& inspection) {
   uint64_t longest = 0;  // used by one model
   uint64_t second = 0;   // used by two
   for (const auto& [model, bytes] : parts) {
@@ -77,7 +77,7 @@ std::vector<size_t> choose_compared(const std::vector<InspectedModel>& models, b
   return chosen;
 }
 
-void fill_matrix(const std::map<BlobOffset, Parts>& places, Inspection& inspection) {
+void fill_matrix(const std::map<BlobOffset, PlaceParts>& places, Inspection& inspection) {
   const std::vector<size_t>& compared = inspection.compared_models;
   inspection.matrix.assign(compared.size(), std::vector<uint64_t>(compared.size(), 0));
   std::vector<std::optional<size_t>> number(inspection.models.size());  // in the matrix
@@ -205,6 +205,7 @@ void add_largest(const std::vector<ModelRows>& models, const std::map<ExtentKey,
       if (row.extent) model.repeated_bytes += row.extent->size;
     }
     model.repeated_bytes -= model.own_bytes + model.shared_bytes;
+    model.saved_bytes += model.repeated_bytes;
     const std::vector<const TensorRow*> largest = largest_of(models[m], options.top);
     model.largest.reserve(largest.size());
     for (const TensorRow* row : largest) {
@@ -248,11 +249,14 @@ Summary summarise(const std::vector<ModelRows>& models, const InspectOptions& op
   }
   summary.common_bytes.resize(models.size());
   {
-    const std::map<BlobOffset, Parts> places = parts_of_places(models);
+    std::vector<uint64_t> saved(models.size());
+    const std::map<BlobOffset, PlaceParts> places = parts_of_places(models);
     for (const auto& [place, parts] : places) {
       add_place(parts, inspection);
       add_common(parts, summary.common_bytes);
+      add_saved(parts, saved);
     }
+    for (size_t m = 0; m < models.size(); ++m) inspection.models[m].saved_bytes = saved[m];
     inspection.compared_models = choose_compared(inspection.models, options.all);
     fill_matrix(places, inspection);
   }

@@ -80,6 +80,7 @@ TEST_F(Append, PointsToBytesThatTheBundleHasAndWritesOnlyTheRest) {
   ASSERT_EQ(report.models.size(), 1u);
   EXPECT_EQ(report.models[0].own_bytes, 5000u);
   EXPECT_EQ(report.models[0].shared_bytes, 203000u);
+  EXPECT_EQ(report.models[0].saved_bytes, 203000u);  // the bundle had them
   EXPECT_EQ(report.bytes_out, bytes_below(bundle()));
   expect_whole();
 }
@@ -248,7 +249,7 @@ TEST_F(Append, PrintsWhatItDid) {
   EXPECT_EQ(json["bytes_out"].get<uint64_t>() - json["bytes_added"].get<uint64_t>(),
             bytes_below(bundle()));
   ASSERT_EQ(run({"append", path("bundle"), path("in/b.onnx")}), 0) << err_;
-  EXPECT_NE(out_.find("2.0 KiB  97.7 KiB        2  b\n"), std::string::npos) << out_;
+  EXPECT_NE(out_.find("2.0 KiB  97.7 KiB  97.7 KiB        2  b\n"), std::string::npos) << out_;
   EXPECT_NE(out_.find(" added, the bundle has "), std::string::npos) << out_;
   EXPECT_EQ(err_, "");
 }

@@ -165,7 +165,7 @@ TEST_F(Cli, DedupePrintsTheJsonOfTheContract) {
   ASSERT_EQ(report.at("models").size(), 2u);
   EXPECT_EQ(keys(report.at("models")[0]),
             (Names{"archived", "bytes_in", "distinct", "model_bytes", "name", "own_bytes",
-                   "renames", "same_as", "shared_bytes", "source", "tensors"}));
+                   "renames", "same_as", "saved_bytes", "shared_bytes", "source", "tensors"}));
   ASSERT_EQ(report.at("left_inline").size(), 1u);
   EXPECT_EQ(keys(report.at("left_inline")[0]),
             (Names{"bytes", "model", "reason", "scope", "tensor"}));

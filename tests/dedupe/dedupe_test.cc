@@ -53,6 +53,7 @@ TEST_F(Dedupe, WritesATensorOfTwoModelsOnce) {
   ASSERT_EQ(report.models.size(), 2u);
   EXPECT_EQ(report.models[0].name, "a");
   EXPECT_EQ(report.models[0].shared_bytes, trunk.size());
+  EXPECT_EQ(report.models[0].saved_bytes, trunk.size() / 2);  // another model has it, too
   EXPECT_EQ(report.models[0].own_bytes, 2000u);
   EXPECT_EQ(report.models[0].bytes_in, test::fs::file_size(temp_ / "in/a.onnx"));
   EXPECT_EQ(report.models[0].model_bytes, test::fs::file_size(temp_ / "bundle/a.onnx"));

@@ -62,6 +62,7 @@ TEST_P(InspectFamily, SharesInTheBundleWhatItsModelsShare) {
     EXPECT_EQ(bundle.models[m].own_bytes, models.models[m].own_bytes);
     EXPECT_EQ(bundle.models[m].shared_bytes, models.models[m].shared_bytes);
     EXPECT_EQ(bundle.models[m].repeated_bytes, models.models[m].repeated_bytes);
+    EXPECT_EQ(bundle.models[m].saved_bytes, models.models[m].saved_bytes);
   }
   ASSERT_EQ(bundle.duplicates.size(), models.duplicates.size());
   for (size_t d = 0; d < models.duplicates.size(); ++d) {
@@ -72,6 +73,15 @@ TEST_P(InspectFamily, SharesInTheBundleWhatItsModelsShare) {
 
 TEST_P(InspectFamily, AddsUp) {
   const Inspection found = look();
+  uint64_t saved = 0, own = 0, tensors_in_blobs = 0, roundings = 0;
+  for (const InspectedModel& model : found.models) {
+    saved += model.saved_bytes;
+    own += model.own_bytes;
+    tensors_in_blobs += model.own_bytes + model.shared_bytes + model.repeated_bytes;
+    roundings += model.tensors;
+  }
+  EXPECT_LE(saved, tensors_in_blobs - own - found.shared_bytes);
+  EXPECT_GE(saved + roundings, tensors_in_blobs - own - found.shared_bytes);
   for (size_t m = 0; m < found.models.size(); ++m) {
     const InspectedModel& model = found.models[m];
     EXPECT_EQ(model.own_bytes + model.shared_bytes, found.matrix[m][m]) << model.name;

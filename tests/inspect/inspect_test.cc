@@ -64,6 +64,8 @@ TEST_F(Inspect, CountsDuplicatesInsideAModelAndAcrossModels) {
   EXPECT_EQ(found.models[0].own_bytes, 2000u);
   EXPECT_EQ(found.models[0].shared_bytes, 5000u);
   EXPECT_EQ(found.models[0].repeated_bytes, 2000u);
+  EXPECT_EQ(found.models[0].saved_bytes, 2000u + 2500);  // its half of the trunk
+  EXPECT_EQ(found.models[1].saved_bytes, 2500u);
   EXPECT_EQ(found.models[0].tensors, 4u);
   EXPECT_EQ(found.models[0].tensor_bytes, 9003u);
   EXPECT_EQ(found.models[1].own_bytes, 3000u);
@@ -114,6 +116,10 @@ TEST_F(Inspect, SharesTheFrontOfALongerTensor) {
   EXPECT_EQ(found.models[0].shared_bytes, 5000u);
   EXPECT_EQ(found.models[1].own_bytes, 0u);
   EXPECT_EQ(found.models[1].repeated_bytes, 2000u);  // q lies in p
+  // Two thirds of what three have, half of what two have.
+  EXPECT_EQ(found.models[0].saved_bytes, 2000u + 1000);
+  EXPECT_EQ(found.models[1].saved_bytes, 2000u + 2000);
+  EXPECT_EQ(found.models[2].saved_bytes, 2000u + 1000);
   EXPECT_EQ(found.duplicates.size(), 0u);            // no content has two tensors
   EXPECT_EQ(found.distinct_bytes, 8000u + 3000 + 2000 + 5000);
 }

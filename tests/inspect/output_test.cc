@@ -31,9 +31,9 @@ TEST_F(InspectOutput, ShowsSeveralModels) {
       begin +
           R"(tensors: 134.7 KiB, 69.7 KiB distinct; 64.0 KiB are in several models, and stored once
 
-   bytes      own    shared  repeated  tensors  model
-68.8 KiB  3.3 KiB  64.0 KiB   1.0 KiB        4  decoder
-66.5 KiB  2.3 KiB  64.0 KiB       0 B        2  encoder
+   bytes      own    shared  repeated     saved  tensors  model
+68.8 KiB  3.3 KiB  64.0 KiB   1.0 KiB  33.0 KiB        4  decoder
+66.5 KiB  2.3 KiB  64.0 KiB       0 B  32.0 KiB        2  encoder
 
    saved     bytes  uses  tensor                                                in
 64.0 KiB  64.0 KiB     2  a_long_name_of_a_tensor_as_exporters_write_it.weight  decoder, encoder
@@ -69,8 +69,8 @@ TEST_F(InspectOutput, ShowsOneModel) {
   ASSERT_EQ(run({"in/solo.onnx"}), 0) << err_;
   EXPECT_EQ(out_, begin + R"(tensors: 6.0 KiB, 5.0 KiB distinct
 
-  bytes      own  shared  repeated  tensors  model
-6.3 KiB  5.0 KiB     0 B   1.0 KiB        5  solo
+  bytes      own  shared  repeated    saved  tensors  model
+6.3 KiB  5.0 KiB     0 B   1.0 KiB  1.0 KiB        5  solo
 
   bytes  tensors  dtype
 6.0 KiB        5  uint8
@@ -124,9 +124,9 @@ TEST_F(InspectOutput, ShowsABundle) {
       begin +
           R"(tensors in blobs: 11.7 KiB, 6.8 KiB distinct; 4.9 KiB are in several models, and stored once
 
-  bytes      own   shared  repeated    freed  tensors  model
-7.0 KiB  2.0 KiB  4.9 KiB       0 B  2.1 KiB        2  a
-5.0 KiB      0 B  4.9 KiB       0 B    107 B        1  b
+  bytes      own   shared    saved    freed  tensors  model
+7.0 KiB  2.0 KiB  4.9 KiB  2.4 KiB  2.1 KiB        2  a
+5.0 KiB      0 B  4.9 KiB  2.4 KiB    107 B        1  b
 
   bytes  blob         used by
 4.9 KiB  shared.bin   a, b
@@ -152,9 +152,9 @@ TEST_F(InspectOutput, SaysInWordsThatNothingIsShared) {
   ASSERT_EQ(run({"in"}, {"--min-bytes", "2000"}), 0) << err_;
   EXPECT_EQ(out_, begin + R"(tensors: 9.8 KiB, 9.8 KiB distinct
 
-  bytes      own  shared  repeated  tensors  model
-4.9 KiB  4.9 KiB     0 B       0 B        1  a
-4.9 KiB  4.9 KiB     0 B       0 B        1  b
+  bytes      own  shared  saved  tensors  model
+4.9 KiB  4.9 KiB     0 B    0 B        1  a
+4.9 KiB  4.9 KiB     0 B    0 B        1  b
 
 no tensor of at least 2000 bytes occurs twice
 

@@ -72,6 +72,14 @@ def write_models(folder):
     (folder / "<i onclick=x>&amp;\".onnx").write_bytes(model([(b"w", numbers.randbytes(5000))]))
 
 
+def write_family(folder, count):
+    numbers = random.Random(8)
+    shared = numbers.randbytes(8000)
+    folder.mkdir()
+    for i in range(count):
+        (folder / ("m%d.onnx" % i)).write_bytes(model([(b"w", shared), (b"own", numbers.randbytes(2000))]))
+
+
 # ---- browser
 
 class Browser:
@@ -235,6 +243,19 @@ def look_at_forms(browser, page, shots):
     check("has no error after all this", browser.errors() == [], browser.errors())
 
 
+def look_at_many_models(browser, page):
+    """A hundred models are ten thousand cells: as elements they would take longer to open than all else."""
+    browser.resize(1200, 1000)
+    browser.open(page)
+    check("draws the matrix of 100 models in few elements", browser.run("return document.getElementsByTagName('*').length") < 4000)
+    cells = browser.run("return [...document.querySelectorAll('#heat-picture path')].reduce((sum, path) => sum + path.getAttribute('d').split('M').length - 1, 0)")
+    check("has all its cells", cells == 100 * 100, cells)
+    browser.click("#heat-picture")  # its middle
+    detail = browser.run("return document.getElementById('heat-detail').textContent")
+    check("says what a cell is", "of m" in detail and "is in m" in detail, detail)
+    check("has no error with many models", browser.errors() == [], browser.errors())
+
+
 def main():
     wshare = sys.argv[1]
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
@@ -247,6 +268,9 @@ def main():
         write_models(folder / "models")
         page = folder / "report.html"
         subprocess.run([wshare, "inspect", folder / "models", "--html", page], check=True, stdout=subprocess.DEVNULL)
+        many = folder / "many.html"
+        write_family(folder / "family", 100)
+        subprocess.run([wshare, "inspect", folder / "family", "--html", many], check=True, stdout=subprocess.DEVNULL)
         browser = Browser(driver, chromium)
         try:
             look_at_models(browser, page)
@@ -254,6 +278,7 @@ def main():
             look_at_map(browser)
             look_at_hostile_names(browser)
             look_at_forms(browser, page, shots)
+            look_at_many_models(browser, many)
         finally:
             browser.close()
     print("%d failed" % check.failed)

@@ -26,6 +26,7 @@ nlohmann::ordered_json to_json(const std::vector<DedupedModel>& models) {
                     {"model_bytes", model.model_bytes},
                     {"own_bytes", model.own_bytes},
                     {"shared_bytes", model.shared_bytes},
+                    {"saved_bytes", model.saved_bytes},
                     {"tensors", model.tensors},
                     {"distinct", model.distinct},
                     {"renames", model.renames}});
@@ -92,14 +93,16 @@ void print_same(std::ostream& out, const std::vector<DedupedModel>& models) {
 
 void print_models(std::ostream& out, const std::vector<DedupedModel>& models,
                   const std::vector<InlineTensor>& left_inline) {
-  std::vector<std::vector<std::string>> rows = {{"before", "own", "shared", "tensors", "model"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"before", "own", "shared", "saved", "tensors", "model"}};
   constexpr size_t kMostModels = 50;
   for (const DedupedModel& model : models) {
     if (rows.size() > kMostModels) break;
     rows.push_back({format_bytes(model.bytes_in), format_bytes(model.own_bytes),
-                    format_bytes(model.shared_bytes), std::to_string(model.tensors), model.name});
+                    format_bytes(model.shared_bytes), format_bytes(model.saved_bytes),
+                    std::to_string(model.tensors), model.name});
   }
-  print_rows(out, rows, 4);
+  print_rows(out, rows, 5);
   print_more_models(out, models.size(), rows.size() - 1);
   print_same(out, models);
   for (const DedupedModel& model : models) {

@@ -54,6 +54,7 @@ Json model_json(const InspectedModel& model, uint64_t longest) {
                {"own_bytes", model.own_bytes},
                {"shared_bytes", model.shared_bytes},
                {"repeated_bytes", model.repeated_bytes},
+               {"saved_bytes", model.saved_bytes},
                {"freed_bytes", model.freed_bytes ? Json(*model.freed_bytes) : Json()}};
   json["by_dtype"] = counts_json(model.by_dtype, "dtype");
   json["by_home"] = counts_json(model.by_home, "home");

@@ -48,7 +48,7 @@ Json model_json(const InspectedModel& model, bool is_detailed) {
   Json json = {{"name", page_name(model.name)},         {"bytes", model.bytes},
                {"tensor_bytes", model.tensor_bytes},    {"tensors", model.tensors},
                {"own_bytes", model.own_bytes},          {"shared_bytes", model.shared_bytes},
-               {"repeated_bytes", model.repeated_bytes}};
+               {"repeated_bytes", model.repeated_bytes},  {"saved_bytes", model.saved_bytes}};
   if (model.freed_bytes) json["freed_bytes"] = *model.freed_bytes;
   if (!is_detailed) return json;
   json["by_dtype"] = counts_json(model.by_dtype);

@@ -44,15 +44,26 @@ std::string others_of(const std::vector<TensorUse>& uses) {
   return uses.size() == 2 ? second : fmt::format("{} and {} more", second, uses.size() - 2);
 }
 
-void print_bundled_models(std::ostream& out, const std::vector<const InspectedModel*>& models) {
-  Rows rows = {{"bytes", "own", "shared", "repeated", "freed", "tensors", "model"}};
+void print_compared(std::ostream& out, const std::vector<const InspectedModel*>& models,
+                    bool is_bundle) {
+  const bool any_repeated = std::any_of(models.begin(), models.end(),
+                                        [](const auto* each) { return each->repeated_bytes > 0; });
+  Rows rows = {{"bytes", "own", "shared"}};
+  if (any_repeated) rows[0].push_back("repeated");
+  rows[0].push_back("saved");
+  if (is_bundle) rows[0].push_back("freed");
+  rows[0].insert(rows[0].end(), {"tensors", "model"});
   for (const InspectedModel* model : models) {
-    rows.push_back({format_bytes(model->bytes), format_bytes(model->own_bytes),
-                    format_bytes(model->shared_bytes), format_bytes(model->repeated_bytes),
-                    model->freed_bytes ? format_bytes(*model->freed_bytes) : "-",
-                    std::to_string(model->tensors), model->name});
+    std::vector<std::string>& row = rows.emplace_back();
+    for (const uint64_t bytes : {model->bytes, model->own_bytes, model->shared_bytes})
+      row.push_back(format_bytes(bytes));
+    if (any_repeated) row.push_back(format_bytes(model->repeated_bytes));
+    row.push_back(format_bytes(model->saved_bytes));
+    if (is_bundle) row.push_back(model->freed_bytes ? format_bytes(*model->freed_bytes) : "-");
+    row.insert(row.end(), {std::to_string(model->tensors), model->name});
   }
-  print_rows(out, rows, 6);
+  const size_t numbers = rows[0].size() - 1;
+  print_rows(out, std::move(rows), numbers);
 }
 
 void print_models(std::ostream& out, const Inspection& inspection, const InspectView& view) {
@@ -67,14 +78,7 @@ void print_models(std::ostream& out, const Inspection& inspection, const Inspect
     }
     return print_rows(out, rows, 3);
   }
-  if (!inspection.bundle.empty()) return print_bundled_models(out, models);
-  Rows rows = {{"bytes", "own", "shared", "repeated", "tensors", "model"}};
-  for (const InspectedModel* model : models) {
-    rows.push_back({format_bytes(model->bytes), format_bytes(model->own_bytes),
-                    format_bytes(model->shared_bytes), format_bytes(model->repeated_bytes),
-                    std::to_string(model->tensors), model->name});
-  }
-  print_rows(out, rows, 5);
+  print_compared(out, models, !inspection.bundle.empty());
   for (const InspectedModel* model : models) {
     if (!model->same_as.empty())
       out << fmt::format("{}: same file as {}\n", in_quotes(model->name),

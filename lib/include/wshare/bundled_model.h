@@ -29,6 +29,9 @@ struct DedupedModel {
   uint64_t model_bytes = 0;   // of the new model file
   uint64_t own_bytes = 0;     // of tensors that only it uses
   uint64_t shared_bytes = 0;  // of tensors that other models use, too
+  // Its part of what storing each content once saves: what the bundle had before, what it has
+  // several times, and of bytes that k new models use 1 - 1/k.
+  uint64_t saved_bytes = 0;
   uint64_t tensors = 0;       // in blobs
   uint64_t distinct = 0;
   bool archived = false;  // it does not run: wshare/archive.h

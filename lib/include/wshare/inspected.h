@@ -49,6 +49,9 @@ struct InspectedModel {
   uint64_t own_bytes = 0;       // no other model uses them
   uint64_t shared_bytes = 0;    // some other model does
   uint64_t repeated_bytes = 0;  // what counting each once left out
+  // Its part of what storing each content once saves: all repeated bytes, and of bytes that k models
+  // use, one of them this, 1 - 1/k.
+  uint64_t saved_bytes = 0;
   // Of a model of a bundle: its file and the blobs that nothing else needs. None if a task needs
   // it.
   std::optional<uint64_t> freed_bytes;
