@@ -80,7 +80,7 @@ const ModelRecord& Archiver::model_of(size_t t) const {
 }
 
 Manifest Archiver::run() {
-  plans_ = plan_tensors(members_, targets_, manifest_, blobs_that_stay(), bytes_of_);
+  plans_ = plan_tensors(members_, targets_, manifest_, blobs_that_stay(), bytes_of_, threads_);
   for (size_t t = 0; t < targets_.size(); ++t) {
     for (const TensorRecord& tensor : model_of(t).tensors) total_ += tensor.extent.size;
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "format/codec/residual_estimate.h"
+#include "util/parallel.h"
 
 namespace wshare {
 namespace {
@@ -18,12 +19,14 @@ constexpr double kMostOfIntegers = 0.8;
 class Planner {
  public:
   Planner(const std::vector<Member>& members, const std::vector<Target>& targets,
-          const Manifest& manifest, std::vector<bool> blob_stays, const BytesOf& bytes_of)
+          const Manifest& manifest, std::vector<bool> blob_stays, const BytesOf& bytes_of,
+          unsigned threads)
       : members_(members),
         targets_(targets),
         manifest_(manifest),
         blob_stays_(std::move(blob_stays)),
-        bytes_of_(bytes_of) {}
+        bytes_of_(bytes_of),
+        threads_(threads) {}
 
   std::vector<std::vector<TensorPlan>> run() {
     list_shared();
@@ -68,6 +71,7 @@ class Planner {
     const std::vector<TensorRecord>& tensors = member(t).tensors;
     std::vector<TensorPlan>& plans = plans_.emplace_back(tensors.size());
     const std::vector<std::optional<Start>> starts = starts_of(t);
+    std::vector<size_t> to_try;
     for (size_t i = 0; i < tensors.size(); ++i) {
       TensorPlan& plan = plans[i];
       if (shared_.contains(key_of(tensors[i].extent))) {
@@ -82,9 +86,13 @@ class Planner {
       } else if (targets_[t].sources.contains(i)) {
         take_source(t, i, plan);
       } else if (starts[i]) {
-        try_to_derive(t, i, *starts[i], plan);
+        to_try.push_back(i);
       }
     }
+    parallel_for(to_try.size(), threads_, [&](size_t n) {
+      const size_t i = to_try[n];
+      try_to_derive(t, i, *starts[i], plans[i]);
+    });
   }
 
   // What a tensor may be computed from: that of a member, or what becomes of that of a target.
@@ -147,15 +155,9 @@ class Planner {
     OriginalTensor derived = derived_from(tensor, members_[start.member].tensors[start.pair.base],
                                           start.pair.transposed);
     const std::span<const std::byte> actual = bytes_of_(tensor.extent);
-    const auto estimate = [&] {
-      return static_cast<double>(estimate_residual(prediction_of(derived, bytes_of_), actual));
-    };
-    plan.estimate = estimate();
-    if (plan.estimate > 0) {
-      plan.multiplier = fit_multiplier(prediction_of(derived, bytes_of_), actual);
-      derived.derivation->multiplier = plan.multiplier;
-      if (plan.multiplier != 1) plan.estimate = estimate();
-    }
+    const FittedMultiplier fitted = fit_multiplier(prediction_of(derived, bytes_of_), actual);
+    plan.multiplier = fitted.multiplier;
+    plan.estimate = static_cast<double>(fitted.residual);
     const double most = no_base_share(tensor.dtype) * static_cast<double>(tensor.extent.size);
     if (plan.estimate > most) return;
     plan.kind = Kind::kDerived;
@@ -201,6 +203,7 @@ class Planner {
   const Manifest& manifest_;
   std::vector<bool> blob_stays_;
   const BytesOf& bytes_of_;
+  unsigned threads_;
   std::set<ExtentKey> shared_;
   std::map<Identity, std::pair<size_t, size_t>> first_;  // target and tensor
   std::vector<std::vector<TensorPlan>> plans_;
@@ -212,8 +215,8 @@ std::vector<std::vector<TensorPlan>> plan_tensors(const std::vector<Member>& mem
                                                   const std::vector<Target>& targets,
                                                   const Manifest& manifest,
                                                   std::vector<bool> blob_stays,
-                                                  const BytesOf& bytes_of) {
-  return Planner(members, targets, manifest, std::move(blob_stays), bytes_of).run();
+                                                  const BytesOf& bytes_of, unsigned threads) {
+  return Planner(members, targets, manifest, std::move(blob_stays), bytes_of, threads).run();
 }
 
 }  // namespace wshare

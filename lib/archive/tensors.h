@@ -51,6 +51,6 @@ std::vector<std::vector<TensorPlan>> plan_tensors(const std::vector<Member>& mem
                                                   const std::vector<Target>& targets,
                                                   const Manifest& manifest,
                                                   std::vector<bool> blob_stays,
-                                                  const BytesOf& bytes_of);
+                                                  const BytesOf& bytes_of, unsigned threads);
 
 }  // namespace wshare

@@ -421,7 +421,7 @@ TEST(FitMultiplier, FindsWeightDecay) {
   const std::string task = tuned(decayed, 1e-3, 10);
   Prediction prediction = copy_of(base);
   const size_t copied = encode(prediction, task).bytes.size();
-  prediction.multiplier = fit_multiplier(prediction, bytes_of(task));
+  prediction.multiplier = fit_multiplier(prediction, bytes_of(task)).multiplier;
   EXPECT_NEAR(prediction.multiplier, 0.9991, 1e-7);
   const std::string residual = encode(prediction, task).bytes;
   EXPECT_LT(residual.size(), copied / 3);
@@ -430,10 +430,10 @@ TEST(FitMultiplier, FindsWeightDecay) {
 
 TEST(FitMultiplier, IsOneWhereNothingIsGained) {
   const HeldMatrix base = random_matrix(1000, 200, kFloat32, 5, 0.1);
-  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(tuned(base, 1e-3, 1))), 1);
-  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(base.bytes)), 1);
+  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(tuned(base, 1e-3, 1))).multiplier, 1);
+  EXPECT_EQ(fit_multiplier(copy_of(base), bytes_of(base.bytes)).multiplier, 1);
   const HeldMatrix zeros{std::string(4000, '\0'), kFloat32, 10, 100};
-  EXPECT_EQ(fit_multiplier(copy_of(zeros), bytes_of(base.bytes).first(4000)), 1);
+  EXPECT_EQ(fit_multiplier(copy_of(zeros), bytes_of(base.bytes).first(4000)).multiplier, 1);
 }
 
 TEST(ResidualReader, RefusesMoreBlocksThanTheTensorHas) {

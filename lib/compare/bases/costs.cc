@@ -51,7 +51,7 @@ double Costs::share_of(size_t t, size_t i, size_t c, const Pair& pair) const {
   const OriginalTensor derived =
       derived_from(tensor, members_[c].tensors[pair.base], pair.transposed);
   const uint64_t bytes =
-      estimate_residual(prediction_of(derived, bytes_of_), bytes_of_(tensor.extent));
+      estimate_residual(prediction_of(derived, bytes_of_), bytes_of_(tensor.extent), kFewElements);
   const double share = static_cast<double>(bytes) / static_cast<double>(tensor.extent.size);
   return share > no_base_share(tensor.dtype) ? 1 : share;
 }

@@ -10,15 +10,14 @@
 namespace wshare {
 namespace {
 
-constexpr uint64_t kRun = 256;            // elements
-constexpr uint64_t kFewElements = 65536;  // fewer are encoded, or all looked at
-constexpr uint64_t kBlockBytes = 600;     // tables and numbers of a block
-constexpr uint64_t kSampledPart = 64;     // of the elements, one in so many
+constexpr uint64_t kRun = 256;         // elements
+constexpr uint64_t kBlockBytes = 600;  // tables and numbers of a block
 
-// Calls use(first element, count) for runs that are spread over `elements`.
+// Calls use(first element, count) for runs that are spread over `elements`: `few` of them, of many
+// one in as many as kSampledElements are of 4 million.
 template <typename Use>
-void for_each_run(uint64_t elements, const Use& use) {
-  const uint64_t sampled = std::max(kFewElements, elements / kSampledPart);
+void for_each_run(uint64_t elements, uint64_t few, const Use& use) {
+  const uint64_t sampled = std::max(few, elements / (kSampledElements / few * 64));
   const uint64_t runs = std::max<uint64_t>(1, sampled / kRun);
   const uint64_t apart = std::max(kRun, elements / runs);
   for (uint64_t first = 0; first < elements; first += apart)
@@ -73,16 +72,17 @@ double ResidualSample::bits_per_element() const {
   return bits / static_cast<double>(elements_);
 }
 
-uint64_t estimate_residual(const Prediction& prediction, std::span<const std::byte> actual) {
+uint64_t estimate_residual(const Prediction& prediction, std::span<const std::byte> actual,
+                           uint64_t few) {
   const uint64_t bytes = check_prediction(prediction);
   const uint64_t elements = prediction.rows * prediction.cols;
-  if (elements <= kFewElements || actual.size() != bytes)
+  if (elements <= few || actual.size() != bytes)
     return encode_residual(prediction, actual, [](std::span<const std::byte>) {}).coded_bytes;
   const size_t size = float_format(prediction.dtype)->size;
   ResidualSample sample(prediction.dtype);
   Predictor predictor(prediction);
   std::vector<std::byte> predicted(kRun * size);
-  for_each_run(elements, [&](uint64_t first, uint64_t count) {
+  for_each_run(elements, few, [&](uint64_t first, uint64_t count) {
     predictor.predict_elements(first, count, predicted.data());
     sample.add(elements_of(predicted, 0, count, size), elements_of(actual, first, count, size));
   });
@@ -103,16 +103,17 @@ double median_quotient(const Prediction& prediction, std::span<const std::byte> 
   Predictor predictor(base);
   std::vector<std::byte> from(kRun * sizeof(double));
   std::vector<double> before(kRun), after(kRun), quotients;
-  for_each_run(prediction.rows * prediction.cols, [&](uint64_t first, uint64_t count) {
-    const size_t bytes = static_cast<size_t>(count) * float_format(base.dtype)->size;
-    predictor.predict_elements(first, count, from.data());
-    read_values(std::span(from).first(bytes), base.dtype, before.data());
-    read_values(elements_of(actual, first, count, size), prediction.dtype, after.data());
-    for (size_t i = 0; i < count; ++i) {
-      const double quotient = after[i] / before[i];
-      if (before[i] != 0 && std::isfinite(quotient)) quotients.push_back(quotient);
-    }
-  });
+  for_each_run(
+      prediction.rows * prediction.cols, kFewElements, [&](uint64_t first, uint64_t count) {
+        const size_t bytes = static_cast<size_t>(count) * float_format(base.dtype)->size;
+        predictor.predict_elements(first, count, from.data());
+        read_values(std::span(from).first(bytes), base.dtype, before.data());
+        read_values(elements_of(actual, first, count, size), prediction.dtype, after.data());
+        for (size_t i = 0; i < count; ++i) {
+          const double quotient = after[i] / before[i];
+          if (before[i] != 0 && std::isfinite(quotient)) quotients.push_back(quotient);
+        }
+      });
   if (quotients.empty()) return 1;
   const auto middle = quotients.begin() + static_cast<ptrdiff_t>(quotients.size() / 2);
   std::nth_element(quotients.begin(), middle, quotients.end());
@@ -121,17 +122,17 @@ double median_quotient(const Prediction& prediction, std::span<const std::byte> 
 
 }  // namespace
 
-double fit_multiplier(const Prediction& prediction, std::span<const std::byte> actual) {
+FittedMultiplier fit_multiplier(const Prediction& prediction, std::span<const std::byte> actual) {
   constexpr double kWorthIt = 0.98;  // a multiple takes longer to compute than a copy
-  const auto size_with = [&](double multiplier) {
-    Prediction multiple = prediction;
-    multiple.multiplier = multiplier;
-    return static_cast<double>(estimate_residual(multiple, actual));
-  };
-  const double copied = size_with(1);
-  if (copied == 0) return 1;
-  const double multiplier = median_quotient(prediction, actual);
-  return size_with(multiplier) < kWorthIt * copied ? multiplier : 1;
+  const uint64_t copied = estimate_residual(prediction, actual);
+  if (copied == 0) return {};
+  Prediction multiple = prediction;
+  multiple.multiplier = median_quotient(prediction, actual);
+  if (multiple.multiplier == 1) return {1, copied};
+  const uint64_t multiplied = estimate_residual(multiple, actual);
+  if (static_cast<double>(multiplied) < kWorthIt * static_cast<double>(copied))
+    return {multiple.multiplier, multiplied};
+  return {1, copied};
 }
 
 }  // namespace wshare

@@ -35,17 +35,28 @@ class ResidualSample {
   std::vector<std::array<uint64_t, 256>> counts_;  // of symbols, by class
 };
 
-// Returns about how many bytes the residual of `prediction` would take, exactly for small tensors;
-// looks at some of the elements of large ones.
+// How many elements of a tensor are looked at, or all if it has not more; of large ones, one in 64.
+inline constexpr uint64_t kSampledElements = 65536;
+// Enough to compare whole models by.
+inline constexpr uint64_t kFewElements = 8192;
+
+// Returns about how many bytes the residual of `prediction` would take, exactly for tensors of at
+// most `elements`.
 //
 // Throws Error(kInvalid) as encode_residual().
-uint64_t estimate_residual(const Prediction& prediction, std::span<const std::byte> actual);
+uint64_t estimate_residual(const Prediction& prediction, std::span<const std::byte> actual,
+                           uint64_t elements = kSampledElements);
+
+struct FittedMultiplier {
+  double multiplier = 1;
+  uint64_t residual = 0;  // as estimate_residual() with it
+};
 
 // Returns by how much the base of `prediction` is to be multiplied for a small residual: 1, or the
 // median of the quotients of some elements where that saves 2 % of it. (Weight decay multiplies all
 // that training does not move.)
 //
 // Throws Error(kInvalid) as encode_residual().
-double fit_multiplier(const Prediction& prediction, std::span<const std::byte> actual);
+FittedMultiplier fit_multiplier(const Prediction& prediction, std::span<const std::byte> actual);
 
 }  // namespace wshare
