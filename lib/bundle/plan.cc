@@ -17,17 +17,24 @@ uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
   return content;
 }
 
-void lay_out(PlanBlob& blob, const std::vector<PlanContent>& contents,
-             const std::vector<uint32_t>& in_order) {
+// Lays `in_order` out in blobs without names.
+std::vector<PlanBlob> lay_out(const std::vector<PlanContent>& contents,
+                              const std::vector<uint32_t>& in_order, uint64_t most_bytes) {
+  std::vector<PlanBlob> blobs;
   for (const bool large : {true, false}) {
     for (const uint32_t content : in_order) {
       const uint64_t size = contents[content].size;
       if ((size >= kLargeBytes) != large) continue;
-      const uint64_t offset = align_up(blob.size, alignment_of(size));
-      blob.placements.push_back({content, offset});
-      blob.size = offset + size;
+      uint64_t offset = blobs.empty() ? 0 : align_up(blobs.back().size, alignment_of(size));
+      if (blobs.empty() || (offset > 0 && size > most_bytes - std::min(offset, most_bytes))) {
+        blobs.emplace_back();
+        offset = 0;
+      }
+      blobs.back().placements.push_back({content, offset});
+      blobs.back().size = offset + size;
     }
   }
+  return blobs;
 }
 
 }  // namespace
@@ -89,14 +96,15 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   }
   const auto add_blob = [&](bool shared_by_models, const std::string& stem,
                             const std::vector<uint32_t>& members) {
-    if (members.empty()) return;
-    PlanBlob blob{shared_by_models, names.make(stem, ".bin"), {}, 0};
-    lay_out(blob, contents, members);
-    for (const Placement& placement : blob.placements) {
-      place[placement.content] = {start.blobs + static_cast<uint32_t>(plan.blobs.size()),
-                                  placement.offset, 0};
+    for (PlanBlob& blob : lay_out(contents, members, start.most_blob_bytes)) {
+      blob.shared = shared_by_models;
+      blob.file = names.make(stem, ".bin");
+      for (const Placement& placement : blob.placements) {
+        place[placement.content] = {start.blobs + static_cast<uint32_t>(plan.blobs.size()),
+                                    placement.offset, 0};
+      }
+      plan.blobs.push_back(std::move(blob));
     }
-    plan.blobs.push_back(std::move(blob));
   };
   add_blob(true, "shared", shared);
   for (uint32_t m = 0; m < models.size(); ++m) add_blob(false, models[m].name, own[m]);

@@ -31,11 +31,16 @@ struct PlanContent {
   std::optional<Extent> stored = std::nullopt;  // where the bundle has it already
 };
 
+// Registries and their clients take up a file that broke off from its beginning, so no blob is
+// larger, but for one larger tensor.
+inline constexpr uint64_t kMostBlobBytes = uint64_t{1} << 30;
+
 // What the bundle has before the plan: the number of its blobs, and names that no new file may
 // take.
 struct PlanStart {
   uint32_t blobs = 0;
   std::vector<std::string> names;
+  uint64_t most_blob_bytes = kMostBlobBytes;
 };
 
 // A content at its place in a blob.
@@ -54,7 +59,7 @@ struct PlanBlob {
 // Where every tensor goes; a pure value.
 struct Plan {
   // New ones; blob b of an extent is blobs[b - PlanStart::blobs], or one that was there. The shared
-  // one first, then by model; blobs without bytes are left out.
+  // ones first, then by model; blobs without bytes are left out.
   std::vector<PlanBlob> blobs;
   std::vector<std::string> model_files;                    // [model]; empty where the bundle has it
   std::vector<std::string> adapter_files, residual_files;  // [task]
@@ -66,7 +71,7 @@ struct Plan {
 // Returns the plan for `models`: contents that two models use go into the shared blob, others into
 // the blob of their model; a content with a host lies inside its host. Each blob holds its large
 // contents first, on pages, then the small ones, on cache lines, both by first use, so that padding
-// stays under one percent. Contents that are stored stay where they are. Files of `tasks`, which
+// stays under one percent. What is too much for one blob goes on in another one. Contents that are stored stay where they are. Files of `tasks`, which
 // are names, get names here, too.
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
                const std::vector<std::string>& tasks = {}, const PlanStart& start = {});

@@ -109,6 +109,32 @@ TEST(MakePlan, FollowsHostsOfHosts) {
   EXPECT_EQ(plan.extents[0][1], (Extent{0, 0, 2000}));
 }
 
+TEST(MakePlan, GoesOnInAnotherBlobWhereOneWouldBeTooLarge) {
+  const uint64_t page = kLargeBytes;
+  const std::vector<PlanContent> contents = {{2 * page, {}}, {100, {}},      {page, {}},
+                                             {5 * page, {}}, {2 * page, {}}, {200, {}}};
+  std::vector<PlanModel> models(2);
+  for (uint32_t c = 0; c < contents.size(); ++c) models[0].tensors.push_back(use(contents, c));
+  models[0].name = "a", models[1].name = "b";
+  models[1].tensors = models[0].tensors;
+  PlanStart start;
+  start.blobs = 7;
+  start.most_blob_bytes = 3 * page;
+  const Plan plan = make_plan(models, contents, {}, start);
+  std::vector<std::vector<uint32_t>> parts;
+  std::vector<std::string> files;
+  for (const PlanBlob& blob : plan.blobs) {
+    EXPECT_TRUE(blob.shared);
+    EXPECT_TRUE(blob.size <= start.most_blob_bytes || blob.placements.size() == 1);
+    parts.push_back(placed(blob)), files.push_back(blob.file);
+  }
+  // In their order; what is larger than a blob has one of its own.
+  EXPECT_EQ(parts, (std::vector<std::vector<uint32_t>>{{0, 2}, {3}, {4, 1, 5}}));
+  EXPECT_EQ(files, (std::vector<std::string>{"shared.bin", "shared_2.bin", "shared_3.bin"}));
+  EXPECT_EQ(plan.extents[0][3], (Extent{8, 0, 5 * page}));
+  EXPECT_EQ(plan.extents[1][5], (Extent{9, align_up(2 * page + 100, 64), 200}));
+}
+
 TEST(MakePlan, GivesEveryFileANameOfItsOwn) {
   const std::vector<PlanContent> contents = {{100, {}}, {200, {}}, {300, {}}, {400, {}}};
   for (const std::string name : {"shared", "Shared", "SHARED"}) {
