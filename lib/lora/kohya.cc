@@ -113,19 +113,6 @@ class ModuleReader {
   int64_t rank_ = 0;
 };
 
-// Throws unless factors of a pair can stand for `delta`.
-void check_rank(const LowRankProduct& delta, const std::string& label) {
-  const LowRankSize size = size_of(delta);
-  const bool is_pair = delta.how == LowRankProduct::How::kFirst;
-  if (is_pair || (size.rank < size.rows && size.rank < size.cols)) return;
-  const bool loha = delta.how == LowRankProduct::How::kHadamard;
-  throw Error(ErrorCode::kUnsupported,
-              label + ": its factors of " + (loha ? "LoHa" : "LoKr") + " make rank " +
-                  std::to_string(size.rank) + ", which is no low one for a weight of " +
-                  std::to_string(size.rows) + " x " + std::to_string(size.cols),
-              kMergeHint);
-}
-
 using FoundModules = std::map<std::pair<std::string, std::string>, Found>;  // by part and path
 
 FoundModules sort_tensors(const std::vector<NamedTensor>& tensors) {
@@ -200,7 +187,7 @@ std::vector<KohyaModule> read_kohya_modules(const SafetensorsFile& file) {
     const std::optional<double> alpha = reader.read_alpha();
     module.delta = reader.read_delta();
     reader.finish();
-    check_rank(module.delta, label);
+    size_of(module.delta);  // that its factors fit together
     if (reader.rank() == 0) continue;
     if (alpha) module.scaling = *alpha / static_cast<double>(reader.rank());
     if (!alpha) open.push_back(modules.size() - 1);

@@ -26,8 +26,8 @@ struct KohyaModule {
 // Alpha is that of the module's own tensor, or of the configuration that diffusers writes into the
 // file's metadata; where there is neither, it is the rank.
 //
-// Throws Error(kUnsupported) if a tensor belongs to another method (the message says which) or
-// factors of LoHa and LoKr make no low rank; Error(kInvalid) if there is no module, one lacks a
+// Throws Error(kUnsupported) if a tensor belongs to another method (the message says which);
+// Error(kInvalid) if there is no module, one lacks a
 // factor, has one too many, or shapes, types and alpha do not fit.
 std::vector<KohyaModule> read_kohya_modules(const SafetensorsFile& file);
 

@@ -148,6 +148,38 @@ void write_elementwise(const Values& a, const Values& b, std::span<std::byte> ou
   }
 }
 
+// Writes row `i` of U · D to `out`.
+void write_product_row(const Pair& pair, size_t i, std::vector<double>& out) {
+  out.assign(pair.down.cols, 0);
+  for (size_t r = 0; r < pair.down.rows; ++r) {
+    const double factor = pair.up.row(i)[r];
+    if (factor == 0) continue;  // of an identity nearly all
+    for (size_t j = 0; j < out.size(); ++j) out[j] += factor * pair.down.row(r)[j];
+  }
+}
+
+// Writes the Hadamard or the Kronecker product itself, row by row.
+void write_whole(const Pair& a, const Pair& b, bool hadamard, std::span<std::byte> out) {
+  const size_t rows = hadamard ? a.up.rows : a.up.rows * b.up.rows;
+  std::vector<double> x, y, row(hadamard ? a.down.cols : a.down.cols * b.down.cols);
+  for (size_t r = 0; r < rows; ++r) {
+    write_product_row(a, hadamard ? r : r / b.up.rows, x);
+    write_product_row(b, hadamard ? r : r % b.up.rows, y);
+    for (size_t j = 0; j < row.size(); ++j)
+      row[j] = hadamard ? x[j] * y[j] : x[j / y.size()] * y[j % y.size()];
+    write_row(row, r, out);
+  }
+}
+
+void write_identity(uint64_t size, std::span<std::byte> out) {
+  std::vector<double> row(static_cast<size_t>(size));
+  for (size_t i = 0; i < row.size(); ++i) {
+    row[i] = 1;
+    write_row(row, i, out);
+    row[i] = 0;
+  }
+}
+
 }  // namespace
 
 LowRankSize size_of(const LowRankProduct& product) {
@@ -158,10 +190,11 @@ LowRankSize size_of(const LowRankProduct& product) {
     if (x > INT32_MAX || y > INT32_MAX) refuse(product.second.up);
     return x * y;
   };
-  if (product.how == LowRankProduct::How::kKronecker)
-    return {times(a.rows, b.rows), times(a.cols, b.cols), times(a.rank, b.rank)};
-  if (a.rows != b.rows || a.cols != b.cols) refuse(product.second.up);
-  return {a.rows, a.cols, times(a.rank, b.rank)};
+  const bool kronecker = product.how == LowRankProduct::How::kKronecker;
+  if (!kronecker && (a.rows != b.rows || a.cols != b.cols)) refuse(product.second.up);
+  const uint64_t rows = kronecker ? times(a.rows, b.rows) : a.rows;
+  const uint64_t cols = kronecker ? times(a.cols, b.cols) : a.cols;
+  return {rows, cols, std::min({rows, cols, times(a.rank, b.rank)})};
 }
 
 ProductFactors factors_of(const LowRankProduct& product, Scratch& scratch) {
@@ -177,6 +210,12 @@ ProductFactors factors_of(const LowRankProduct& product, Scratch& scratch) {
   }
   const Pair b = pair_of(product.second);
   const bool hadamard = product.how == LowRankProduct::How::kHadamard;
+  if (size.rank == std::min(size.rows, size.cols)) {
+    const bool whole_is_up = size.rows > size.cols;
+    write_whole(a, b, hadamard, whole_is_up ? up : down);
+    write_identity(size.rank, whole_is_up ? down : up);
+    return factors;
+  }
   write_products(a.up, b.up, hadamard, up);
   hadamard ? write_elementwise(a.down, b.down, down) : write_products(a.down, b.down, false, down);
   return factors;

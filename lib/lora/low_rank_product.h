@@ -39,6 +39,9 @@ struct LowRankSize {
 //   (U1 · D1) ∘ (U2 · D2)  rows of U: u1 ⊗ u2    columns of D: d1 ⊗ d2
 //   (U1 · D1) ⊗ (U2 · D2)  U = U1 ⊗ U2           D = D1 ⊗ D2
 //
+// Where that is not below both sides, it is the shorter side: the pair is the matrix itself and an
+// identity, like that of a head (lora/full_pair.h).
+//
 // Throws Error(kInvalid) if tensors are of no float type or their shapes do not fit together.
 LowRankSize size_of(const LowRankProduct& product);
 
