@@ -2,7 +2,9 @@
 were not seen stay, all other weights walk by 5e-5 * sqrt(200). In float32 and in bfloat16. Then checkpoints of one
 training in float32: each walks on from the one before, by as much.
 
-    python3 testdata/make/fine_tunes.py model.safetensors OUT [COUNT]
+    python3 testdata/make/fine_tunes.py MODEL.safetensors|MIB OUT [COUNT [fp32,bf16,checkpoints]]
+
+A number of MiB stands for weights at random of that size.
 
 Needs onnx and numpy. The graphs only name the weights.
 """
@@ -52,18 +54,41 @@ def walk(name, values, random):
     return values + steps
 
 
-source, out = sys.argv[1:3]
-count = int(sys.argv[3]) if len(sys.argv) > 3 else 10
-base = read(source)
-for dtype, folder in ((TensorProto.FLOAT, "fp32"), (TensorProto.BFLOAT16, "bf16")):
+def at_random(mib):
+    random = numpy.random.default_rng(0)
+    shape = 1024, 4096  # 16 MiB
+    return {f"w{i}": random.standard_normal(shape, dtype=numpy.float32) * numpy.float32(0.03) for i in range(mib // 16)}
+
+
+def make(folder, models, dtype):
     os.makedirs(f"{out}/{folder}", exist_ok=True)
-    save(f"{out}/{folder}/base.onnx", base, dtype)
+    for name, weights in models:
+        save(f"{out}/{folder}/{name}.onnx", weights, dtype)
+
+
+def fine_tunes():
+    yield "base", base
     for number in range(count):
         random = numpy.random.default_rng(number + 1)
-        save(f"{out}/{folder}/tune{number}.onnx", {n: walk(n, v, random) for n, v in base.items()}, dtype)
-os.makedirs(f"{out}/checkpoints", exist_ok=True)
-save(f"{out}/checkpoints/base.onnx", base, TensorProto.FLOAT)
-for number in range(count):
-    random = numpy.random.default_rng(number + 1)
-    base = {n: walk(n, v, random) for n, v in base.items()}
-    save(f"{out}/checkpoints/step{number}.onnx", base, TensorProto.FLOAT)
+        yield f"tune{number}", {n: walk(n, v, random) for n, v in base.items()}
+
+
+def checkpoints():
+    weights = base
+    yield "base", weights
+    for number in range(count):
+        random = numpy.random.default_rng(number + 1)
+        weights = {n: walk(n, v, random) for n, v in weights.items()}
+        yield f"step{number}", weights
+
+
+source, out = sys.argv[1:3]
+count = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+kinds = sys.argv[4].split(",") if len(sys.argv) > 4 else ["fp32", "bf16", "checkpoints"]
+base = at_random(int(source)) if source.isdigit() else read(source)
+if "fp32" in kinds:
+    make("fp32", fine_tunes(), TensorProto.FLOAT)
+if "bf16" in kinds:
+    make("bf16", fine_tunes(), TensorProto.BFLOAT16)
+if "checkpoints" in kinds:
+    make("checkpoints", checkpoints(), TensorProto.FLOAT)
