@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "bundle/edit.h"
 #include "format/dtype.h"
@@ -89,11 +90,24 @@ InspectedTask look_at(const Manifest& manifest, const Numbers& numbers, const Ta
   return out;
 }
 
-InspectedPack look_at(const Manifest& manifest, const Numbers& numbers, const PackRecord& pack) {
+// Bytes of those `blobs` that only packs use, as far as `pack` does.
+uint64_t bytes_in(const PackRecord& pack, const std::vector<InspectedBlob>& blobs) {
+  std::set<std::tuple<uint32_t, uint64_t, uint64_t>> extents;
+  uint64_t bytes = 0;
+  visit_pack_extents(pack, [&](const Extent& extent) {
+    const bool is_new = extents.emplace(extent.blob, extent.offset, extent.size).second;
+    if (is_new && blobs[extent.blob].of_packs) bytes += extent.size;
+  });
+  return bytes;
+}
+
+InspectedPack look_at(const Manifest& manifest, const Numbers& numbers,
+                      const std::vector<InspectedBlob>& blobs, const PackRecord& pack) {
   InspectedPack out;
   out.model = pack.model.name;
   out.file = pack.model.file;
   out.packed_bytes = distinct_bytes(pack.buffers);
+  out.bytes = pack.model.size + bytes_in(pack, blobs);
   out.onnxruntime = pack.onnxruntime;
   out.cpu = pack.cpu;
   out.optimization = pack.optimization;
@@ -148,7 +162,7 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
   Numbers numbers;
   for (size_t m = 0; m < models.size(); ++m) numbers[manifest.models[m].name] = m;
   for (const PackRecord& pack : manifest.packs)
-    inspection.packs.push_back(look_at(manifest, numbers, pack));
+    inspection.packs.push_back(look_at(manifest, numbers, inspection.blobs, pack));
   for (size_t m = 0; m < models.size(); ++m) {
     InspectedModel& model = inspection.models[m];
     model.bytes += model.own_bytes + model.shared_bytes;  // the parts of blobs that it needs
@@ -161,8 +175,10 @@ Inspection inspect_bundle(const std::filesystem::path& folder, const InspectOpti
     const InspectedModel& base = inspection.models[numbers.at(task.base)];
     inspection.input_bytes += base.bytes + inspection.tasks.back().adapter_bytes;
   }
-  for (const ArchivedRecord& model : manifest.archived)
+  for (const ArchivedRecord& model : manifest.archived) {
     inspection.archived.push_back(look_at(manifest, model));
+    inspection.input_bytes += inspection.archived.back().bytes;
+  }
   name_same_models(manifest, inspection);
   add_freed_bytes(manifest, inspection);
   Findings findings;

@@ -106,6 +106,29 @@ TEST_F(InspectBundle, FreesWhatRemoveDeletes) {
   for (const InspectedModel& model : found.models) EXPECT_FALSE(model.freed_bytes) << model.name;
 }
 
+TEST_F(InspectBundle, ComparesArchivedModelsWithWhatTheyWere) {
+  const Inspection found = inspect({std::string(WSHARE_TESTDATA) + "/compat/archived"}, {});
+  ASSERT_EQ(found.models.size(), 1u);
+  ASSERT_EQ(found.archived.size(), 4u);
+  uint64_t before = found.models[0].bytes;
+  for (const InspectedArchive& model : found.archived) before += model.bytes;
+  EXPECT_EQ(found.input_bytes, before);
+  EXPECT_GT(found.input_bytes, found.predicted_bundle_bytes);
+}
+
+TEST_F(InspectBundle, SaysWhatAPackTakesInAll) {
+  const test::fs::path folder = test::fs::path(WSHARE_TESTDATA) / "compat/packed";
+  const Inspection found = inspect({folder.string()}, {});
+  ASSERT_EQ(found.packs.size(), 1u);
+  const InspectedPack& pack = found.packs[0];
+  const uint64_t graph = test::fs::file_size(folder / pack.file);
+  uint64_t blobs = 0;
+  for (const InspectedBlob& blob : found.blobs) blobs += blob.of_packs ? blob.bytes : 0;
+  EXPECT_GE(pack.bytes, graph + pack.packed_bytes);
+  EXPECT_LE(pack.bytes, graph + blobs);
+  EXPECT_GT(pack.bytes, graph);
+}
+
 TEST_F(InspectBundle, FindsFilesThatAreNotAsTheManifestSays) {
   add("a.onnx", {raw("w", noise(5000, 1)), raw("v", noise(2000, 2))});
   add("b.onnx", {raw("w", noise(5000, 1))});

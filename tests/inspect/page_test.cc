@@ -124,7 +124,7 @@ TEST(InspectPageParts, CountPacksAdaptersAndArchives) {
   Inspection inspection;
   inspection.bundle = "bundle";
   inspection.blobs = {{"shared.bin", 1000, {"a"}, false}, {"packed.bin", 500, {"a"}, true}};
-  inspection.packs = {{"a", "a.packed.onnx", 450, "1.29.0", "cpu", "all", true}};
+  inspection.packs = {{"a", "a.packed.onnx", 480, 450, "1.29.0", "cpu", "all", true}};
   inspection.tasks.push_back({});
   inspection.tasks[0].adapter_bytes = 70;
   inspection.tasks[0].residual_bytes = 5;
@@ -133,8 +133,11 @@ TEST(InspectPageParts, CountPacksAdaptersAndArchives) {
   EXPECT_EQ(data.at("pack_bytes"), 500);
   EXPECT_EQ(data.at("adapter_bytes"), 75);
   EXPECT_EQ(data.at("archive_bytes"), 90);
-  EXPECT_EQ(data.at("packs"),
-            json({{{"model", "a"}, {"bytes", 450}, {"onnxruntime", "1.29.0"}, {"current", true}}}));
+  EXPECT_EQ(data.at("packs"), json({{{"model", "a"},
+                                     {"bytes", 480},
+                                     {"packed_bytes", 450},
+                                     {"onnxruntime", "1.29.0"},
+                                     {"current", true}}}));
   EXPECT_EQ(data.at("archived")[0].at("archived_bytes"), 90);
 }
 

@@ -104,6 +104,7 @@ Json extract_json(const ExtractEstimate& estimate, uint64_t longest) {
 Json pack_json(const InspectedPack& pack) {
   return {{"model", pack.model},
           {"file", pack.file},
+          {"bytes", pack.bytes},
           {"packed_bytes", pack.packed_bytes},
           {"onnxruntime", pack.onnxruntime},
           {"cpu", pack.cpu},

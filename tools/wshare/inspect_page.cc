@@ -151,7 +151,8 @@ BundleParts parts_of(const Inspection& inspection) {
 
 Json pack_json(const InspectedPack& pack) {
   return {{"model", page_name(pack.model)},
-          {"bytes", pack.packed_bytes},
+          {"bytes", pack.bytes},
+          {"packed_bytes", pack.packed_bytes},
           {"onnxruntime", page_name(pack.onnxruntime)},
           {"current", pack.current}};
 }

@@ -90,19 +90,19 @@ void print_tasks(std::ostream& out, const Inspection& inspection, const InspectV
 
 void print_packs(std::ostream& out, const Inspection& inspection, const InspectView& view) {
   if (inspection.packs.empty()) return;
-  Rows rows = {{"packed", "ONNX Runtime", "level", "CPU", "pack of"}};
+  Rows rows = {{"bytes", "packed", "ONNX Runtime", "level", "CPU", "pack of"}};
   std::vector<std::string> cpus;  // by number, from 1 on
   for (const InspectedPack& pack : inspection.packs) {
     if (rows.size() > rows_of_models(view)) break;
     const auto known = std::find(cpus.begin(), cpus.end(), pack.cpu);
     const auto number = known - cpus.begin() + 1;
     if (known == cpus.end()) cpus.push_back(pack.cpu);
-    rows.push_back({format_bytes(pack.packed_bytes), fit(out, pack.onnxruntime, 16),
+    rows.push_back({format_bytes(pack.bytes), format_bytes(pack.packed_bytes), fit(out, pack.onnxruntime, 16),
                     fit(out, pack.optimization, 10), std::to_string(number),
                     pack.current ? pack.model : pack.model + " as it was: of no use now"});
   }
   out << '\n';
-  print_rows(out, rows, 1);
+  print_rows(out, rows, 2);
   print_more(out, inspection.packs.size(), rows_of_models(view));
   for (size_t i = 0; i < cpus.size(); ++i)
     out << "CPU " << i + 1 << ": " << visible(cpus[i]) << '\n';

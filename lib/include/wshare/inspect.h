@@ -34,8 +34,8 @@ struct Inspection {
   std::string bundle;  // the folder as given, when one bundle was looked at; else empty
   std::vector<std::string> left_out;  // of given folders, and why; as resolve_inputs() says it
   std::vector<InspectedModel> models;
-  // Of all files, each once; for a bundle the sum over its models, and for each task with an
-  // adapter what it and its base have.
+  // Of all files, each once; for a bundle the sum over its models, archived ones as they were, and
+  // for each task with an adapter what it and its base have.
   uint64_t input_bytes = 0;
   uint64_t total_bytes = 0;                  // of all tensors of all models
   uint64_t distinct_bytes = 0;               // the same, equal contents counted once

@@ -114,7 +114,8 @@ struct InspectedTask {
 // What `wshare pack` made of a model of a bundle.
 struct InspectedPack {
   std::string model, file;
-  uint64_t packed_bytes = 0;                   // that kernels use as they are
+  uint64_t bytes = 0;  // of its file and what it uses of blobs that only packs use
+  uint64_t packed_bytes = 0;                   // of these: that kernels use as they are
   std::string onnxruntime, cpu, optimization;  // what it is for
   bool current = true;                         // false: the model has another file now
 };
