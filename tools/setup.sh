@@ -20,7 +20,7 @@ packages=(
   build-essential:g++ cmake:cmake ninja-build:ninja pkg-config:pkg-config protobuf-compiler:protoc
   libonnx-dev libprotobuf-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libfmt-dev
   libopenblas0 libflatbuffers-dev libssl-dev
-  libgtest-dev libgmock-dev libonnx-testdata libcpp-httplib-dev ccache:ccache
+  libgtest-dev libgmock-dev libonnx-testdata libcpp-httplib-dev ccache:ccache mold:mold
 )
 
 # Debian has no ONNX Runtime. This npm package carries Microsoft's build of it; the headers of the

