@@ -221,6 +221,11 @@ std::unordered_map<std::string_view, size_t> first_places(const std::vector<std:
   return places;
 }
 
+std::string label_of(const ComputeGraph& graph, const GraphNode& node) {
+  if (!node.name.empty() || node.outputs.empty() || node.outputs[0] == kAbsent) return node.name;
+  return graph.values[static_cast<size_t>(node.outputs[0])].name;
+}
+
 int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise) {
   const auto found = node.attribute_bytes.find(name);
   onnx::AttributeProto attribute;

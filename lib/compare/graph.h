@@ -72,6 +72,9 @@ struct ComputeGraph {
 // Returns the graph of `model`.
 ComputeGraph build_graph(const ScannedModel& model);
 
+// Returns what people find a node by: its name, or the first value that it makes.
+std::string label_of(const ComputeGraph& graph, const GraphNode& node);
+
 // Returns where each of `names`, which the result borrows, stands first.
 std::unordered_map<std::string_view, size_t> first_places(const std::vector<std::string>& names);
 

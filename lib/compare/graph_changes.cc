@@ -76,10 +76,7 @@ using ByOperator = std::map<std::string, Counted>;
 
 void count(ByOperator& by_operator, const ComputeGraph& graph, const GraphNode& node) {
   Counted& counted = by_operator[node.op];
-  if (counted.count++ != 0) return;
-  counted.first = node.name;
-  if (!node.name.empty() || node.outputs.empty() || node.outputs[0] == kAbsent) return;
-  counted.first = graph.values[static_cast<size_t>(node.outputs[0])].name;
+  if (counted.count++ == 0) counted.first = label_of(graph, node);
 }
 
 void add_reasons(const ByOperator& by_operator, const std::string& before, const std::string& after,

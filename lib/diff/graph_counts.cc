@@ -11,6 +11,8 @@
 namespace wshare {
 namespace {
 
+constexpr size_t kMostPlaces = 3;  // of nodes of one operator
+
 using Texts = std::map<std::string, std::string>;
 
 Texts texts_of(const google::protobuf::RepeatedPtrField<onnx::ValueInfoProto>& values) {
@@ -55,34 +57,69 @@ std::vector<DiffValue> differences(const Texts& a, const Texts& b) {
   return result;
 }
 
-// Looked-through nodes have no counterparts, so they are counted.
-void count_passed(const ComputeGraph& a, const ComputeGraph& b,
-                  std::map<std::string, DiffOperator>& operators) {
-  std::map<std::string, int64_t> more;
-  for (const GraphNode& node : b.passed) ++more[node.op];
-  for (const GraphNode& node : a.passed) --more[node.op];
-  for (const auto& [op, count] : more) {
-    if (count > 0) operators[op].added += static_cast<uint64_t>(count);
-    if (count < 0) operators[op].removed += static_cast<uint64_t>(-count);
+// Counts changed nodes by operator, and names the first of each.
+class Changes {
+ public:
+  Changes(const ModelComparison& comparison, DiffGraph& graph)
+      : comparison_(comparison), graph_(graph) {}
+
+  void count_passed();
+  void count_nodes(const Wiring& wiring);
+
+ private:
+  void name(const std::string& op, const ComputeGraph& graph, const GraphNode& node) {
+    std::vector<std::string>& names = graph_.places[op];
+    if (names.size() < kMostPlaces) names.push_back(label_of(graph, node));
+  }
+  void name_passed(const std::string& op, const ComputeGraph& graph);
+
+  const ModelComparison& comparison_;
+  DiffGraph& graph_;
+};
+
+void Changes::name_passed(const std::string& op, const ComputeGraph& graph) {
+  for (const GraphNode& node : graph.passed) {
+    if (node.op == op) name(op, graph, node);
   }
 }
 
-void count_nodes(const ModelComparison& comparison, const Wiring& wiring,
-                 std::map<std::string, DiffOperator>& operators) {
-  const std::vector<GraphNode>& nodes_b = comparison.graph_b.nodes;
-  for (size_t n = 0; n < comparison.graph_a.nodes.size(); ++n) {
-    const GraphNode& a = comparison.graph_a.nodes[n];
-    const int32_t other = comparison.alignment.node_of_a[n];
+// Looked-through nodes have no counterparts, so they are counted, and those that may be meant named
+// where one model only has some.
+void Changes::count_passed() {
+  std::map<std::string, std::pair<uint64_t, uint64_t>> counts;  // in a, in b
+  for (const GraphNode& node : comparison_.graph_a.passed) ++counts[node.op].first;
+  for (const GraphNode& node : comparison_.graph_b.passed) ++counts[node.op].second;
+  for (const auto& [op, count] : counts) {
+    const auto& [in_a, in_b] = count;
+    if (in_b > in_a) graph_.operators[op].added += in_b - in_a;
+    if (in_a > in_b) graph_.operators[op].removed += in_a - in_b;
+    if (in_a == 0) name_passed(op, comparison_.graph_b);
+    if (in_b == 0) name_passed(op, comparison_.graph_a);
+  }
+}
+
+void Changes::count_nodes(const Wiring& wiring) {
+  const ComputeGraph &graph_a = comparison_.graph_a, &graph_b = comparison_.graph_b;
+  for (size_t n = 0; n < graph_a.nodes.size(); ++n) {
+    const GraphNode& a = graph_a.nodes[n];
+    const int32_t other = comparison_.alignment.node_of_a[n];
     if (other == kAbsent) {
-      ++operators[a.op].removed;
+      ++graph_.operators[a.op].removed;
+      name(a.op, graph_a, a);
       continue;
     }
-    const GraphNode& b = nodes_b[static_cast<size_t>(other)];
-    if (a.attributes != b.attributes) ++operators[a.op].attributes;
-    if (!wiring.same_inputs(a, b, nullptr)) ++operators[a.op].rewired;
+    const GraphNode& b = graph_b.nodes[static_cast<size_t>(other)];
+    const bool attributes = a.attributes != b.attributes;
+    const bool rewired = !wiring.same_inputs(a, b, nullptr);
+    if (!attributes && !rewired) continue;
+    graph_.operators[a.op].attributes += attributes ? 1 : 0;
+    graph_.operators[a.op].rewired += rewired ? 1 : 0;
+    name(a.op, graph_b, b);
   }
-  for (size_t n = 0; n < nodes_b.size(); ++n) {
-    if (comparison.alignment.node_of_b[n] == kAbsent) ++operators[nodes_b[n].op].added;
+  for (size_t n = 0; n < graph_b.nodes.size(); ++n) {
+    if (comparison_.alignment.node_of_b[n] != kAbsent) continue;
+    ++graph_.operators[graph_b.nodes[n].op].added;
+    name(graph_b.nodes[n].op, graph_b, graph_b.nodes[n]);
   }
 }
 
@@ -105,9 +142,10 @@ bool same_sources(const GraphBorder& a, const GraphBorder& b, const Wiring& wiri
 DiffGraph count_graph_changes(const ScannedModel& a, const ScannedModel& b,
                               const ModelComparison& comparison) {
   DiffGraph graph;
-  count_passed(comparison.graph_a, comparison.graph_b, graph.operators);
+  Changes changes(comparison, graph);
+  changes.count_passed();
   const Wiring wiring(a, b, comparison, Wires::kAsWritten);
-  count_nodes(comparison, wiring, graph.operators);
+  changes.count_nodes(wiring);
   if (!same_sources(comparison.graph_a.main, comparison.graph_b.main, wiring)) {
     ++graph.operators["(graph output)"].rewired;
   }

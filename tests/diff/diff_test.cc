@@ -63,6 +63,24 @@ TEST_F(Diff, TakesModelsForEqualWhateverTheirInnerNamesAndOrder) {
   EXPECT_TRUE(diff_of(chain(), other).equal);
 }
 
+TEST_F(Diff, SaysWhereTheGraphChanged) {
+  onnx::ModelProto other = chain();
+  onnx::GraphProto& graph = *other.mutable_graph();
+  graph.mutable_node(3)->set_input(0, "f");
+  graph.mutable_node(3)->set_name("head");
+  std::string before = "c";
+  for (const char* after : {"d1", "d2", "d3", "f"}) {
+    add_node(graph, "Tanh", {before}, {after});
+    before = after;
+  }
+  graph.mutable_node(graph.node_size() - 3)->set_name("second");
+  using Places = std::map<std::string, std::vector<std::string>>;
+  EXPECT_EQ(diff_of(chain(), other).graph.places,
+            (Places{{"MatMul", {"head"}}, {"Tanh", {"d1", "second", "d3"}}}));
+  const DiffReport back = diff_of(other, chain());
+  EXPECT_EQ(back.graph.places.at("Tanh"), (std::vector<std::string>{"d1", "second", "d3"}));
+}
+
 // Each is one change of chain() that computes something else or says something else.
 TEST_F(Diff, CountsEveryChangeOfTheGraph) {
   struct Case {

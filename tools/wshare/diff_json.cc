@@ -79,11 +79,15 @@ ordered_json graph_json(const DiffReport& report) {
   ordered_json json = {{"nodes_a", report.nodes_a}, {"nodes_b", report.nodes_b}};
   json["operators"] = ordered_json::array();
   for (const auto& [op, change] : report.graph.operators) {
-    json["operators"].push_back({{"operator", op},
-                                 {"added", change.added},
-                                 {"removed", change.removed},
-                                 {"attributes", change.attributes},
-                                 {"rewired", change.rewired}});
+    const auto places = report.graph.places.find(op);
+    json["operators"].push_back(
+        {{"operator", op},
+         {"added", change.added},
+         {"removed", change.removed},
+         {"attributes", change.attributes},
+         {"rewired", change.rewired},
+         {"nodes", places == report.graph.places.end() ? ordered_json::array()
+                                                       : ordered_json(places->second)}});
   }
   json["inputs"] = values_json(report.graph.inputs);
   json["outputs"] = values_json(report.graph.outputs);

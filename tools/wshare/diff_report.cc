@@ -1,6 +1,7 @@
 #include "diff_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -208,6 +209,18 @@ void print_values(std::ostream& out, const char* what, const std::vector<DiffVal
   }
 }
 
+// "conv1, conv7, ...": where nodes of one operator changed; on a terminal the first, which has
+// room.
+std::string places_of(std::ostream& out, const DiffGraph& graph, const std::string& op,
+                      const DiffOperator& change) {
+  const auto found = graph.places.find(op);
+  if (found == graph.places.end()) return "";
+  std::vector<std::string> names = found->second;
+  if (columns_of(out) > 0) names.resize(1);
+  const uint64_t most = change.added + change.removed + std::max(change.attributes, change.rewired);
+  return fmt::format("{}{}", fmt::join(names, ", "), names.size() < most ? ", ..." : "");
+}
+
 // The operators with most changed nodes.
 std::vector<std::pair<std::string, DiffOperator>> most_changed(const DiffGraph& graph) {
   std::vector<std::pair<std::string, DiffOperator>> operators(graph.operators.begin(),
@@ -226,10 +239,11 @@ void print_graph(std::ostream& out, const DiffGraph& graph) {
                          !graph.metadata.empty();
   if (!graph.operators.empty() || any_value) out << '\n';
   if (!graph.operators.empty()) {
-    Rows rows = {{"added", "removed", "attributes", "rewired", "operator"}};
+    Rows rows = {{"added", "removed", "attributes", "rewired", "operator", "at"}};
     for (const auto& [op, change] : most_changed(graph)) {
       rows.push_back({std::to_string(change.added), std::to_string(change.removed),
-                      std::to_string(change.attributes), std::to_string(change.rewired), op});
+                      std::to_string(change.attributes), std::to_string(change.rewired), op,
+                      places_of(out, graph, op, change)});
     }
     print_rows(out, rows, 4);
     if (const size_t shown = rows.size() - 1; shown < graph.operators.size()) {
