@@ -64,7 +64,6 @@ constexpr std::array kAll = {
     CommandExamples{"doctor", kLook, kDoctor},
     CommandExamples{"pack", kRun, kPack},
     CommandExamples{"run", kRun, kRunning},
-    CommandExamples{"doctor", kRun, {}},
     CommandExamples{"export", kShip, kExport},
     CommandExamples{"import", kShip, kImport},
     CommandExamples{"completion", kProgram, kCompletion},
