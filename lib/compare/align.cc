@@ -113,7 +113,7 @@ class Aligner {
     const int32_t pa = pairs_.value(kA, va).producer;
     const int32_t pb = pairs_.value(kB, vb).producer;
     if (pa == kAbsent || pb == kAbsent) return pa == pb;
-    return pairs_.node(kA, pa).op == pairs_.node(kB, pb).op;
+    return paired_op(pairs_.node(kA, pa)) == paired_op(pairs_.node(kB, pb));
   }
 
   void match_later() {

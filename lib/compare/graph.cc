@@ -63,6 +63,9 @@ class Builder {
       graph_.others[training_scope(number, "algorithm")] = add_graph(training.algorithm(), nullptr);
     }
     look_through(graph_);
+    for (GraphNode& node : graph_.nodes) {
+      if (node.op == "Gemm" && node.inputs.size() > 1) settle_gemm(node);
+    }
     return std::move(graph_);
   }
 
@@ -197,6 +200,26 @@ class Builder {
     node.attribute_bytes = std::move(sorted);
   }
 
+  // Exporters write Gemm with its defaults or without, and torch's dynamo makes one of each linear
+  // layer of matrices, where its older exporter makes a MatMul if there is no bias.
+  void settle_gemm(GraphNode& node) const {
+    const int32_t b = node.inputs[1];
+    const bool stored = b != kAbsent && graph_.values[static_cast<size_t>(b)].tensor != kAbsent;
+    node.traits.clear();
+    for (const auto& [name, bytes] : node.attribute_bytes) {
+      if (!says_nothing(name, bytes, stored)) node.traits += bytes;
+    }
+    node.is_matmul = stored && node.inputs.size() == 2 && node.traits.empty();
+  }
+
+  static bool says_nothing(const std::string& name, const std::string& bytes, bool stored) {
+    onnx::AttributeProto attribute;
+    if (!attribute.ParseFromString(bytes)) return false;
+    if (name == "alpha" || name == "beta") return attribute.f() == 1.0f;
+    return (name == "transA" && attribute.i() == 0) ||
+           (name == "transB" && (stored || attribute.i() == 0));
+  }
+
   void add_attribute_tensor(GraphNode& node, const std::string& name,
                             const onnx::TensorProto& tensor) {
     node.attribute_tensors[name] = number_.at(&tensor);
@@ -224,6 +247,11 @@ std::unordered_map<std::string_view, size_t> first_places(const std::vector<std:
 std::string label_of(const ComputeGraph& graph, const GraphNode& node) {
   if (!node.name.empty() || node.outputs.empty() || node.outputs[0] == kAbsent) return node.name;
   return graph.values[static_cast<size_t>(node.outputs[0])].name;
+}
+
+const std::string& paired_op(const GraphNode& node) {
+  static const std::string matmul = "MatMul";
+  return node.is_matmul ? matmul : node.op;
 }
 
 int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise) {

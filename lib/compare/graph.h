@@ -43,7 +43,9 @@ struct GraphNode {
   std::string op;  // "MatMul", "com.microsoft:MatMulNBits"
   std::string name;
   std::string attributes;  // serialized in the order of their names, without graphs and tensors
-  std::string traits;      // of them, those that no change of opset moves or adds
+  // Of them, those that no change of opset moves or adds. Of a Gemm those that are no default, and
+  // transB only where operand 1 is not stored: else it says how that lies.
+  std::string traits;
   std::map<std::string, std::string> attribute_bytes;  // each of them, by name
   std::vector<int32_t> inputs, outputs;                // values, kAbsent where omitted
   // Of each input: the nodes in ComputeGraph::passed between its value and this node, nearest
@@ -52,6 +54,7 @@ struct GraphNode {
   std::map<std::string, GraphBorder> bodies;         // subgraphs by attribute
   std::map<std::string, int32_t> attribute_tensors;  // by attribute
   bool transposes_b = false;                         // Gemm with transB
+  bool is_matmul = false;                            // a Gemm of x and a stored matrix, no more
   bool in_lora = false;                              // part of an unmerged LoRA pair
 };
 
@@ -77,6 +80,9 @@ std::string label_of(const ComputeGraph& graph, const GraphNode& node);
 
 // Returns where each of `names`, which the result borrows, stands first.
 std::unordered_map<std::string_view, size_t> first_places(const std::vector<std::string>& names);
+
+// Returns the operator as which `node` has counterparts: "MatMul" also of a Gemm that is one.
+const std::string& paired_op(const GraphNode& node);
 
 // Returns the integer that a node has as attribute `name`, or `otherwise`.
 int64_t integer_attribute(const GraphNode& node, const std::string& name, int64_t otherwise);

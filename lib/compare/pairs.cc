@@ -58,7 +58,8 @@ bool Pairs::same_shape(int32_t ta, int32_t tb) const {
 bool Pairs::fit(int32_t na, int32_t nb) {
   const GraphNode& a = node(kA, na);
   const GraphNode& b = node(kB, nb);
-  if (a.op != b.op || a.in_lora || b.in_lora || a.bodies.size() != b.bodies.size()) return false;
+  if (paired_op(a) != paired_op(b) || a.in_lora || b.in_lora || a.bodies.size() != b.bodies.size())
+    return false;
   if (!spend(1 + std::min(a.inputs.size(), b.inputs.size()))) return false;
   if (any_shape_) return true;
   const bool swap = swapped(a, b);
@@ -86,7 +87,7 @@ int Pairs::score(int32_t va, int32_t vb) const {
     return known == vb ? 4 : -4;
   const int32_t pa = value(kA, va).producer, pb = value(kB, vb).producer;
   if (pa == kAbsent || pb == kAbsent) return pa == pb ? 1 : -2;
-  if (node(kA, pa).op != node(kB, pb).op) return -2;
+  if (paired_op(node(kA, pa)) != paired_op(node(kB, pb))) return -2;
   const bool alike = signatures(kA).above[static_cast<size_t>(pa)] ==
                      signatures(kB).above[static_cast<size_t>(pb)];
   return alike ? 2 : 1;

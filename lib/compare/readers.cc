@@ -17,7 +17,7 @@ Groups unmatched(const Pairs& pairs, Side side, const Uses& uses) {
   Groups groups;
   for (const Use& use : uses) {
     if (pairs.is_matched(side, use.node)) continue;
-    const std::string& op = pairs.node(side, use.node).op;
+    const std::string& op = paired_op(pairs.node(side, use.node));
     groups[{op, is_commutative(op) ? 0 : use.slot}].push_back(use);
   }
   return groups;

@@ -17,7 +17,7 @@ uint64_t mix(uint64_t seed, uint64_t value) {
 }
 
 uint64_t of_node(const GraphNode& node) {
-  return mix(std::hash<std::string>{}(node.op), std::hash<std::string>{}(node.traits));
+  return mix(std::hash<std::string>{}(paired_op(node)), std::hash<std::string>{}(node.traits));
 }
 
 const GraphValue& value_at(const ComputeGraph& graph, int32_t value) {

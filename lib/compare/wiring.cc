@@ -35,6 +35,12 @@ bool Wiring::same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, s
   const bool in_a = slot_a < a.inputs.size() && a.inputs[slot_a] != kAbsent;
   const bool in_b = slot_b < b.inputs.size() && b.inputs[slot_b] != kAbsent;
   if (in_a && in_b) {
+    const bool flipped =
+        wires_ == Wires::kAsMeant && slot_a == 1 && slot_b == 1 && a.transposes_b != b.transposes_b;
+    if (flipped) {
+      return same_ways(a.input_paths[1], b.input_paths[1], read) &&
+             same_value(a.inputs[1], b.inputs[1], true, read);
+    }
     return same(a.inputs[slot_a], a.input_paths[slot_a], b.inputs[slot_b], b.input_paths[slot_b],
                 read);
   }
@@ -70,21 +76,26 @@ std::vector<int32_t> Wiring::significant(const ComputeGraph& graph,
 
 bool Wiring::same(int32_t a, const std::vector<int32_t>& path_a, int32_t b,
                   const std::vector<int32_t>& path_b, std::vector<OperandPair>* read) const {
+  return same_value(a, b, false, read) && same_ways(path_a, path_b, read);
+}
+
+bool Wiring::same_ways(const std::vector<int32_t>& path_a, const std::vector<int32_t>& path_b,
+                       std::vector<OperandPair>* read) const {
   const std::vector<int32_t> way_a = significant(comparison_.graph_a, path_a);
   const std::vector<int32_t> way_b = significant(comparison_.graph_b, path_b);
-  return same_value(a, b, read) &&
-         std::equal(way_a.begin(), way_a.end(), way_b.begin(), way_b.end(),
+  return std::equal(way_a.begin(), way_a.end(), way_b.begin(), way_b.end(),
                     [&](int32_t x, int32_t y) { return same_passed(x, y, read); });
 }
 
-bool Wiring::same_value(int32_t a, int32_t b, std::vector<OperandPair>* read) const {
+bool Wiring::same_value(int32_t a, int32_t b, bool flipped, std::vector<OperandPair>* read) const {
   if (a == kAbsent || b == kAbsent) return a == b;
   const GraphValue& in_a = comparison_.graph_a.values[static_cast<size_t>(a)];
   const GraphValue& in_b = comparison_.graph_b.values[static_cast<size_t>(b)];
   if (in_a.tensor == kAbsent || in_b.tensor == kAbsent) {
     return in_a.tensor == in_b.tensor && same_source(a, b);
   }
-  const OperandPair place{in_a.tensor, in_b.tensor, in_a.transposed != in_b.transposed};
+  const OperandPair place{in_a.tensor, in_b.tensor,
+                          (in_a.transposed != in_b.transposed) != flipped};
   if (!same_tensor(place)) return false;
   if (read != nullptr) read->push_back(place);
   return true;
@@ -123,7 +134,7 @@ bool Wiring::same_passed(int32_t x, int32_t y, std::vector<OperandPair>* read) c
     return false;
   }
   for (size_t i = 1; i < a.inputs.size(); ++i) {
-    if (!same_value(a.inputs[i], b.inputs[i], read)) return false;
+    if (!same_value(a.inputs[i], b.inputs[i], false, read)) return false;
   }
   return true;
 }

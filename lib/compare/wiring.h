@@ -32,7 +32,10 @@ class Wiring {
   bool same_input(const GraphNode& a, size_t slot_a, const GraphNode& b, size_t slot_b,
                   std::vector<OperandPair>* read) const;
   bool is_moved(const GraphNode& a, const GraphNode& b, size_t slot) const;
-  bool same_value(int32_t a, int32_t b, std::vector<OperandPair>* read) const;
+  bool same_ways(const std::vector<int32_t>& path_a, const std::vector<int32_t>& path_b,
+                 std::vector<OperandPair>* read) const;
+  // `flipped`: one node reads its operand the other way round than the other one.
+  bool same_value(int32_t a, int32_t b, bool flipped, std::vector<OperandPair>* read) const;
   bool same_tensor(const OperandPair& place) const;
   bool same_source(int32_t a, int32_t b) const;
   bool same_passed(int32_t a, int32_t b, std::vector<OperandPair>* read) const;

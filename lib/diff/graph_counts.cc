@@ -109,6 +109,13 @@ void Changes::count_nodes(const Wiring& wiring) {
       continue;
     }
     const GraphNode& b = graph_b.nodes[static_cast<size_t>(other)];
+    if (a.op != b.op) {  // a Gemm that is a MatMul
+      ++graph_.operators[a.op].removed;
+      ++graph_.operators[b.op].added;
+      name(a.op, graph_a, a);
+      name(b.op, graph_b, b);
+      continue;
+    }
     const bool attributes = a.attributes != b.attributes;
     const bool rewired = !wiring.same_inputs(a, b, nullptr);
     if (!attributes && !rewired) continue;

@@ -37,6 +37,7 @@ class Finder {
     for (std::string& reason : graph.reasons)
       changes_.reasons.push_back("the graph " + std::move(reason));
     changes_.renamed_outputs = std::move(graph.renamed_outputs);
+    if (options_.exact) check_operators();
   }
 
   TaskChanges run() {
@@ -56,6 +57,20 @@ class Finder {
   }
 
  private:
+  // A Gemm and the MatMul that stands for it in the base may round in other ways.
+  void check_operators() {
+    const std::vector<int32_t>& of_b = comparison_.alignment.node_of_b;
+    for (size_t n = 0; n < of_b.size(); ++n) {
+      const GraphNode& node = comparison_.graph_b.nodes[n];
+      if (of_b[n] == kAbsent) continue;
+      const std::string& op = comparison_.graph_a.nodes[static_cast<size_t>(of_b[n])].op;
+      if (op == node.op) continue;
+      changes_.reasons.push_back("the graph has a " + node.op + " where the base has a " + op +
+                                 " (--exact)");
+      return;
+    }
+  }
+
   CompareOptions how_to_compare() {
     CompareOptions compare;
     compare.delta.max_rank = options_.max_rank;

@@ -275,6 +275,25 @@ TEST_F(GraphChangesTest, TakesAnAttributeForTheInputThatItBecame) {
 }
 
 // Exporters write equal tensors once. After training they may be two.
+// Of a stored operand transB says how it lies; of a computed one it is part of the result.
+TEST_F(GraphChangesTest, TakesTransBForTheLayoutOfStoredOperandsOnly) {
+  const auto gemm = [](bool stored, int64_t turned) {
+    onnx::ModelProto model = test::empty_model();
+    onnx::GraphProto& graph = *model.mutable_graph();
+    *graph.add_input() = value("x", {16, 16});
+    const test::Matrix w = test::random_matrix(16, 16, 1);
+    *graph.add_initializer() = test::tensor("w", stored && turned != 0 ? test::transposed(w) : w);
+    add_node(graph, "MatMul", {"x", "w"}, {"a"});
+    if (stored) graph.clear_node();
+    add_node(graph, "Gemm", {"x", stored ? "w" : "a"}, {"y"});
+    *graph.mutable_node(stored ? 0 : 1)->add_attribute() = integer("transB", turned);
+    *graph.add_output() = value("y", {16, 16});
+    return model;
+  };
+  EXPECT_EQ(changes(gemm(true, 0), gemm(true, 1)).reasons, Texts());
+  EXPECT_NE(changes(gemm(false, 0), gemm(false, 1)).reasons, Texts());
+}
+
 TEST_F(GraphChangesTest, SaysThatOneTensorCannotBeTwo) {
   const auto model = [](const test::Matrix& second) {
     onnx::ModelProto proto = chain();

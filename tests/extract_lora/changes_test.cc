@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "extract_lora/linear.h"
+#include "support/errors.h"
 
 namespace wshare::test {
 namespace {
@@ -51,6 +52,46 @@ TEST_F(ExtractChange, IsLowRankInWhateverDirectionItIsStored) {
     EXPECT_EQ(found.adapter, "task.onnx_adapter");
     ASSERT_EQ(found.tensors.size(), 1u);
     EXPECT_EQ(found.tensors[0].rank, 2);
+  }
+}
+
+// torch's dynamo writes a Gemm for each linear layer of matrices and all its attributes, its older
+// exporter a MatMul where there is no bias, and of a Gemm what is no default.
+TEST_F(ExtractChange, IsLowRankWhereOneHasAGemmAndTheOtherOneAMatMul) {
+  const Matrix changed = sum(weight().values, low());
+  const Tensor turned{"w", {32, 24}, transposed(changed)}, as_is{"w", {24, 32}, changed};
+  const Tensor base_turned{"w", {32, 24}, transposed(weight().values)};
+  const Tensor bias = vector("c", 5);
+  const char* gemm =
+      "y0 = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB = 1> (x, w) y = Relu (y0)";
+  const char* plain = "y0 = Gemm (x, w) y = Relu (y0)";
+  const char* biased = "y0 = Gemm <transB = 1> (x, w, c) y = Relu (y0)";
+  const char* all_said =
+      "y0 = Gemm <beta = 1.0, transB = 1, alpha = 1.0, transA = 0> (x, w, c) y = Relu (y0)";
+  const char* other_way = "y0 = Gemm <transB = 0> (x, w, c) y = Relu (y0)";
+  for (const auto& [base, task] :
+       {std::pair(model(kLinear, {weight()}), model(gemm, {turned})),
+        std::pair(model(gemm, {base_turned}), model(kLinear, {as_is})),
+        std::pair(model(kLinear, {weight()}), model(plain, {as_is})),
+        std::pair(model(biased, {base_turned, bias}), model(all_said, {turned, bias})),
+        std::pair(model(biased, {base_turned, bias}), model(other_way, {as_is, bias}))}) {
+    const ExtractedTask found = change(base, task);
+    EXPECT_EQ(first_reason(found), "");
+    EXPECT_EQ(found.adapter, "task.onnx_adapter");
+    ASSERT_EQ(found.tensors.size(), 1u);
+    EXPECT_EQ(found.tensors[0].rank, 2);
+  }
+  const ExtractedTask exact = change(model(kLinear, {weight()}), model(gemm, {turned}),
+                                     [](ExtractOptions& options) { options.exact = true; });
+  EXPECT_EQ(first_reason(exact), "the graph has a Gemm where the base has a MatMul (--exact)");
+  for (const char* no_matmul :
+       {"y0 = Gemm <alpha = 2.0> (x, w) y = Relu (y0)", "y0 = Gemm (x, w, c) y = Relu (y0)"}) {
+    forget();
+    add("base.onnx", model(kLinear, {weight()}));
+    add("task.onnx", model(no_matmul, {as_is, bias}));
+    EXPECT_NE(message_of([&] { extract({"task.onnx"}, "base.onnx", {}); }).find("Gemm more"),
+              std::string::npos)
+        << no_matmul;
   }
 }
 

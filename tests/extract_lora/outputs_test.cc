@@ -56,6 +56,23 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
   }
 }
 
+TEST_F(ExtractOutputs, AreThoseOfATaskThatHasAGemmForTheBasesMatMul) {
+  const std::string type = "float[n,24] x";
+  const Matrix w = random_matrix(24, 32, 1);
+  onnx::ModelProto base = parse_model(type, "y = MatMul (x, w)");
+  *base.mutable_graph()->add_initializer() = tensor_of("w", {24, 32}, w, Proto::FLOAT);
+  onnx::ModelProto task = parse_model(type, "y = Gemm <transB = 1> (x, w)");
+  *task.mutable_graph()->add_initializer() =
+      tensor_of("w", {32, 24}, transposed(sum(w, low_rank(24, 32, 3, 5, 0.05))), Proto::FLOAT);
+  add("base.onnx", base);
+  add("task.onnx", task);
+  extract({"task.onnx"}, "base.onnx", {});
+  const std::vector<Feed> feeds = feeds_of(base, 6);
+  std::vector<Feed> adapted = feeds;
+  for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+  EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)), 2e-6);
+}
+
 TEST_F(ExtractOutputs, AreThoseOfTheTaskWithTwoPairsAtOneWeight) {
   const std::string type = "float[n,24] x";
   const onnx::TensorProto w = tensor_of("w", {24, 32}, random_matrix(24, 32, 1), Proto::FLOAT);
