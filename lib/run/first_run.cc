@@ -30,6 +30,25 @@ Inputs inputs_for(const NamedModel& model, const Ort::Session& session,
   }
 }
 
+// Says what was made up, as the options that would give it: a user changes one and tries again.
+std::string hint_about(const Inputs& inputs) {
+  constexpr size_t kMost = 6;
+  std::string shapes;
+  size_t shown = 0;
+  for (size_t i = 0; i < inputs.names.size() && shown < kMost; ++i) {
+    if (!inputs.values[i].IsTensor()) continue;
+    const std::vector<int64_t> dims = inputs.values[i].GetTensorTypeAndShapeInfo().GetShape();
+    if (dims.empty()) continue;
+    std::string shape;
+    for (const int64_t dim : dims) shape += (shape.empty() ? "" : "x") + std::to_string(dim);
+    shapes += " --shape " + inputs.names[i] + "=" + shape;
+    ++shown;
+  }
+  return "the model may need other inputs" + (shapes.empty() ? "" : " than" + shapes) +
+         ": give shapes with --shape NAME=1x32, values with --value NAME=1, or files with "
+         "--inputs DIR";
+}
+
 }  // namespace
 
 std::vector<Ort::Value> run_once(const std::string& model, const Runner& runner,
@@ -50,8 +69,7 @@ std::vector<Ort::Value> run_once(const std::string& model, const Runner& runner,
   } catch (const Error& error) {
     if (!inputs.made_up) throw;
     throw Error(error.code(), std::string(error.what()) + " (with made-up inputs)",
-                "the model may need other inputs: give shapes with --shape NAME=1x32, values with "
-                "--value NAME=1, or files with --inputs DIR");
+                hint_about(inputs));
   }
 }
 

@@ -75,6 +75,29 @@ TEST_F(RunCommand, TakesShapesAndValuesOfOneModel) {
   EXPECT_NE(err_.find("--value: is for made-up inputs"), err_.npos) << err_;
 }
 
+// Whatever free dimension is tried, 231 elements are not what x has.
+TEST_F(RunCommand, SaysInALineWhichNodeFailedAndWhatWasTried) {
+  onnx::ModelProto model = empty_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  set_type(*graph.add_input(), "x", onnx::TensorProto::FLOAT, {"1", "n"});
+  set_type(*graph.add_output(), "y", onnx::TensorProto::FLOAT, {"21", "11"});
+  *graph.add_initializer() =
+      raw("shape", raw_of(std::vector<int64_t>{21, 11}), onnx::TensorProto::INT64, {2});
+  add_node(graph, "Reshape", {"x", "shape"}, {"y"}).set_name("to_rows");
+  fs::remove_all(temp_ / "in");
+  fs::remove_all(temp_ / "bundle");
+  write_file(temp_ / "in/a.onnx", model.SerializeAsString());
+  make();
+  EXPECT_EQ(run({}), 6);
+  EXPECT_NE(err_.find("'a': Reshape node 'to_rows': "), err_.npos) << err_;
+  EXPECT_EQ(err_.find("Status Message"), err_.npos) << err_;
+  EXPECT_EQ(err_.find(".h:"), err_.npos) << err_;
+  EXPECT_NE(err_.find("hint: the model may need other inputs than --shape x=1x8: "), err_.npos)
+      << err_;
+  EXPECT_EQ(run({"--json"}), 6);
+  EXPECT_NE(err_.find("Status Message"), err_.npos) << err_;
+}
+
 TEST_F(RunCommand, StopsRepeatingWhenTimeIsOver) {
   const Arguments for_ever = {"run", path("bundle"), "--repeat=1000000", "--max-seconds=0.05"};
   Arguments with_baseline = for_ever;
