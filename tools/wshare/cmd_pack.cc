@@ -9,6 +9,7 @@
 #include "input_options.h"
 #include "pack/optimise.h"
 #include "pack_report.h"
+#include "rows.h"
 #include "run/openers.h"
 #include "runtime/host_runtime.h"
 #include "runtime_option.h"
@@ -50,9 +51,13 @@ void print(const Report& report, const Arguments& arguments, double seconds, Con
 
 // Says what of the packs was not compared, one line for each reason; as JSON it is whole.
 void warn(const PackReport& report, Context& context) {
+  constexpr size_t kColumns = 120;  // of what ONNX Runtime says, without the hint behind it
   std::map<std::string, std::vector<std::string>> untried;
   for (const PackedModel& model : report.models) {
-    if (!model.untried.empty()) untried[short_message(model.untried)].push_back(model.model);
+    if (!model.untried.empty()) {
+      const std::string why = short_message(model.untried.substr(0, model.untried.rfind("; ")));
+      untried[fit(why, kColumns)].push_back(model.model);
+    }
     if (model.random_outputs.empty()) continue;
     print_message(context.err,
                   in_quotes(model.model) +
@@ -60,7 +65,8 @@ void warn(const PackReport& report, Context& context) {
                       list_in_quotes(model.random_outputs));
   }
   for (const auto& [why, models] : untried)
-    print_message(context.err, list_in_quotes(models) + ": not run beside a plain session: " + why);
+    print_message(context.err, list_in_quotes(models) + ": not run beside a plain session: " + why +
+                                   " (--shape, --value, --inputs)");
 }
 
 int run_pack(const Arguments& arguments, Context& context) {
