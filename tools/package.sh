@@ -21,6 +21,16 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSHARE_TESTS=OFF -D
   -DCMAKE_INSTALL_LIBDIR=lib >&2
 cmake --build "$build" --target wshare >&2
 (cd "$build" && cpack -G DEB -B packages >&2)
+# What it must have: the command, what it contains of others, and of Debian's libraries those that it is linked with.
+made=$(ls -t "$build"/packages/wshare_*.deb | head -1)
+listed=$(dpkg-deb --contents "$made")
+for file in ./usr/bin/wshare ./usr/share/doc/wshare/THIRD_PARTY_NOTICES.txt ./usr/share/doc/wshare/copyright; do
+  grep -q " $file\$" <<<"$listed" || { echo "package: error: $made has no $file" >&2; exit 1; }
+done
+depends=$(dpkg-deb --field "$made" Depends)
+for library in libssl libprotobuf libonnx libzstd libxxhash libopenblas; do
+  [[ $depends == *"$library"* ]] || { echo "package: error: $made does not depend on $library: $depends" >&2; exit 1; }
+done
 mkdir -p "$output"
 cp "$build"/packages/wshare_*.deb "$output"/
 printf '%s\n' "$output"/wshare_*.deb

@@ -55,7 +55,7 @@ typedef struct wshare_task wshare_task;       /* an adapter for a session that o
  */
 int wshare_c_api_version(void);
 
-/* Returns the version of wshare, "0.1.0". */
+/* Returns the version of wshare, "0.2.0". */
 const char* wshare_version(void);
 
 /* ---- Errors ------------------------------------------------------------------------------ */
