@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bundle/drop_renames.h"
+#include "bundle/like.h"
 #include "bundle/side_files.h"
 #include "util/parallel.h"
 #include "util/text.h"
@@ -125,7 +126,8 @@ void place_tensors(Draft& draft, const DraftOptions& options) {
       tensor.content = draft.contents.of_tensor[candidates.size() + tensor.content];
     }
   }
-  const std::vector<PlanContent> contents = plan_contents(draft, candidates);
+  std::vector<PlanContent> contents = plan_contents(draft, candidates);
+  if (draft.start && draft.start->like) draft.start->names = keep_worthwhile(draft, contents);
   std::vector<std::string> tasks;
   for (const DraftTask& task : draft.tasks) tasks.push_back(task.input.name);
   PlanStart start;

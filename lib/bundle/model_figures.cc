@@ -11,7 +11,8 @@
 namespace wshare {
 namespace {
 
-bool is_shared(const Draft& draft, const Extent& extent) {
+bool is_shared(const Draft& draft, const Extent& extent, const std::vector<uint32_t>& users) {
+  if (draft.start && draft.start->like) return users.size() > 1;
   const size_t before = draft.start ? draft.start->manifest.blobs.size() : 0;
   return extent.blob < before || draft.plan.blobs[extent.blob - before].shared;
 }
@@ -54,6 +55,7 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
     for (const PlanTensor& planned : draft.planned[m].tensors) stay += planned.reason ? 1 : 0;
   }
   figures.left_inline.reserve(stay);
+  const std::vector<std::vector<uint32_t>> users = users_of(draft);
   std::set<uint32_t> of_all;
   for (auto m = static_cast<uint32_t>(first); m < draft.models.size(); ++m) {
     DedupedModel& entry = figures.models.emplace_back();
@@ -76,7 +78,7 @@ ModelFigures model_figures(const Draft& draft, const BundleFiles& files) {
       }
       ++entry.tensors;
       if (!distinct.insert(planned.content).second) continue;
-      const bool shared = is_shared(draft, *draft.plan.extents[m][t]);
+      const bool shared = is_shared(draft, *draft.plan.extents[m][t], users[planned.content]);
       (shared ? entry.shared_bytes : entry.own_bytes) += planned.size;
     }
     entry.distinct = distinct.size();

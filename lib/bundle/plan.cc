@@ -10,13 +10,6 @@ namespace {
 
 constexpr uint32_t kShared = ~uint32_t{0};
 
-// The content that holds the bytes of `content`: itself, when it is stored, or its host. Hosts have
-// no hosts of their own that are not the longest: find_distinct() names the longest first.
-uint32_t holder(const std::vector<PlanContent>& contents, uint32_t content) {
-  while (contents[content].host && !contents[content].stored) content = *contents[content].host;
-  return content;
-}
-
 // Lays `in_order` out in blobs without names.
 std::vector<PlanBlob> lay_out(const std::vector<PlanContent>& contents,
                               const std::vector<uint32_t>& in_order, uint64_t most_bytes) {
@@ -38,6 +31,13 @@ std::vector<PlanBlob> lay_out(const std::vector<PlanContent>& contents,
 }
 
 }  // namespace
+
+// Hosts have no hosts of their own that are not the longest: find_distinct() names the longest
+// first.
+uint32_t holder_of(const std::vector<PlanContent>& contents, uint32_t content) {
+  while (contents[content].host && !contents[content].stored) content = *contents[content].host;
+  return content;
+}
 
 std::string folded_name(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
@@ -66,7 +66,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
   for (uint32_t m = 0; m < models.size(); ++m) {
     for (const PlanTensor& tensor : models[m].tensors) {
       if (tensor.reason) continue;
-      const uint32_t content = holder(contents, tensor.content);
+      const uint32_t content = holder_of(contents, tensor.content);
       if (contents[content].stored) continue;
       if (!owner[content]) {
         owner[content] = m;
@@ -115,7 +115,7 @@ Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanConte
     for (const PlanTensor& tensor : model.tensors) {
       extents.emplace_back();
       if (tensor.reason) continue;
-      extents.back() = place[holder(contents, tensor.content)];
+      extents.back() = place[holder_of(contents, tensor.content)];
       extents.back()->size = tensor.size;
     }
   }

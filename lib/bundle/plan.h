@@ -68,6 +68,9 @@ struct Plan {
   std::vector<std::vector<std::optional<Extent>>> extents;  // [model][tensor]; none: stays inline
 };
 
+// Returns the content that holds the bytes of `content`: itself, when it is stored, or its host.
+uint32_t holder_of(const std::vector<PlanContent>& contents, uint32_t content);
+
 // Returns the plan for `models`: contents that two models use go into the shared blob, others into
 // the blob of their model; a content with a host lies inside its host. Each blob holds its large
 // contents first, on pages, then the small ones, on cache lines, both by first use, so that padding

@@ -12,17 +12,15 @@
 namespace fs = std::filesystem;
 
 namespace wshare {
-namespace {
 
-// Extents of tensors first, then what removed models have left in the same blobs. Other gaps are
-// read by restore only and may lie anywhere.
-std::vector<std::pair<Extent, ContentHash>> find_stored(const Manifest& manifest) {
-  std::vector<std::pair<Extent, ContentHash>> stored;
+// Extents of tensors first. Other gaps are read by restore only and may lie anywhere.
+std::vector<StoredExtent> find_stored(const Manifest& manifest, const StoredFiles& files) {
+  std::vector<StoredExtent> stored;
   std::set<std::tuple<uint32_t, uint64_t, uint64_t>> seen;
   std::set<uint32_t> tensor_blobs;
   const auto add = [&](const Extent& extent, const ContentHash& hash) {
     if (extent.size == 0 || !seen.insert({extent.blob, extent.offset, extent.size}).second) return;
-    stored.emplace_back(extent, hash);
+    stored.push_back({extent, hash, files.bytes(extent)});
   };
   for (const ModelRecord& model : manifest.models) {
     for (const TensorRecord& tensor : model.tensors) {
@@ -44,14 +42,11 @@ std::vector<std::pair<Extent, ContentHash>> find_stored(const Manifest& manifest
   return stored;
 }
 
-}  // namespace
-
 DraftStart make_start(const Manifest& manifest, const fs::path& folder, unsigned threads) {
   DraftStart start;
   start.manifest = manifest;
   start.files = std::make_shared<const StoredFiles>(folder, manifest);
-  for (const auto& [extent, hash] : find_stored(manifest))
-    start.stored.push_back({extent, hash, start.files->bytes(extent)});
+  start.stored = find_stored(manifest, *start.files);
   start.names = taken_names(folder, manifest);
   start.restored = find_restored_paths(manifest, *start.files, threads);
   return start;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 #include "bundle/draft.h"
 #include "format/manifest/manifest.h"
@@ -14,5 +15,9 @@ namespace wshare {
 // says or a restore record is damaged.
 DraftStart make_start(const Manifest& manifest, const std::filesystem::path& folder,
                       unsigned threads);
+
+// Returns the extents of tensors in `files`, whose manifest is `manifest`, and what removed models
+// have left in the same blobs; each once, mapped.
+std::vector<StoredExtent> find_stored(const Manifest& manifest, const StoredFiles& files);
 
 }  // namespace wshare

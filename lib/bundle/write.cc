@@ -79,7 +79,9 @@ class Writer {
     const auto first = models_.begin() + static_cast<std::ptrdiff_t>(draft_.first_new());
     std::move(first, models_.end(), std::back_inserter(manifest_.models));
     std::move(tasks_.begin(), tasks_.end(), std::back_inserter(manifest_.tasks));
-    const std::string text = to_checked_json(manifest_, threads_);
+    // Of a bundle like another one, take_over_blobs() makes the manifest whole.
+    const bool is_whole = !draft_.start || !draft_.start->like;
+    const std::string text = is_whole ? to_checked_json(manifest_, threads_) : "";
     if (!draft_.start) output_.write(kManifestName, std::as_bytes(std::span(text)));
     output_.finish();
     const uint64_t bytes = bundle_bytes(manifest_, text.size());

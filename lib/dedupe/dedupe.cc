@@ -6,6 +6,7 @@
 
 #include "bundle/draft.h"
 #include "bundle/drop_renames.h"
+#include "bundle/like.h"
 #include "bundle/model_figures.h"
 #include "bundle/replace_bundle.h"
 #include "bundle/split_uses.h"
@@ -20,6 +21,12 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
+const std::string& blob_file(const Draft& draft, const Extent& extent) {
+  const size_t before = draft.start ? draft.start->manifest.blobs.size() : 0;
+  return extent.blob < before ? draft.start->manifest.blobs[extent.blob].file
+                              : draft.plan.blobs[extent.blob - before].file;
+}
+
 std::vector<PlacedTensor> placed_tensors(const Draft& draft) {
   std::vector<PlacedTensor> result;
   const std::vector<std::vector<uint32_t>> users = users_of(draft);
@@ -28,9 +35,13 @@ std::vector<PlacedTensor> placed_tensors(const Draft& draft) {
       const TensorRef& tensor = draft.models[m].tensors[t];
       const PlanTensor& planned = draft.planned[m].tensors[t];
       if (planned.reason) continue;
-      const PlanBlob& blob = draft.plan.blobs[draft.plan.extents[m][t]->blob];
-      PlacedTensor& placed = result.emplace_back(PlacedTensor{
-          draft.inputs[m].name, tensor.scope, tensor.name, blob.file, planned.size, {}});
+      PlacedTensor& placed =
+          result.emplace_back(PlacedTensor{draft.inputs[m].name,
+                                           tensor.scope,
+                                           tensor.name,
+                                           blob_file(draft, *draft.plan.extents[m][t]),
+                                           planned.size,
+                                           {}});
       for (const uint32_t user : users[planned.content]) {
         if (user != m) placed.also_in.push_back(draft.inputs[user].name);
       }
@@ -74,6 +85,7 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   draft.inputs = inputs;
   draft.models = scan_all(draft.inputs, thread_count(options.threads));
   if (!options.keep_identity) drop_renames(draft, options.min_bytes);
+  if (!options.like.empty()) draft.start.emplace(make_like_start(options.like));
   std::vector<TransposedPair> transposed =
       tie_transposed(draft, options.tie_transposed, options.allow_other_bits, options.split_uses,
                      options.min_bytes, thread_count(options.threads));
@@ -82,15 +94,19 @@ DedupeReport dedupe(const std::vector<ModelInput>& inputs, const fs::path& bundl
   if (!bundle.empty()) {
     for (const ScannedModel& model : draft.models) check_external(bundle, model);
   }
-  if (options.dry_run) {
-    DedupeReport report = report_of(draft, measure_bundle(draft, options.threads), options.explain);
-    report.transposed = std::move(transposed);
-    return report;
+  if (options.progress && !options.dry_run) options.progress("writing", 0, 0);
+  BundleFiles files = options.dry_run
+                          ? measure_bundle(draft, options.threads)
+                          : write_bundle(draft, output->path(), options.threads, options.progress);
+  uint64_t like_bytes = 0;
+  if (draft.start) {
+    const auto folder = options.dry_run ? std::nullopt : std::optional(output->path());
+    like_bytes = take_over_blobs(draft, files, folder, thread_count(options.threads));
   }
-  if (options.progress) options.progress("writing", 0, 0);
-  const BundleFiles files = write_bundle(draft, output->path(), options.threads, options.progress);
   DedupeReport report = report_of(draft, files, options.explain);
   report.transposed = std::move(transposed);
+  report.like_bytes = like_bytes;
+  if (options.dry_run) return report;
   const std::jthread unmap = unmap_meanwhile(draft);
   if (options.progress) options.progress("committing", 0, 0);
   report.kept = output->commit();

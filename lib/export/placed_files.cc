@@ -25,16 +25,12 @@ void check_free(const fs::path& path, const std::string& hint) {
 void PlacedFiles::put(const std::string& name, uint64_t size,
                       const std::shared_ptr<const Folder>& to, const std::string& as) {
   const MappedFile file = files_.open(name, size);
-  if (link_ && (!to || link_file(*files_.folder(), name, *to, as, file.id()))) {
-    if (linked_.insert(name).second) linked_bytes_ += size;
-    return;
+  const bool linked = to ? place_file(*files_.folder(), name, file, *to, as, link_) : link_;
+  if (!linked) {
+    copied_bytes_ += size;
+  } else if (linked_.insert(name).second) {
+    linked_bytes_ += size;
   }
-  copied_bytes_ += size;
-  if (!to) return;
-  OutputFile copy(to->descriptor(), as, to->path() / as, size);
-  copy.write(file.bytes());
-  copy.close();
-  file.check_unchanged();
 }
 
 void PlacedFiles::write(std::string_view text, const std::shared_ptr<const Folder>& to,

@@ -4,6 +4,7 @@
 
 #include "util/file_calls.h"
 #include "util/output_errors.h"
+#include "util/output_file.h"
 
 namespace wshare {
 
@@ -16,6 +17,16 @@ bool link_file(const Folder& from, const std::string& name, const Folder& to, co
   }
   if (id_at(to.descriptor(), as) == id) return true;
   file_calls::unlink_at(to.descriptor(), as.c_str());
+  return false;
+}
+
+bool place_file(const Folder& from, const std::string& name, const MappedFile& file,
+                const Folder& to, const std::string& as, bool link) {
+  if (link && link_file(from, name, to, as, file.id())) return true;
+  OutputFile copy(to.descriptor(), as, to.path() / as, file.bytes().size());
+  copy.write(file.bytes());
+  copy.close();
+  file.check_unchanged();
   return false;
 }
 

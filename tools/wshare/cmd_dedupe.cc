@@ -38,6 +38,10 @@ void add_dedupe(CLI::App& app, Context& context, Action& action) {
   CLI::Option* archive =
       app.add_flag("--archive", arguments->archive,
                    "Keep models as what can be computed from others where that is much smaller");
+  app.add_option(
+         "--like", arguments->options.like,
+         "A bundle whose files are to stay as they are where models have their weights still")
+      ->excludes(archive);
   add_dry_run_option(app, arguments->options.dry_run);
   archive->excludes("--dry-run");
   add_replace_option(app, arguments->options.replace);

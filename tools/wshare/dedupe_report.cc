@@ -62,6 +62,7 @@ nlohmann::ordered_json to_json(const DedupeReport& report, const std::string& bu
   json["bytes_out"] = report.bytes_out;
   json["tensors"] = report.tensors;
   json["distinct_tensors"] = report.distinct_tensors;
+  json["like_bytes"] = report.like_bytes;
   json["left_inline"] = to_json(report.left_inline);
   if (!report.transposed.empty()) json["transposed"] = to_json(report.transposed);
   json["seconds"] = seconds;
@@ -80,6 +81,9 @@ void print_report(std::ostream& out, const DedupeReport& report, const DedupeOpt
                                         : format_bytes(static_cast<uint64_t>(-saved)) + " added";
   out << fmt::format("{}{} -> {}, {}\n", options.dry_run ? "would be " : "",
                      format_bytes(report.bytes_in), format_bytes(report.bytes_out), change);
+  if (!options.like.empty())
+    out << fmt::format("{} are files of the bundle that it is like\n",
+                       format_bytes(report.like_bytes));
 }
 
 }  // namespace wshare

@@ -23,6 +23,9 @@ struct DedupeOptions {
   // Not together with split_uses.
   TieTransposed tie_transposed = TieTransposed::kNever;
   bool allow_other_bits = false;  // also tie where outputs may get other bits
+  // A bundle, or empty: what it has in blobs of tensors stays there, so that its files are this
+  // bundle's, too, and need not travel again. A blob of which less than half is used is left behind.
+  std::filesystem::path like;
   bool dry_run = false;  // find out everything, write nothing
   bool explain = false;  // fill DedupeReport::placed
   bool replace = false;  // an existing bundle is replaced as a whole
@@ -38,6 +41,7 @@ struct DedupeReport {
   uint64_t bytes_out = 0;  // all files of the bundle
   uint64_t tensors = 0;
   uint64_t distinct_tensors = 0;
+  uint64_t like_bytes = 0;  // with DedupeOptions::like: of blobs that are those of that bundle
   std::vector<InlineTensor> left_inline;
   std::vector<TransposedPair> transposed;  // with DedupeOptions::tie_transposed only
   std::vector<PlacedTensor>
@@ -50,7 +54,7 @@ struct DedupeReport {
 // Makes a bundle of `inputs` in the folder `bundle` and returns what it did.
 //
 // The bundle appears as a whole or not at all; inputs are never touched. Output bytes depend on
-// inputs, names and the options above dry_run only. Throws Error(kIo) if `bundle` exists (and is not to
+// inputs, names and the options above dry_run only (and on the bundle `like`). Throws Error(kIo) if `bundle` exists (and is not to
 // be replaced, or holds files that are no part of a bundle), holds an input, or a file cannot be
 // read or written or changed meanwhile; Error(kInvalid) if an input is malformed.
 DedupeReport dedupe(const std::vector<ModelInput>& inputs, const std::filesystem::path& bundle,
