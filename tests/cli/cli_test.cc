@@ -156,8 +156,9 @@ TEST_F(Cli, DedupePrintsTheJsonOfTheContract) {
   add_two();
   ASSERT_EQ(run({"dedupe", path("in"), "-o", path("bundle"), "--json"}), 0) << err_;
   const json report = object();
-  EXPECT_EQ(keys(report), (Names{"bundle", "bytes_in", "bytes_out", "distinct_tensors",
-                                 "left_inline", "models", "schema", "seconds", "tensors"}));
+  EXPECT_EQ(keys(report),
+            (Names{"bundle", "bytes_in", "bytes_out", "distinct_tensors", "left_inline",
+                   "like_bytes", "models", "schema", "seconds", "tensors"}));
   EXPECT_EQ(report.at("schema"), "wshare.dedupe/1");
   EXPECT_EQ(report.at("bundle"), path("bundle"));
   EXPECT_EQ(report.at("tensors"), 4);
