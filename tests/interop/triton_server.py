@@ -4,7 +4,7 @@
 To be run by a Python that has nvidia-pytriton 0.7.0 (a tritonserver with its Python backend),
 numpy < 2, onnx, onnxruntime and the wheel of wshare. BACKEND is the folder of model.py, TASKS a bundle of
 extract-lora, MODELS are the originals of another. Starts the server on loopback ports, and compares what it answers
-with onnxruntime on the originals, bit for bit. Then serves eight models with a common trunk of 100 MiB over packs, and as they
+with onnxruntime on the originals, bit for bit. Then serves eight models with a common trunk of 128 MiB over packs, and as they
 are, and compares what the server and its processes have together. Exit 77: skipped, since something is missing.
 """
 import os
@@ -156,7 +156,7 @@ class Bundle:
         return types.SimpleNamespace(way="plain", file=name, onnxruntime=onnxruntime.__version__, why="")
 sys.modules["wshare"] = types.SimpleNamespace(Bundle=Bundle, Error=RuntimeError)
 """
-MODELS, LAYERS, WIDTH = 8, 25, 1024  # a layer has 4 MiB
+MODELS, LAYERS, WIDTH = 8, 32, 1024  # a layer has 4 MiB
 
 
 def make_pool(folder):
