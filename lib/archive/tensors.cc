@@ -29,6 +29,7 @@ class Planner {
         threads_(threads) {}
 
   std::vector<std::vector<TensorPlan>> run() {
+    link_chains();
     list_shared();
     for (size_t t = 0; t < targets_.size(); ++t) derive(t);
     keep_full_blobs();
@@ -39,13 +40,16 @@ class Planner {
  private:
   const Member& member(size_t target) const { return members_[targets_[target].member]; }
 
-  // The target that target `t` is computed from, if that is computed itself.
-  std::optional<size_t> before_in_chain(size_t t) const {
-    if (targets_[t].steps < 2) return std::nullopt;
-    for (size_t p = 0; p < t; ++p) {
-      if (targets_[p].member == *targets_[t].base && targets_[p].base) return p;
+  // Finds, for each target, the one that it is computed from, if that is computed itself.
+  void link_chains() {
+    std::map<size_t, size_t> computed;  // member: its target
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      std::optional<size_t>& before = before_in_chain_.emplace_back();
+      if (!targets_[t].base) continue;
+      const auto found = computed.find(*targets_[t].base);
+      if (found != computed.end()) before = found->second;
+      computed.emplace(targets_[t].member, t);
     }
-    return std::nullopt;
   }
 
   // The bytes of models that stay, and of bases.
@@ -53,14 +57,14 @@ class Planner {
     std::set<size_t> gone;
     for (const Target& target : targets_) gone.insert(target.member);
     for (size_t t = 0; t < targets_.size(); ++t) {
-      if (targets_[t].base && !before_in_chain(t)) gone.erase(*targets_[t].base);
+      if (targets_[t].base && !before_in_chain_[t]) gone.erase(*targets_[t].base);
     }
     for (size_t m = 0; m < members_.size(); ++m) {
       if (gone.contains(m)) continue;
       for (const TensorRecord& tensor : members_[m].tensors) shared_.insert(key_of(tensor.extent));
     }
     for (size_t t = 0; t < targets_.size(); ++t) {
-      if (!targets_[t].base || before_in_chain(t)) continue;
+      if (!targets_[t].base || before_in_chain_[t]) continue;
       for (const TensorRecord& tensor : members_[*targets_[t].base].tensors)
         blob_stays_[tensor.extent.blob] = true;
     }
@@ -107,7 +111,7 @@ class Planner {
   std::vector<std::optional<Start>> starts_of(size_t t) const {
     std::vector<std::optional<Start>> starts(member(t).tensors.size());
     size_t root = t;
-    while (const std::optional<size_t> before = before_in_chain(root)) root = *before;
+    while (const std::optional<size_t> before = before_in_chain_[root]) root = *before;
     if (targets_[root].base) {
       const size_t base = *targets_[root].base;
       const std::vector<std::optional<Pair>> pairs = BaseTensors(members_[base]).pair(member(t));
@@ -115,7 +119,7 @@ class Planner {
         if (pairs[i]) starts[i] = {base, *pairs[i]};
       }
     }
-    if (const std::optional<size_t> before = before_in_chain(t)) {
+    if (const std::optional<size_t> before = before_in_chain_[t]) {
       const std::vector<std::optional<Pair>> pairs = BaseTensors(member(*before)).pair(member(t));
       for (size_t i = 0; i < pairs.size(); ++i) {
         if (!pairs[i]) continue;
@@ -204,6 +208,7 @@ class Planner {
   std::vector<bool> blob_stays_;
   const BytesOf& bytes_of_;
   unsigned threads_;
+  std::vector<std::optional<size_t>> before_in_chain_;  // [target]
   std::set<ExtentKey> shared_;
   std::map<Identity, std::pair<size_t, size_t>> first_;  // target and tensor
   std::vector<std::vector<TensorPlan>> plans_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "bundle/edit.h"
 #include "format/dtype.h"
@@ -92,10 +91,10 @@ InspectedTask look_at(const Manifest& manifest, const Numbers& numbers, const Ta
 
 // Bytes of those `blobs` that only packs use, as far as `pack` does.
 uint64_t bytes_in(const PackRecord& pack, const std::vector<InspectedBlob>& blobs) {
-  std::set<std::tuple<uint32_t, uint64_t, uint64_t>> extents;
+  std::set<ExtentKey> extents;
   uint64_t bytes = 0;
   visit_pack_extents(pack, [&](const Extent& extent) {
-    const bool is_new = extents.emplace(extent.blob, extent.offset, extent.size).second;
+    const bool is_new = extents.insert(key_of(extent)).second;
     if (is_new && blobs[extent.blob].of_packs) bytes += extent.size;
   });
   return bytes;
