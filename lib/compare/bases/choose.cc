@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -59,7 +60,9 @@ class Chooser {
 
   std::vector<Role> run() {
     list_candidates();
-    estimate();
+    estimate(costs_, [&](size_t t, size_t c, const BaseTensors& base) {
+      return costs_of_.left(t, c, base);
+    });
     for (size_t c = 0; c < members_.size(); ++c) {
       if (!members_[c].is_target) open(c);
     }
@@ -139,10 +142,15 @@ class Chooser {
                 hint_of_names(options_.base, names));
   }
 
-  void estimate() {
+  // What is left of each member, by the number of the one that it is computed from and its own.
+  using PairCosts = std::map<std::pair<size_t, size_t>, double>;
+  // The same of member `t`, computed from member `c`, which is `base`.
+  using LeftOf = std::function<double(size_t t, size_t c, const BaseTensors& base)>;
+
+  void estimate(PairCosts& costs, const LeftOf& left) const {
     std::map<size_t, std::unique_ptr<BaseTensors>> bases;
-    std::vector<std::map<std::pair<size_t, size_t>, double>::iterator> jobs;
-    for (auto at = costs_.begin(); at != costs_.end(); ++at) {
+    std::vector<PairCosts::iterator> jobs;
+    for (auto at = costs.begin(); at != costs.end(); ++at) {
       auto& base = bases[at->first.first];
       if (base == nullptr) base = std::make_unique<BaseTensors>(members_[at->first.first]);
       jobs.push_back(at);
@@ -150,7 +158,7 @@ class Chooser {
     std::atomic<uint64_t> done{0};
     parallel_for(jobs.size(), options_.threads, [&](size_t j) {
       const auto [c, t] = jobs[j]->first;
-      jobs[j]->second = costs_of_.left(t, c, *bases.at(c));
+      jobs[j]->second = left(t, c, *bases.at(c));
       if (options_.progress) options_.progress("choosing bases", ++done, jobs.size());
     });
   }
@@ -291,7 +299,7 @@ class Chooser {
   }
 
   void make_chain(size_t base, const std::vector<size_t>& numbers) {
-    const std::map<std::pair<size_t, size_t>, double> costs = costs_in_chain(base, numbers);
+    const PairCosts costs = costs_in_chain(base, numbers);
     std::vector<double> from_base;
     for (const size_t t : numbers) from_base.push_back(roles_[t].archived);
     const auto left = [&](size_t c, size_t t) -> std::optional<double> {
@@ -311,24 +319,21 @@ class Chooser {
 
   // What is left of each of some models of `base`, computed from another: from some of them, and
   // from its neighbours, since checkpoints stand in their order.
-  std::map<std::pair<size_t, size_t>, double> costs_in_chain(
-      size_t base, const std::vector<size_t>& numbers) const {
-    std::map<std::pair<size_t, size_t>, double> costs;
+  PairCosts costs_in_chain(size_t base, const std::vector<size_t>& numbers) const {
+    PairCosts costs;
+    const auto add = [&](size_t c, size_t t) {
+      if (c != t) costs.emplace(std::pair(c, t), 0);
+    };
     for (const size_t c : some_of(numbers)) {
-      for (const size_t t : numbers) costs.emplace(std::pair(c, t), 0);
+      for (const size_t t : numbers) add(c, t);
     }
     for (size_t i = 1; i < numbers.size(); ++i) {
-      costs.emplace(std::pair(numbers[i - 1], numbers[i]), 0);
-      costs.emplace(std::pair(numbers[i], numbers[i - 1]), 0);
-    }
-    std::vector<std::map<std::pair<size_t, size_t>, double>::iterator> jobs;
-    for (auto at = costs.begin(); at != costs.end(); ++at) {
-      if (at->first.first != at->first.second) jobs.push_back(at);
+      add(numbers[i - 1], numbers[i]);
+      add(numbers[i], numbers[i - 1]);
     }
     const BaseTensors root(members_[base]);
-    parallel_for(jobs.size(), options_.threads, [&](size_t j) {
-      const auto [c, t] = jobs[j]->first;
-      jobs[j]->second = costs_of_.left_in_chain(t, c, base, root);
+    estimate(costs, [&](size_t t, size_t c, const BaseTensors& before) {
+      return costs_of_.left_in_chain(t, c, before, base, root);
     });
     return costs;
   }
@@ -337,8 +342,8 @@ class Chooser {
   const ChooseOptions& options_;
   const Costs costs_of_;
   std::vector<Role> roles_;
-  std::vector<double> breadths_;                       // [member]
-  std::map<std::pair<size_t, size_t>, double> costs_;  // of candidate and target
+  std::vector<double> breadths_;  // [member]
+  PairCosts costs_;               // of candidate and target
   std::set<size_t> is_base_;
 };
 

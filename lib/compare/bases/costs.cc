@@ -68,8 +68,8 @@ double Costs::left(size_t t, size_t c, const BaseTensors& base) const {
   return left;
 }
 
-double Costs::left_in_chain(size_t t, size_t c, size_t base, const BaseTensors& root) const {
-  const BaseTensors before(members_[c]);
+double Costs::left_in_chain(size_t t, size_t c, const BaseTensors& before, size_t base,
+                            const BaseTensors& root) const {
   const std::vector<std::optional<Pair>> from_root = root.pair(members_[t]);
   const std::vector<std::optional<Pair>> pairs = before.pair(members_[t]);
   double left = 0;

@@ -34,9 +34,10 @@ class Costs {
   // What is left of the bytes of member `t`, computed from member `c`, which is `base`.
   double left(size_t t, size_t c, const BaseTensors& base) const;
 
-  // The same where `c` is computed itself, from member `base`, which is `root`. What both have is
-  // not stored then: it is computed once, at the latest from the root.
-  double left_in_chain(size_t t, size_t c, size_t base, const BaseTensors& root) const;
+  // The same where `c`, which is `before`, is computed itself, from member `base`, which is `root`.
+  // What both have is not stored then: it is computed once, at the latest from the root.
+  double left_in_chain(size_t t, size_t c, const BaseTensors& before, size_t base,
+                       const BaseTensors& root) const;
 
  private:
   const std::vector<Member>& members_;
