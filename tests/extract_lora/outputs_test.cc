@@ -22,9 +22,9 @@ class ExtractOutputs : public ExtractTest {
     return test::run(session, feeds);
   }
 
-  std::vector<Feed> adapter_feeds(const std::string& name) {
+  // `feeds`, and what the adapter in the file `name` gives.
+  std::vector<Feed> adapted_by(const std::string& name, std::vector<Feed> feeds) {
     const MappedFile file = MappedFile::open(temp_ / name);
-    std::vector<Feed> feeds;
     for (const NamedTensor& tensor : read_adapter(file.bytes())) {
       feeds.push_back(
           {tensor.name, tensor.dtype, tensor.shape,
@@ -44,8 +44,7 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithItsAdapterAndInItsOwnModel) {
     add("task.onnx", model_of(form, sum(weight, low_rank(weight.rows, weight.cols, 3, 5, 0.05))));
     extract({"task.onnx"}, "base.onnx", [](ExtractOptions& o) { o.emit = {true, true}; });
     const std::vector<Feed> feeds = feeds_of(base, 6);
-    std::vector<Feed> adapted = feeds;
-    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
     const Outputs wanted = run_file("in/task.onnx", feeds);
     const double close = form.type == Proto::FLOAT16 ? 1e-2 : 2e-6;
     EXPECT_LT(distance(wanted, run_file("bundle/base.onnx", adapted)), close);
@@ -68,8 +67,7 @@ TEST_F(ExtractOutputs, AreThoseOfATaskThatHasAGemmForTheBasesMatMul) {
   add("task.onnx", task);
   extract({"task.onnx"}, "base.onnx", {});
   const std::vector<Feed> feeds = feeds_of(base, 6);
-  std::vector<Feed> adapted = feeds;
-  for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+  const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
   EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)), 2e-6);
 }
 
@@ -93,8 +91,7 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWithTwoPairsAtOneWeight) {
   add("task.onnx", task);
   extract({"task.onnx"}, "base.onnx", {});
   const std::vector<Feed> feeds = feeds_of(base, 6);
-  std::vector<Feed> adapted = feeds;
-  for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+  const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
   EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)), 2e-6);
 }
 
@@ -131,8 +128,7 @@ TEST_F(ExtractOutputs, AreThoseOfTheTaskWhoseHeadTravels) {
     expect_whole({"base.onnx", "task.onnx"});
     if (!fs::exists(temp_ / "bundle/task.onnx_adapter")) continue;
     ++adapters;
-    std::vector<Feed> adapted = feeds;
-    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
     const double close = form.type == Proto::FLOAT16 ? 1e-2 : 4e-6;
     EXPECT_LT(distance(run_file("in/task.onnx", feeds), run_file("bundle/base.onnx", adapted)),
               close);
@@ -154,8 +150,7 @@ TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
     ASSERT_EQ(report.tasks.at(0).reasons, std::vector<std::string>());
     EXPECT_TRUE(report.new_base);
     const std::vector<Feed> feeds = feeds_of(base, 6);
-    std::vector<Feed> adapted = feeds;
-    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
     const double close = form.type == Proto::FLOAT16 ? 1e-2 : 2e-6;
     const Outputs wanted = run_file("in/task.onnx", feeds);
     EXPECT_LT(distance(wanted, run_file("bundle/base_2.onnx", adapted)), close);
@@ -188,8 +183,7 @@ TEST_F(ExtractOutputs, AreThoseOfRealMergedTasks) {
     EXPECT_LT(distance(of_base, of_bundle), close);
     EXPECT_TRUE(half || of_base.bytes == of_bundle.bytes);
     if (!fs::exists(temp_ / "bundle/task.onnx_adapter")) continue;
-    std::vector<Feed> adapted = feeds;
-    for (Feed& feed : adapter_feeds("bundle/task.onnx_adapter")) adapted.push_back(std::move(feed));
+    const std::vector<Feed> adapted = adapted_by("bundle/task.onnx_adapter", feeds);
     EXPECT_LT(distance(wanted, run_file("bundle/base.onnx", adapted)), close);
   }
 }
