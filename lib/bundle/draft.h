@@ -64,8 +64,8 @@ struct DraftStart {
   // Of a model of the bundle that is the base of new tasks: the bytes of its .onnx. The draft's
   // first model is then that one, with its tensors where they lie; it is not written again.
   std::optional<std::string> base_file;
-  // Not null: the bundle that this is, of which a new one keeps the blobs (bundle/like.h); `manifest`
-  // then has these blobs and no more.
+  // Not null: the bundle that this is, of which a new one keeps the blobs (bundle/like.h);
+  // `manifest` then has these blobs and no more.
   std::shared_ptr<const Manifest> like;
 };
 

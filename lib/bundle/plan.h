@@ -74,8 +74,8 @@ uint32_t holder_of(const std::vector<PlanContent>& contents, uint32_t content);
 // Returns the plan for `models`: contents that two models use go into the shared blob, others into
 // the blob of their model; a content with a host lies inside its host. Each blob holds its large
 // contents first, on pages, then the small ones, on cache lines, both by first use, so that padding
-// stays under one percent. What is too much for one blob goes on in another one. Contents that are stored stay where they are. Files of `tasks`, which
-// are names, get names here, too.
+// stays under one percent. What is too much for one blob goes on in another one. Contents that are
+// stored stay where they are. Files of `tasks`, which are names, get names here, too.
 Plan make_plan(const std::vector<PlanModel>& models, const std::vector<PlanContent>& contents,
                const std::vector<std::string>& tasks = {}, const PlanStart& start = {});
 

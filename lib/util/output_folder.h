@@ -12,7 +12,8 @@ namespace wshare {
 // Makes the folder `path`. Throws Error(kIo), also if there is something already.
 void make_folder(const std::filesystem::path& path);
 
-// True where an OutputFolder that replaces nothing can be put: nothing is there, or an empty folder.
+// True where an OutputFolder that replaces nothing can be put: nothing is there, or an empty
+// folder.
 bool is_free(const std::filesystem::path& path);
 
 // A folder that appears at its place as a whole or not at all.

@@ -18,8 +18,8 @@ TEST_F(RunCommand, PrintsTheJsonOfTheContract) {
   EXPECT_EQ(err_, "");
   EXPECT_EQ(keys(report),
             (Names{"anonymous_bytes", "baseline", "cut_short", "device_bytes", "ep", "exceeded",
-                   "memory", "memory_parts", "models", "ok", "onnxruntime", "parity", "pss_bytes", "schema",
-                   "session_count", "sessions", "threads", "tier"}));
+                   "memory", "memory_parts", "models", "ok", "onnxruntime", "parity", "pss_bytes",
+                   "schema", "session_count", "sessions", "threads", "tier"}));
   EXPECT_EQ(report.at("schema"), "wshare.run/1");
   EXPECT_EQ(report.at("ep"), "cpu");
   EXPECT_EQ(report.at("tier"), "shared");

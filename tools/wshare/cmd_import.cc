@@ -6,8 +6,8 @@
 #include <ostream>
 
 #include "cli.h"
-#include "rows.h"
 #include "format/oci.h"
+#include "rows.h"
 #include "util/stopwatch.h"
 #include "util/text.h"
 #include "write_options.h"

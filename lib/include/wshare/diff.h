@@ -91,9 +91,9 @@ struct DiffGraph {
   std::map<std::string, DiffOperator> operators;  // only those with a change
   // By operator the first few changed nodes: names, of a node without one the value that it makes.
   std::map<std::string, std::vector<std::string>> places;
-  std::vector<DiffValue> inputs, outputs;         // types and shapes as text: "float32[batch,128]"
-  std::vector<DiffValue> opsets;                  // by domain
-  std::vector<DiffValue> metadata;                // producer, metadata_props and the like
+  std::vector<DiffValue> inputs, outputs;  // types and shapes as text: "float32[batch,128]"
+  std::vector<DiffValue> opsets;           // by domain
+  std::vector<DiffValue> metadata;         // producer, metadata_props and the like
 };
 
 // All weights of one model that were made of the other's in one way.

@@ -49,8 +49,8 @@ struct InspectedModel {
   uint64_t own_bytes = 0;       // no other model uses them
   uint64_t shared_bytes = 0;    // some other model does
   uint64_t repeated_bytes = 0;  // what counting each once left out
-  // Its part of what storing each content once saves: all repeated bytes, and of bytes that k models
-  // use, one of them this, 1 - 1/k.
+  // Its part of what storing each content once saves: all repeated bytes, and of bytes that k
+  // models use, one of them this, 1 - 1/k.
   uint64_t saved_bytes = 0;
   // Of a model of a bundle: its file and the blobs that nothing else needs. None if a task needs
   // it.
@@ -114,8 +114,8 @@ struct InspectedTask {
 // What `wshare pack` made of a model of a bundle.
 struct InspectedPack {
   std::string model, file;
-  uint64_t bytes = 0;  // of its file and what it uses of blobs that only packs use
-  uint64_t packed_bytes = 0;                   // of these: that kernels use as they are
+  uint64_t bytes = 0;         // of its file and what it uses of blobs that only packs use
+  uint64_t packed_bytes = 0;  // of these: that kernels use as they are
   std::string onnxruntime, cpu, optimization;  // what it is for
   bool current = true;                         // false: the model has another file now
 };
