@@ -8,6 +8,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/restore.h"
 #include "wshare/verify.h"
 
@@ -184,7 +185,7 @@ TEST_F(Append, SharesAsMuchOneByOneAsDedupeDoesAtOnce) {
   constexpr uint64_t kPerModel = 256;
   for (const char* family : {"t5-seq2seq", "t5-lora", "external"}) {
     SCOPED_TRACE(family);
-    const fs::path folder = fs::path(WSHARE_TESTDATA) / family;
+    const fs::path folder = fs::path(test::kTestdata) / family;
     std::vector<ModelInput> models = resolve_inputs({folder.string()});
     const DedupeReport all = dedupe(models, temp_ / "all", {});
     dedupe({models[0]}, bundle(), {});

@@ -9,6 +9,7 @@
 #include "format/blob_reader.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "support/places.h"
 #include "support/tied_models.h"
 #include "util/as_text.h"
 #include "wshare/append.h"
@@ -128,7 +129,7 @@ TEST_F(Archive, ComputesFloat16FromFloat32AndNotTheOtherWay) {
 
 // What real quantisers made of one model: testdata/make/quantised.py.
 TEST_F(Archive, ComputesQuantisedModelsFromTheFloatsThatTheyWereMadeOf) {
-  const fs::path made = fs::path(WSHARE_TESTDATA) / "quantised";
+  const fs::path made = fs::path(test::kTestdata) / "quantised";
   for (const char* name : {"float32", "float16", "dynamic_int8", "dynamic_uint8", "qdq",
                            "qoperator", "q4", "q4_asymmetric", "q8"}) {
     add(std::string(name) + ".onnx", read_file(made / (std::string(name) + ".onnx")));
@@ -157,7 +158,7 @@ TEST_F(Archive, ComputesQuantisedModelsFromTheFloatsThatTheyWereMadeOf) {
 // Some quantisers leave the floats in the file, and some of the integers could be computed from
 // other ones: none of these is kept for the others' sake.
 TEST_F(Archive, KeepsTheFloatsAloneOfAFamilyOfVariants) {
-  const fs::path made = fs::path(WSHARE_TESTDATA) / "quantised";
+  const fs::path made = fs::path(test::kTestdata) / "quantised";
   for (const fs::directory_entry& file : fs::directory_iterator(made))
     add(file.path().filename(), read_file(file.path()));
   make();
@@ -169,13 +170,13 @@ TEST_F(Archive, KeepsTheFloatsAloneOfAFamilyOfVariants) {
 }
 
 TEST_F(Archive, BundlesOfThisVersionAreReadForEver) {
-  fs::copy(fs::path(WSHARE_TESTDATA) / "compat" / "archived", bundle());
+  fs::copy(fs::path(test::kTestdata) / "compat" / "archived", bundle());
   expect_sound();
   restore(bundle(), {}, temp_ / "out", {});
   for (const char* name : {"float32", "float16", "dynamic_int8", "q4"}) {
     const std::string file = std::string(name) + ".onnx";
     EXPECT_TRUE(read_file(temp_ / "out/quantised" / file) ==
-                read_file(fs::path(WSHARE_TESTDATA) / "quantised" / file))
+                read_file(fs::path(test::kTestdata) / "quantised" / file))
         << name;
   }
   bring_back({"moved", "q4"});
@@ -420,7 +421,7 @@ TEST_F(Archive, RefusesWhatItCannotTake) {
 }
 
 TEST_F(Archive, RefusesModelsThatTasksRunOn) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const fs::path family = fs::path(test::kTestdata) / "t5-lora-merged";
   ExtractOptions options;
   options.base = (family / "base.onnx").string();
   extract_lora(

@@ -8,6 +8,7 @@
 #include "compare/bases/chains.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "support/places.h"
 #include "wshare/append.h"
 #include "wshare/remove.h"
 #include "wshare/verify.h"
@@ -160,7 +161,7 @@ TEST_F(Chain, DamageOfALinkIsSeenInAllThatFollow) {
 }
 
 TEST_F(Chain, BundlesOfThisVersionAreReadForEver) {
-  fs::copy(fs::path(WSHARE_TESTDATA) / "compat" / "chain", bundle());
+  fs::copy(fs::path(test::kTestdata) / "compat" / "chain", bundle());
   expect_sound();
   const Manifest manifest = load_manifest(bundle());
   size_t longest = 0;

@@ -1,6 +1,7 @@
 // On a terminal each line of what commands print fits; in a pipe nothing is cut.
 
 #include "archive/family.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -57,7 +58,7 @@ TEST_F(Columns, TablesOfModelsFitATerminal) {
 }
 
 TEST_F(Columns, TablesOfTasksAndRepositoriesFitATerminal) {
-  const std::string made = std::string(WSHARE_TESTDATA) + "/t5-lora/";
+  const std::string made = std::string(kTestdata) + "/t5-lora/";
   const std::string first = long_name('s', 1), second = long_name('t', 2);
   expect_fits({"extract-lora", first + "=" + made + "summarize.onnx",
                second + "=" + made + "translate.onnx", "--base", made + "base.onnx", "-n"},

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -42,16 +43,15 @@ class Completion : public CliTest {
   // What bash completes the last of `words` to.
   std::string in_bash(const std::string& words) {
     return print("bash", "source '" + script("bash") + "'\ncompopt() { :; }\nCOMP_WORDS=(" +
-                             std::string(WSHARE_PROGRAM) + " " + words +
+                             std::string(kProgram) + " " + words +
                              ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_wshare\n"
                              "printf '%s|' \"${COMPREPLY[@]}\"\n");
   }
 
   std::string in_fish(const std::string& line) {
-    return print("env HOME=. fish --no-config",
-                 "source '" + script("fish") + "'\nset PATH " +
-                     fs::path(WSHARE_PROGRAM).parent_path().string() + " $PATH\ncomplete -C '" +
-                     line + "'\n");
+    return print("env HOME=. fish --no-config", "source '" + script("fish") + "'\nset PATH " +
+                                                    fs::path(kProgram).parent_path().string() +
+                                                    " $PATH\ncomplete -C '" + line + "'\n");
   }
 };
 
@@ -95,7 +95,7 @@ TEST_F(Completion, OfFishKnowsCommandsOptionsAndNames) {
 TEST_F(Completion, OfZshKnowsCommandsOptionsAndNames) {
   if (!has("zsh")) GTEST_SKIP() << "NOT TESTED: no zsh";
   const std::string front = "zmodload zsh/zpty\nzpty z zsh -f\nzpty -w z \"PS1= PATH=" +
-                            fs::path(WSHARE_PROGRAM).parent_path().string() +
+                            fs::path(kProgram).parent_path().string() +
                             ":\\$PATH; autoload -U compinit; compinit -D -u; source '" +
                             script("zsh") +
                             "'; stty cols 200; bindkey '^D' list-choices; echo rea''dy\"\n"

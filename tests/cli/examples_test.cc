@@ -6,6 +6,7 @@
 #include "archive/family.h"
 #include "command_examples.h"
 #include "command_table.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -67,7 +68,7 @@ class Examples : public CliTest {
     for (std::string word; text >> word && !word.starts_with(">");) words.push_back(word);
     words.erase(words.begin());
     std::ostringstream out, err;
-    const int code = run_cli(words, out, err, WSHARE_PROGRAM);
+    const int code = run_cli(words, out, err, kProgram);
     out_ = out.str();
     err_ = err.str();
     return code;

@@ -3,10 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/cli_test.h"
-
-#ifndef WSHARE_TESTDATA
-#error "define WSHARE_TESTDATA as the path of testdata/"
-#endif
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -14,7 +11,7 @@ namespace {
 class Families : public test::CliTest, public testing::WithParamInterface<const char*> {};
 
 TEST_P(Families, ComeBackByteForByte) {
-  const test::fs::path folder = test::fs::path(WSHARE_TESTDATA) / GetParam();
+  const test::fs::path folder = test::fs::path(test::kTestdata) / GetParam();
   if (!test::fs::is_directory(folder))
     GTEST_SKIP() << "THERE IS NO " << folder << ": nothing was tested";
   for (const char* min_bytes : {"1", "1024"}) {

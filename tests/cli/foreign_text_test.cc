@@ -3,6 +3,7 @@
 
 #include "format/manifest/text.h"
 #include "import_adapter/fixture.h"
+#include "support/places.h"
 #include "util/visible.h"
 
 namespace wshare::test {
@@ -21,7 +22,7 @@ class ForeignText : public ImportTest {
   // Runs a command that may end in any way but as a bug; expects what it prints to be safe.
   int look(std::vector<std::string> arguments) {
     std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err, WSHARE_PROGRAM);
+    const int code = run_cli(arguments, out, err, kProgram);
     out_ = out.str();
     err_ = err.str();
     SCOPED_TRACE(testing::PrintToString(arguments));

@@ -8,6 +8,7 @@
 #include "runtime/task_models.h"
 #include "support/cli_test.h"
 #include "support/own_process.h"
+#include "support/places.h"
 #include "support/spawn.h"
 
 namespace wshare::test {
@@ -100,8 +101,8 @@ TEST_F(OnnxRuntimeChoice, IsRefusedWithAReason) {
        {Case{path("none"), 3, {"none'", "No such file"}},
         Case{path("empty"), 5, {"empty'", "no ONNX Runtime is in it", "hint: give libonnx"}},
         Case{path("text"), 5, {"text/libonnxruntime.so.1'", "cannot be loaded", "file too short"}},
-        Case{WSHARE_FAILING_OPEN, 5, {"cannot be loaded", "no function OrtGetApiBase()"}},
-        Case{WSHARE_OLD_ONNXRUNTIME,
+        Case{kFailingOpen, 5, {"cannot be loaded", "no function OrtGetApiBase()"}},
+        Case{kOldOnnxRuntime,
              5,
              {"ONNX Runtime 1.19.2 ('", "wshare needs 1.20 or newer", "hint: update"}}}) {
     SCOPED_TRACE(c.given);
@@ -122,17 +123,17 @@ TEST_F(OnnxRuntimeChoice, MayBeOlderThanTheHeaders) {
   fs::remove_all(temp_ / "bundle");
   add("m.onnx", task_model(1));
   make();
-  EXPECT_EQ(start({"run", path("bundle"), "--onnxruntime", WSHARE_OLDER_ONNXRUNTIME, "--repeat",
-                   "1", "--baseline", "--against", "m=" + path("in/m.onnx"), "--max-abs-diff", "0",
+  EXPECT_EQ(start({"run", path("bundle"), "--onnxruntime", kOlderOnnxRuntime, "--repeat", "1",
+                   "--baseline", "--against", "m=" + path("in/m.onnx"), "--max-abs-diff", "0",
                    "--shared-threads", "2"}),
             0)
       << err_;
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"run", path("bundle"), "--ep", "cuda"},
-        {"run", path("bundle"), "--ep", "Test", "--ep-library", WSHARE_OLDER_ONNXRUNTIME},
+        {"run", path("bundle"), "--ep", "Test", "--ep-library", kOlderOnnxRuntime},
         {"pack", path("bundle")}}) {
     std::vector<std::string> all = arguments;
-    all.insert(all.end(), {"--onnxruntime", WSHARE_OLDER_ONNXRUNTIME});
+    all.insert(all.end(), {"--onnxruntime", kOlderOnnxRuntime});
     EXPECT_EQ(start(all), 5) << err_;
     EXPECT_NE(err_.find("too old"), err_.npos) << err_;
     EXPECT_NE(err_.find("in use is 1.20.1"), err_.npos) << err_;

@@ -6,13 +6,14 @@
 #include "command_table.h"
 #include "man_page.h"
 #include "support/cli_test.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
 
 class Pages : public CliTest {
  protected:
-  Pages() : guide_(read_file(std::string(WSHARE_DOCS) + "/cli.md")) {
+  Pages() : guide_(read_file(std::string(kDocs) + "/cli.md")) {
     add_commands(app_, context_, action_);
     EXPECT_EQ(run({"pages", path("share")}), 0) << err_;
   }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "import_adapter/fixture.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -51,7 +52,7 @@ class SpecialFiles : public ImportTest {
         SCOPED_TRACE(file + " is " + std::to_string(static_cast<int>(kind)) + ": " +
                      testing::PrintToString(command));
         std::ostringstream out, err;
-        const int code = run_cli(command, out, err, WSHARE_PROGRAM);
+        const int code = run_cli(command, out, err, kProgram);
         EXPECT_TRUE(code == 1 || code == 3 || code == 4) << code << ": " << err.str();
       }
       fs::remove_all(place);

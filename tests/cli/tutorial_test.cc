@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -69,17 +70,17 @@ TEST_F(Tutorial, IsTrue) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "A SANITIZER HAS MUCH MEMORY OF ITS OWN: THE TUTORIAL'S TABLES WERE NOT COMPARED";
 #endif
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-seq2seq";
+  const fs::path family = fs::path(kTestdata) / "t5-seq2seq";
   fs::create_directories(temp_ / "models");
   fs::create_directories(temp_ / "bin");
-  fs::create_symlink(WSHARE_PROGRAM, temp_ / "bin/wshare");
+  fs::create_symlink(kProgram, temp_ / "bin/wshare");
   for (const auto& [small, name] :
        {std::pair("decoder", "silero_vad"), std::pair("encoder", "silero_vad_16k_op15"),
         std::pair("decoder_with_past", "silero_vad_openvino_16k")})
     fs::copy_file(family / (std::string(small) + ".onnx"),
                   temp_ / "models" / (std::string(name) + ".onnx"));
   size_t done = 0;
-  for (const Step& step : steps_of(read_file(std::string(WSHARE_DOCS) + "/tutorial.md"))) {
+  for (const Step& step : steps_of(read_file(std::string(kDocs) + "/tutorial.md"))) {
     const std::string command = without_inputs(step.command);
     if (!command.starts_with("wshare ") && !command.starts_with("cmp ")) continue;
 #ifndef WSHARE_CLI_RUNTIME

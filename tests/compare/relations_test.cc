@@ -9,6 +9,7 @@
 #include <string>
 
 #include "support/bytes.h"
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using Kind = WeightRelation::Kind;
 
 std::filesystem::path file(const std::string& name) {
-  return std::filesystem::path(WSHARE_TESTDATA) / "quantised" / (name + ".onnx");
+  return std::filesystem::path(test::kTestdata) / "quantised" / (name + ".onnx");
 }
 
 // What was found, by the name of b's tensor: the name in a, " transposed", and what is wrong.
@@ -129,7 +130,7 @@ TEST(Relations, FindCasts) {
 // The quantised tensors, and nothing of other models.
 TEST(Relations, FindNothingInAnotherModel) {
   const std::filesystem::path other =
-      std::filesystem::path(WSHARE_TESTDATA) / "t5-seq2seq/encoder.onnx";
+      std::filesystem::path(test::kTestdata) / "t5-seq2seq/encoder.onnx";
   const ScannedModel a = scan_model(other), b = scan_model(file("dynamic_int8"));
   EXPECT_TRUE(find_relations(WeightIndex(a), b, build_graph(b)).empty());
 }

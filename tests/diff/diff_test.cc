@@ -5,6 +5,7 @@
 
 #include "compare/transformer.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -260,7 +261,7 @@ TEST_F(Diff, SortsTensorsBySizeThenName) {
 
 // The truth in testdata was taken from the adapters that the models were exported with.
 TEST(DiffOfTestdata, FindsEveryLoraPairOfTheT5Tasks) {
-  const test::fs::path folder = test::fs::path(WSHARE_TESTDATA) / "t5-lora";
+  const test::fs::path folder = test::fs::path(test::kTestdata) / "t5-lora";
   const json family = json::parse(test::read_file(folder / "family.json"));
   ASSERT_EQ(family.at("tasks").size(), 3u);
   for (const auto& [task, truth] : family.at("tasks").items()) {

@@ -10,13 +10,14 @@
 #include <string>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/diff.h"
 
 namespace wshare {
 namespace {
 
 std::string file(const std::string& name) {
-  return (std::filesystem::path(WSHARE_TESTDATA) / "quantised" / (name + ".onnx")).string();
+  return (std::filesystem::path(test::kTestdata) / "quantised" / (name + ".onnx")).string();
 }
 
 DiffReport diff_of(const std::string& a, const std::string& b) {

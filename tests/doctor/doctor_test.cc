@@ -6,6 +6,7 @@
 #include <set>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/archive.h"
 #include "wshare/extract_lora.h"
 
@@ -122,14 +123,14 @@ TEST_F(Doctor, KnowsWhoFollowsLinks) {
 }
 
 TEST_F(Doctor, KnowsPacksTasksAndArchivedModels) {
-  const fs::path compat = fs::path(WSHARE_TESTDATA) / "compat";
+  const fs::path compat = fs::path(test::kTestdata) / "compat";
   EXPECT_EQ(not_opened(compat / "packed", "WD009"), Targets({"onnxruntime-1.20"}));
 
   const DoctorReport archived = look(compat / "archived", {"onnxruntime-1.32"});
   EXPECT_EQ(archived.findings.size(), 4u);
   for (const Obstacle& finding : archived.findings) EXPECT_EQ(finding.id, "WD011");
 
-  const std::string made = std::string(WSHARE_TESTDATA) + "/t5-lora/";
+  const std::string made = std::string(test::kTestdata) + "/t5-lora/";
   ExtractOptions options;
   options.base = "base=" + made + "base.onnx";
   extract_lora({{"summarize", made + "summarize.onnx"}}, temp_ / "tasks", options);

@@ -7,6 +7,7 @@
 #include "export/hf_names.h"
 #include "format/manifest/text.h"
 #include "support/cli_test.h"
+#include "support/places.h"
 
 namespace fs = std::filesystem;
 
@@ -78,7 +79,7 @@ TEST(HubNames, SayHowWeightsAreStored) {
 class ExportHf : public test::CliTest {
  protected:
   void SetUp() override {
-    ASSERT_EQ(run({"dedupe", std::string(WSHARE_TESTDATA) + "/t5-seq2seq", "-o", path("bundle")}),
+    ASSERT_EQ(run({"dedupe", std::string(test::kTestdata) + "/t5-seq2seq", "-o", path("bundle")}),
               0)
         << err_;
   }
@@ -156,7 +157,7 @@ TEST_F(ExportHf, CopiesWhereAskedAndTakesOneModelUnderItsName) {
 }
 
 TEST_F(ExportHf, LeavesTasksOut) {
-  const std::string tasks = std::string(WSHARE_TESTDATA) + "/t5-lora";
+  const std::string tasks = std::string(test::kTestdata) + "/t5-lora";
   ASSERT_EQ(run({"extract-lora", "--base", tasks + "/base.onnx", tasks + "/summarize.onnx", "-o",
                  path("bundle"), "--force"}),
             0)

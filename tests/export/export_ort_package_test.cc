@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "util/sha256.h"
 
 namespace fs = std::filesystem;
@@ -18,7 +19,7 @@ using Names = std::vector<std::string>;
 class ExportOrtPackage : public test::CliTest {
  protected:
   void SetUp() override {
-    ASSERT_EQ(run({"dedupe", std::string(WSHARE_TESTDATA) + "/t5-seq2seq", "-o", path("bundle")}),
+    ASSERT_EQ(run({"dedupe", std::string(test::kTestdata) + "/t5-seq2seq", "-o", path("bundle")}),
               0)
         << err_;
   }

@@ -5,6 +5,7 @@
 #include "export/triton_config.h"
 #include "format/manifest/text.h"
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/export.h"
 
 namespace fs = std::filesystem;
@@ -92,7 +93,7 @@ TEST(TritonConfig, RefusesWhatTritonDoesNotKnow) {
 class ExportTriton : public test::CliTest {
  protected:
   void SetUp() override {
-    ASSERT_EQ(run({"dedupe", std::string(WSHARE_TESTDATA) + "/t5-seq2seq", "-o", path("bundle")}),
+    ASSERT_EQ(run({"dedupe", std::string(test::kTestdata) + "/t5-seq2seq", "-o", path("bundle")}),
               0)
         << err_;
   }
@@ -152,7 +153,7 @@ TEST_F(ExportTriton, NamesTheFileForTheServersOwnRuntime) {
 }
 
 TEST_F(ExportTriton, MakesAModelOfEachTask) {
-  const std::string tasks = std::string(WSHARE_TESTDATA) + "/t5-lora";
+  const std::string tasks = std::string(test::kTestdata) + "/t5-lora";
   ASSERT_EQ(run({"extract-lora", "--base", tasks + "/base.onnx", tasks + "/summarize.onnx",
                  tasks + "/translate.onnx", "-o", path("bundle"), "--force"}),
             0)

@@ -3,6 +3,7 @@
 #include <onnx/onnx_pb.h>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/runtime.h"
 
 namespace fs = std::filesystem;
@@ -10,7 +11,7 @@ namespace fs = std::filesystem;
 namespace wshare {
 namespace {
 
-const fs::path kModels = fs::path(WSHARE_TESTDATA) / "t5-seq2seq";
+const fs::path kModels = fs::path(test::kTestdata) / "t5-seq2seq";
 
 // The bytes of all outputs of the model at `file`, run with the inputs that lie beside `model`.
 std::vector<std::string> outputs_of(const fs::path& file, const std::string& model,

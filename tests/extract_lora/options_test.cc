@@ -8,6 +8,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "support/json_schema.h"
+#include "support/places.h"
 #include "wshare/inspect.h"
 
 namespace wshare::test {
@@ -33,7 +34,7 @@ class ExtractOption : public ExtractTest {
 
   // The real exports of testdata, as inputs.
   void add_t5() {
-    fs::copy(fs::path(WSHARE_TESTDATA) / "t5-lora", temp_ / "in",
+    fs::copy(fs::path(kTestdata) / "t5-lora", temp_ / "in",
              fs::copy_options::recursive | fs::copy_options::overwrite_existing);
   }
 };
@@ -200,7 +201,7 @@ TEST_F(ExtractOption, RankAboveTheLargestIsAUsageError) {
 }
 
 TEST_F(ExtractOption, SaysThatAFloat16BaseMayLoseBits) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const fs::path family = fs::path(kTestdata) / "t5-lora-merged";
   for (const auto& [base, task] : {std::pair("base-half.onnx", "classify-half.onnx"),
                                    std::pair("base.onnx", "translate.onnx")}) {
     const json report = run_json({"extract-lora", "--base", (family / base).string(),
@@ -266,7 +267,7 @@ TEST_F(ExtractOption, WritesAManifestAndAnInspectionOfTheirSchemas) {
   extract({"summarize.onnx", "classify.onnx", "merged.onnx"}, "base.onnx", [](ExtractOptions& o) {
     o.emit = {true, true};
   });
-  const fs::path docs = WSHARE_DOCS;
+  const fs::path docs = kDocs;
   const auto problems = [&](const char* schema, const json& value) {
     return Schema(json::parse(read_file(docs / schema))).problems(value);
   };

@@ -5,6 +5,7 @@
 #include "extract_lora/extract_test.h"
 #include "format/adapter_file.h"
 #include "lora/sessions.h"
+#include "support/places.h"
 #include "util/mapped_file.h"
 #include "wshare/append.h"
 
@@ -161,7 +162,7 @@ TEST_F(ExtractOutputs, AreThoseOfATaskThatCameLater) {
 }
 
 TEST_F(ExtractOutputs, AreThoseOfRealMergedTasks) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const fs::path family = fs::path(kTestdata) / "t5-lora-merged";
   for (const auto& [base, task] :
        {std::pair("base", "translate"), std::pair("base-half", "classify-half"),
         std::pair("../t5-lora/base", "summarize")}) {

@@ -7,6 +7,7 @@
 #include "extract_lora/extract_test.h"
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -169,7 +170,7 @@ TEST_F(ExtractLora, TakesTheFirstTaskForTheBaseWhereNoneIsGiven) {
 
 // Three unmerged tasks of a real export, with the truth of their training.
 TEST_F(ExtractLora, FindsEveryPairOfARealExport) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora";
+  const fs::path family = fs::path(kTestdata) / "t5-lora";
   fs::copy(family, temp_ / "in",
            fs::copy_options::recursive | fs::copy_options::overwrite_existing);
   for (const char* base : {"base.onnx", ""}) {
@@ -195,7 +196,7 @@ TEST_F(ExtractLora, FindsEveryPairOfARealExport) {
 
 // Merged tasks of real exports, by two exporters: names equal in one, shifted in another.
 TEST_F(ExtractLora, FindsEveryMergedUpdateOfRealExports) {
-  const fs::path testdata = WSHARE_TESTDATA;
+  const fs::path testdata = kTestdata;
   const auto tasks =
       nlohmann::json::parse(read_file(testdata / "t5-lora-merged/family.json")).at("tasks");
   EXPECT_EQ(tasks.size(), 3u);

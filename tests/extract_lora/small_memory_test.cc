@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "extract_lora/extract_test.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -34,7 +35,7 @@ class SmallMemory : public ExtractTest {
       alarm(200);
       if (freopen(errors.c_str(), "w", stderr) == nullptr) _exit(99);
       setrlimit(RLIMIT_AS, &space);
-      execv(WSHARE_PROGRAM, argv.data());
+      execv(kProgram, argv.data());
       _exit(98);
     }
     int status = 0;

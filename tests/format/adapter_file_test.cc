@@ -10,6 +10,7 @@
 #include "format/named_tensors.h"
 #include "support/allocated.h"
 #include "support/files.h"
+#include "support/places.h"
 #include "wshare/error.h"
 
 namespace wshare::test {
@@ -193,7 +194,7 @@ TEST(AdapterFile, NamesTheVersionThatItDoesNotKnow) {
 }
 
 TEST(AdapterFile, ReadsWhatStockOnnxRuntimeWrites) {
-  const std::string file = read_file(fs::path(WSHARE_TESTDATA) / "adapters/stock.onnx_adapter");
+  const std::string file = read_file(fs::path(kTestdata) / "adapters/stock.onnx_adapter");
   const std::vector<char> copy(file.begin(), file.end());
   const std::vector<NamedTensor> parameters = read_adapter(std::as_bytes(std::span(copy)));
   std::map<std::string, NamedTensor> by_name;

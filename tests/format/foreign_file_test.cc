@@ -11,9 +11,7 @@ namespace {
 
 using namespace std::string_literals;
 
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
+using test::bytes_of;
 
 std::string zip(const std::string& name) {
   std::string file = "PK\x03\x04"s + std::string(22, '\0');

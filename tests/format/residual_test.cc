@@ -9,6 +9,7 @@
 #include "format/floats.h"
 #include "support/bytes.h"
 #include "support/files.h"
+#include "support/places.h"
 #include "wshare/error.h"
 
 namespace wshare {
@@ -446,7 +447,7 @@ TEST(FirstResidual, IsThatOfTheFormatsDescription) {
   for (const auto& [name, dtype] :
        {std::pair("float32", kFloat32), std::pair("float16", kFloat16)}) {
     SCOPED_TRACE(name);
-    const std::string stem = std::string(WSHARE_TESTDATA) + "/compat/derived_" + name + ".";
+    const std::string stem = std::string(test::kTestdata) + "/compat/derived_" + name + ".";
     const HeldMatrix base{test::read_file(stem + "base"), dtype, 40, 30};  // transposed
     const HeldMatrix left{test::read_file(stem + "left"), dtype, 30, 5};
     const HeldMatrix right{test::read_file(stem + "right"), dtype, 5, 40};
@@ -482,7 +483,7 @@ TEST(Residual, IsThatOfTheFormatsDescription) {
   for (const Case& c : {Case{"float32", kFloat32, 37, 45}, Case{"bfloat16", kBfloat16, 40, 50},
                         Case{"float16", kFloat16, 20, 30}, Case{"float64", kFloat64, 7, 9}}) {
     SCOPED_TRACE(c.name);
-    const std::string stem = std::string(WSHARE_TESTDATA) + "/compat/lanes_" + c.name + ".";
+    const std::string stem = std::string(test::kTestdata) + "/compat/lanes_" + c.name + ".";
     const HeldMatrix base{test::read_file(stem + "base"), c.dtype, c.rows, c.cols};
     const std::string residual = test::read_file(stem + "residual");
     const std::string task = test::read_file(stem + "task");

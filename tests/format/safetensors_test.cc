@@ -5,6 +5,7 @@
 #include "format/named_tensors.h"
 #include "support/errors.h"
 #include "support/files.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -54,7 +55,7 @@ TEST(Safetensors, WritesWideTypesFirstThenByNameAndPadsTheHeader) {
 
 TEST(Safetensors, WritesTheBytesOfTheReferenceImplementation) {
   const std::string original =
-      read_file(fs::path(WSHARE_TESTDATA) / "adapters/summarize/adapter_model.safetensors");
+      read_file(fs::path(kTestdata) / "adapters/summarize/adapter_model.safetensors");
   const SafetensorsFile got = read_safetensors(std::as_bytes(std::span(original)));
   EXPECT_EQ(written(got.tensors, got.metadata), original);
   EXPECT_EQ(written({}, {}), std::string("\x08\0\0\0\0\0\0\0{}      ", 16));

@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/files.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -39,8 +40,8 @@ class Golden : public testing::TestWithParam<std::string> {
   Golden() {
     fs::create_directories(temp_ / "here");
     fs::create_directories(temp_ / "bin");
-    fs::create_symlink(WSHARE_TESTDATA, temp_ / "here/testdata");
-    fs::create_symlink(WSHARE_PROGRAM, temp_ / "bin/wshare");
+    fs::create_symlink(kTestdata, temp_ / "here/testdata");
+    fs::create_symlink(kProgram, temp_ / "bin/wshare");
     write_file(temp_ / "run.sh",
                "cd \"$1/here\" && PATH=\"$1/bin:$PATH\" TMPDIR=\"$1\" && export PATH TMPDIR && "
                "eval \"$2\" >\"$1/out\" 2>\"$1/err\"\n");

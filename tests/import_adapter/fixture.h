@@ -14,7 +14,7 @@ namespace wshare::test {
 using Dims = std::vector<int64_t>;
 
 // `count` floats that depend on `seed`, none of them zero.
-inline std::string floats(int64_t count, uint32_t seed) {
+inline std::string nonzero_floats(int64_t count, uint32_t seed) {
   std::string bytes;
   for (int64_t i = 0; i < count; ++i) {
     const float value =
@@ -24,14 +24,8 @@ inline std::string floats(int64_t count, uint32_t seed) {
   return bytes;
 }
 
-inline int64_t count_of(const Dims& dims) {
-  int64_t count = 1;
-  for (const int64_t dim : dims) count *= dim;
-  return count;
-}
-
 inline onnx::TensorProto weight(const std::string& name, const Dims& dims, uint32_t seed) {
-  return raw(name, floats(count_of(dims), seed), Proto::FLOAT, dims);
+  return raw(name, nonzero_floats(count_of(dims), seed), Proto::FLOAT, dims);
 }
 
 inline onnx::ValueInfoProto& declare(onnx::ValueInfoProto& value, const std::string& name, int type,
@@ -112,8 +106,8 @@ inline std::vector<Given> pair(const std::string& path, int64_t in, int64_t out,
                                bool embedding = false) {
   const std::string key = "base_model.model." + path + (embedding ? ".lora_embedding_" : ".lora_");
   const std::string end = embedding ? "" : ".weight";
-  return {{key + "A" + end, {rank, in}, floats(rank * in, 50)},
-          {key + "B" + end, {out, rank}, floats(out * rank, 60)}};
+  return {{key + "A" + end, {rank, in}, nonzero_floats(rank * in, 50)},
+          {key + "B" + end, {out, rank}, nonzero_floats(out * rank, 60)}};
 }
 
 inline std::vector<Given> operator+(std::vector<Given> all, const std::vector<Given>& more) {

@@ -143,8 +143,8 @@ TEST_F(ImportAdapter, AcceptsTheWeightThatPeftSavedAlong) {
 }
 
 TEST_F(ImportAdapter, ReadsAnOnnxAdapterOfModulesAndOfInputs) {
-  const std::vector<Given> modules = {{"l.0.q.lora_A.weight", {6, 2}, floats(12, 1)},
-                                      {"l.0.q.lora_B.weight", {2, 8}, floats(16, 2)}};
+  const std::vector<Given> modules = {{"l.0.q.lora_A.weight", {6, 2}, nonzero_floats(12, 1)},
+                                      {"l.0.q.lora_B.weight", {2, 8}, nonzero_floats(16, 2)}};
   const nlohmann::json json = import_json(add_onnx_adapter("first.onnx_adapter", modules));
   EXPECT_EQ(json["task"], "first");
   EXPECT_EQ(json["mapping"][0]["module"], "l.0.q");
@@ -196,10 +196,10 @@ onnx::ModelProto model_with_branches(bool with_defaults = false) {
   return model;
 }
 
-const std::vector<Given> kFactors = {{"model.l.0.q.lora_A.weight", {6, 2}, floats(12, 1)},
-                                     {"model.l.0.q.lora_B.weight", {2, 8}, floats(16, 2)},
-                                     {"model.l.0.k.lora_A.weight", {8, 2}, floats(16, 3)},
-                                     {"model.l.0.k.lora_B.weight", {2, 6}, floats(12, 4)}};
+const std::vector<Given> kFactors = {{"model.l.0.q.lora_A.weight", {6, 2}, nonzero_floats(12, 1)},
+                                     {"model.l.0.q.lora_B.weight", {2, 8}, nonzero_floats(16, 2)},
+                                     {"model.l.0.k.lora_A.weight", {8, 2}, nonzero_floats(16, 3)},
+                                     {"model.l.0.k.lora_B.weight", {2, 6}, nonzero_floats(12, 4)}};
 
 // The names of what the main graph of `file` takes and holds.
 std::set<std::string> defaults_of(const std::string& file) {
@@ -250,8 +250,8 @@ TEST_F(ImportAdapter, RefusesWhatARunWouldRefuse) {
         {kFactors[0], kFactors[1]},
         "has the dimension 'lora_r' in common with 'model.l.0.k.lora_A.weight', which is missing");
     std::vector<Given> ranks = kFactors;
-    ranks[0] = {ranks[0].name, {6, 3}, floats(18, 1)};
-    ranks[1] = {ranks[1].name, {3, 8}, floats(24, 1)};
+    ranks[0] = {ranks[0].name, {6, 3}, nonzero_floats(18, 1)};
+    ranks[1] = {ranks[1].name, {3, 8}, nonzero_floats(24, 1)};
     expect_bad(ranks, "for the dimension 'lora_r'");
     expect_bad({kFactors[0], kFactors[1], kFactors[2]}, "comes without");
     // PEFT's, too.
@@ -312,8 +312,8 @@ TEST_F(ImportAdapter, TakesConvolutions) {
   add("base.onnx", model);
   make_bundle();
   const std::vector<Given> factors = {
-      {"base_model.model.conv.lora_A.weight", {2, 2, 3, 3}, floats(36, 1)},
-      {"base_model.model.conv.lora_B.weight", {4, 2, 1, 1}, floats(8, 2)}};
+      {"base_model.model.conv.lora_A.weight", {2, 2, 3, 3}, nonzero_floats(36, 1)},
+      {"base_model.model.conv.lora_B.weight", {4, 2, 1, 1}, nonzero_floats(8, 2)}};
   import_json(add_peft("news", factors));
   const std::map<std::string, Given> got = parameters("news.onnx_adapter");
   EXPECT_EQ(got.at("conv.lora_A.weight").dims, (Dims{2, 2, 3, 3}));

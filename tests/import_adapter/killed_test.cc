@@ -73,7 +73,7 @@ TEST_F(Killed, LeavesABundleThatTheNextImportTidiesUp) {
 
 TEST_F(Killed, LeavesAllBasesOrNoneWithTheTask) {
   onnx::ModelProto other = small_model();
-  other.mutable_graph()->mutable_initializer(1)->set_raw_data(floats(48, 9));
+  other.mutable_graph()->mutable_initializer(1)->set_raw_data(nonzero_floats(48, 9));
   add("other.onnx", other);
   fs::remove_all(temp_ / "bundle");
   make_bundle();

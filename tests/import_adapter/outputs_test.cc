@@ -3,12 +3,13 @@
 #include <cmath>
 
 #include "import_adapter/fixture.h"
+#include "support/places.h"
 #include "wshare/runtime.h"
 
 namespace wshare::test {
 namespace {
 
-const fs::path kData = WSHARE_TESTDATA;
+const fs::path kData = kTestdata;
 
 // The inputs that lie beside the models of the family.
 struct FamilyInputs {
@@ -131,7 +132,7 @@ TEST_F(ImportedOutputs, HaveAFloatBranchBesideAWeightOfFourBits) {
   EXPECT_EQ(json["mapping"][0]["tensor"], "onnx::MatMul_7_Q4");
   expect_whole();
   std::vector<float> x(96);
-  std::memcpy(x.data(), floats(96, 3).data(), 384);
+  std::memcpy(x.data(), nonzero_floats(96, 3).data(), 384);
   Ort::Session original(environment(), path("in/base.onnx").c_str(), Ort::SessionOptions{});
   std::vector<float> wanted = run_x(original, Ort::RunOptions{}, x);
   TaskSession tasks = Bundle::open(bundle()).task_session("base");

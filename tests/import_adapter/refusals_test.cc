@@ -129,7 +129,7 @@ TEST_F(Refusals, AWeightOfFourBitsWhoseBiasIsFused) {
       EXPECT_EQ(import_json(add_peft("b", pair("l.0.q", 32, 8, 2)))["new_model"], false);
       // A whole weight cannot take its place.
       const std::vector<Given> whole = {
-          {"base_model.model.model.l.0.q.weight", {8, 32}, floats(256, 1)}};
+          {"base_model.model.model.l.0.q.weight", {8, 32}, nonzero_floats(256, 1)}};
       expect_adapter_refused(pair("l.0.q", 32, 8, 2) + whole, 5,
                              {"'onnx::MatMul_7_Q4' is quantized: a whole weight cannot take"});
     } else {
@@ -180,19 +180,19 @@ TEST_F(Refusals, AnOnnxAdapterForAnotherModel) {
     expect_refused({"import-adapter", bundle(), add_onnx_adapter("a.onnx_adapter", tensors)}, 4,
                    {text});
   };
-  refuse({{"scale", {2}, floats(2, 1)}}, "parameter 'scale': the base has no such input");
-  refuse({{"l.0.q.lora_A.weight", {6, 2}, floats(12, 1)}}, "'l.0.q': lacks factor B");
-  refuse({{"l.0.q.lora_A.weight", {6, 2}, floats(12, 1)},
-          {"l.0.q.lora_B.weight", {3, 8}, floats(24, 1)}},
+  refuse({{"scale", {2}, nonzero_floats(2, 1)}}, "parameter 'scale': the base has no such input");
+  refuse({{"l.0.q.lora_A.weight", {6, 2}, nonzero_floats(12, 1)}}, "'l.0.q': lacks factor B");
+  refuse({{"l.0.q.lora_A.weight", {6, 2}, nonzero_floats(12, 1)},
+          {"l.0.q.lora_B.weight", {3, 8}, nonzero_floats(24, 1)}},
          "'l.0.q': A and B are no factors of one weight");
   import_json(add_peft("news", pair("model.l.0.q", 6, 8, 2)));
-  const std::vector<Given> inputs = {{"model.l.0.q.lora_A.weight", {7, 2}, floats(14, 1)}};
+  const std::vector<Given> inputs = {{"model.l.0.q.lora_A.weight", {7, 2}, nonzero_floats(14, 1)}};
   expect_refused({"import-adapter", bundle(), add_onnx_adapter("b.onnx_adapter", inputs)}, 4,
                  {"parameter 'model.l.0.q.lora_A.weight': has another element type or shape"});
-  refuse({{"model.l.0.q.lora_B.weight", {2, 8}, floats(16, 1)}},
+  refuse({{"model.l.0.q.lora_B.weight", {2, 8}, nonzero_floats(16, 1)}},
          "'model.l.0.q.lora_B.weight': comes without 'model.l.0.q.lora_A.weight'");
-  refuse({{"model.l.0.q.lora_A.weight", {6, 2}, floats(12, 1)},
-          {"model.l.0.q.lora_B.weight", {3, 8}, floats(24, 1)}},
+  refuse({{"model.l.0.q.lora_A.weight", {6, 2}, nonzero_floats(12, 1)},
+          {"model.l.0.q.lora_B.weight", {3, 8}, nonzero_floats(24, 1)}},
          "have ranks 2 and 3");
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 const std::string kPrefix = "base_model.model.model.";
 
-std::string classifier_bytes() { return floats(18, 8); }
-std::string bias_bytes() { return floats(3, 9); }
+std::string classifier_bytes() { return nonzero_floats(18, 8); }
+std::string bias_bytes() { return nonzero_floats(3, 9); }
 
 // small_model() with a classifier of three labels behind it, as PyTorch stores it or turned.
 onnx::ModelProto classifier(bool in_out) {
@@ -56,7 +56,7 @@ class WholeTensors : public ImportTest {
 };
 
 TEST_F(WholeTensors, AreAPairOfFullRankAndAVector) {
-  const std::string trained = floats(18, 70), bias = floats(3, 71);
+  const std::string trained = nonzero_floats(18, 70), bias = nonzero_floats(3, 71);
   const std::vector<float> before = values_in(classifier_bytes()), after = values_in(trained);
   for (const bool in_out : {false, true}) {
     SCOPED_TRACE(in_out);
@@ -87,9 +87,10 @@ TEST_F(WholeTensors, AreAPairOfFullRankAndAVector) {
     expect_whole();
     // A second one finds the inputs there.
     const nlohmann::json again = import_json(add_peft(
-        "more", pair("model.l.0.q", 6, 8, 2) +
-                    std::vector<Given>{{kPrefix + "classifier.weight", {3, 6}, floats(18, 72)},
-                                       {kPrefix + "classifier.bias", {3}, floats(3, 73)}}));
+        "more",
+        pair("model.l.0.q", 6, 8, 2) +
+            std::vector<Given>{{kPrefix + "classifier.weight", {3, 6}, nonzero_floats(18, 72)},
+                               {kPrefix + "classifier.bias", {3}, nonzero_floats(3, 73)}}));
     EXPECT_EQ(again["new_model"], false);
     EXPECT_EQ(parameters("more.onnx_adapter").size(), 5u);
     expect_whole();
@@ -115,15 +116,16 @@ TEST_F(WholeTensors, AreRefusedWhereTheyHaveNoPlace) {
   const auto refuse = [&](const std::vector<Given>& whole, int code, const std::string& text) {
     expect_refused({"import-adapter", bundle(), peft(whole)}, code, {text});
   };
-  refuse({{kPrefix + "embed.weight", {14, 6}, floats(84, 1)}}, 4,
+  refuse({{kPrefix + "embed.weight", {14, 6}, nonzero_floats(84, 1)}}, 4,
          "'model.embed.weight': the adapter has it whole as [14,6], the base's "
          "'model.embed.weight' has [12,6]: a vocabulary that has grown");
-  refuse({{kPrefix + "classifier.weight", {4, 6}, floats(24, 1)}}, 4, "or a head of other labels");
-  refuse({{kPrefix + "score.weight", {3, 6}, floats(18, 1)}}, 4,
+  refuse({{kPrefix + "classifier.weight", {4, 6}, nonzero_floats(24, 1)}}, 4,
+         "or a head of other labels");
+  refuse({{kPrefix + "score.weight", {3, 6}, nonzero_floats(18, 1)}}, 4,
          "module 'model.score': the base has no weight of this path");
-  refuse({{kPrefix + "l.0.q.weight", {8, 6}, floats(48, 7)}}, 4,
+  refuse({{kPrefix + "l.0.q.weight", {8, 6}, nonzero_floats(48, 7)}}, 4,
          "the adapter has it whole, and a LoRA of module 'model.l.0.q'");
-  std::string infinite = floats(18, 1);
+  std::string infinite = nonzero_floats(18, 1);
   infinite.replace(0, 4, std::string("\0\0\x80\x7f", 4));
   refuse({{kPrefix + "classifier.weight", {3, 6}, infinite}}, 4, "no finite float32");
   // A bias that is read as more than a bias.
@@ -131,7 +133,7 @@ TEST_F(WholeTensors, AreRefusedWhereTheyHaveNoPlace) {
   add_layer(*model.mutable_graph(), "Relu", "", {"model.classifier.bias"}, "r");
   declare(*model.mutable_graph()->add_output(), "r", Proto::FLOAT, {3});
   make_of(model);
-  refuse({{kPrefix + "classifier.bias", {3}, floats(3, 1)}}, 5,
+  refuse({{kPrefix + "classifier.bias", {3}, nonzero_floats(3, 1)}}, 5,
          "was trained, and the base's 'model.classifier.bias' may be no input of it");
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "wshare/inspect.h"
 
 namespace wshare {
@@ -19,7 +20,7 @@ void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
 
 class InspectFamily : public test::BundleTest, public testing::WithParamInterface<Family> {
  protected:
-  path folder() const { return path(WSHARE_TESTDATA) / GetParam().name; }
+  path folder() const { return path(test::kTestdata) / GetParam().name; }
   Inspection look() const { return inspect({folder().string()}, {}); }
 };
 

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "wshare/inspect.h"
 
 namespace wshare {
@@ -268,7 +269,7 @@ TEST_F(Findings, NameWhatQuantisersLeave) {
     test::fs::create_directories(temp_ / "in");
     test::fs::remove_all(temp_ / "in");
     test::fs::create_directories(temp_ / "in");
-    test::fs::copy_file(test::fs::path(WSHARE_TESTDATA) / "quantised" / (name + ".onnx"),
+    test::fs::copy_file(test::fs::path(test::kTestdata) / "quantised" / (name + ".onnx"),
                         temp_ / "in/m.onnx");
     InspectOptions options;
     options.min_bytes = 512;
@@ -312,7 +313,7 @@ TEST_F(Findings, NameNotesThatAreMostOfAFile) {
 
 // An id that the tool prints can be looked up, and what the page explains exists.
 TEST(FindingKinds, AreTheSectionsOfFindingsMd) {
-  std::ifstream page(test::fs::path(WSHARE_DOCS) / "findings.md");
+  std::ifstream page(test::fs::path(test::kDocs) / "findings.md");
   Names sections, kinds;
   for (std::string line; std::getline(page, line);) {
     if (line.starts_with("## WS")) sections.push_back(line.substr(3));

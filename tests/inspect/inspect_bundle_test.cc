@@ -1,4 +1,5 @@
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "wshare/append.h"
 #include "wshare/extract_lora.h"
 #include "wshare/inspect.h"
@@ -89,7 +90,7 @@ TEST_F(InspectBundle, FreesWhatRemoveDeletes) {
   test::write_file(temp_ / "more/c.onnx",  // brings a blob and a restore blob of its own
                    test::bytes_of({raw("w", noise(5000, 1)), raw("x", noise(3000, 3))}));
   append(temp_ / "bundle", resolve_inputs({(temp_ / "more/c.onnx").string()}), {});
-  const test::fs::path family = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const test::fs::path family = test::fs::path(test::kTestdata) / "t5-lora-merged";
   ExtractOptions options;
   options.base = (family / "base.onnx").string();
   extract_lora(
@@ -107,7 +108,7 @@ TEST_F(InspectBundle, FreesWhatRemoveDeletes) {
 }
 
 TEST_F(InspectBundle, ComparesArchivedModelsWithWhatTheyWere) {
-  const Inspection found = inspect({std::string(WSHARE_TESTDATA) + "/compat/archived"}, {});
+  const Inspection found = inspect({std::string(test::kTestdata) + "/compat/archived"}, {});
   ASSERT_EQ(found.models.size(), 1u);
   ASSERT_EQ(found.archived.size(), 4u);
   uint64_t before = found.models[0].bytes;
@@ -117,7 +118,7 @@ TEST_F(InspectBundle, ComparesArchivedModelsWithWhatTheyWere) {
 }
 
 TEST_F(InspectBundle, SaysWhatAPackTakesInAll) {
-  const test::fs::path folder = test::fs::path(WSHARE_TESTDATA) / "compat/packed";
+  const test::fs::path folder = test::fs::path(test::kTestdata) / "compat/packed";
   const Inspection found = inspect({folder.string()}, {});
   ASSERT_EQ(found.packs.size(), 1u);
   const InspectedPack& pack = found.packs[0];

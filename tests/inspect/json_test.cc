@@ -5,6 +5,7 @@
 
 #include "inspect/output_fixture.h"
 #include "support/json_schema.h"
+#include "support/places.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare {
@@ -26,7 +27,7 @@ TEST_F(InspectJson, IsTheJsonOfTheSchema) {
   test::write_file(temp_ / "in/e.bin", noise(2000, 2));
   make();
   const json text =
-      json::parse(test::read_file(test::fs::path(WSHARE_DOCS) / "inspect.schema.json"));
+      json::parse(test::read_file(test::fs::path(test::kDocs) / "inspect.schema.json"));
   Schema schema(text);
   const json models = object({"in"}, {"--min-bytes", "1"});
   EXPECT_EQ(schema.problems(models), Arguments{});
@@ -53,7 +54,7 @@ TEST_F(InspectJson, IsTheJsonOfTheSchema) {
 }
 
 TEST_F(InspectJson, IsTheJsonOfTheSchemaForTasksAndEstimates) {
-  const test::fs::path family = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const test::fs::path family = test::fs::path(test::kTestdata) / "t5-lora-merged";
   test::fs::create_directories(temp_ / "in");
   for (const char* file : {"base.onnx", "translate.onnx"}) {
     test::fs::copy_file(family / file, temp_ / "in" / file);
@@ -61,7 +62,7 @@ TEST_F(InspectJson, IsTheJsonOfTheSchemaForTasksAndEstimates) {
   ExtractOptions options;
   options.base = (family / "base.onnx").string();
   extract_lora(resolve_inputs({(family / "translate.onnx").string()}), temp_ / "bundle", options);
-  Schema schema(json::parse(test::read_file(test::fs::path(WSHARE_DOCS) / "inspect.schema.json")));
+  Schema schema(json::parse(test::read_file(test::fs::path(test::kDocs) / "inspect.schema.json")));
   const json models = object({"in"});
   EXPECT_EQ(schema.problems(models), Arguments{});
   EXPECT_EQ(models.at("extract").at("tasks").size(), 1u);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "inspect/output_fixture.h"
+#include "support/places.h"
 #include "wshare/extract_lora.h"
 #include "wshare/inspect.h"
 
@@ -16,7 +17,7 @@ using test::raw;
 
 class EstimateExtraction : public test::InspectOutput {};
 
-const test::fs::path kMerged = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+const test::fs::path kMerged = test::fs::path(test::kTestdata) / "t5-lora-merged";
 const Arguments kModels = {(kMerged / "base.onnx").string(), (kMerged / "summarize.onnx").string(),
                            (kMerged / "translate.onnx").string()};
 
@@ -51,7 +52,7 @@ TEST_F(EstimateExtraction, IsNothingOfModelsThatDifferOtherwise) {
   add("b.onnx", {raw("w", noise(40000, 2), Proto::FLOAT, {100, 100}), raw("s", noise(5000, 3))});
   EXPECT_FALSE(inspect({(temp_ / "in").string()}, {}).extract);
   EXPECT_EQ(object({"in"}).at("extract"), nullptr);
-  EXPECT_FALSE(inspect({(test::fs::path(WSHARE_TESTDATA) / "t5-seq2seq").string()}, {}).extract);
+  EXPECT_FALSE(inspect({(test::fs::path(test::kTestdata) / "t5-seq2seq").string()}, {}).extract);
 }
 
 TEST_F(EstimateExtraction, IsShownWithItsFinding) {

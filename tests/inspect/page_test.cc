@@ -6,6 +6,7 @@
 #include "inspect/output_fixture.h"
 #include "inspect_page.h"
 #include "page_tensors.h"
+#include "support/places.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare {
@@ -179,7 +180,7 @@ TEST_F(InspectPage, KeepsHostileNamesInsideItsJson) {
 }
 
 TEST_F(InspectPage, ShowsTheSpectrumOfATask) {
-  const test::fs::path family = test::fs::path(WSHARE_TESTDATA) / "t5-lora-merged";
+  const test::fs::path family = test::fs::path(test::kTestdata) / "t5-lora-merged";
   ExtractOptions options;
   options.base = (family / "base.onnx").string();
   const ExtractReport report = extract_lora(resolve_inputs({(family / "summarize.onnx").string()}),

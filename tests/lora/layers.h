@@ -310,12 +310,6 @@ inline const std::vector<Form>& forms() {
   return all;
 }
 
-inline int64_t count_of(const Shape& shape) {
-  int64_t count = 1;
-  for (const int64_t dim : shape) count *= dim;
-  return count;
-}
-
 // Random values of `shape`, as a matrix of the first dimension against the others.
 inline Matrix values_of(const Shape& shape, uint64_t seed, double deviation = 0.2) {
   const int64_t columns = count_of(Shape(shape.begin() + 1, shape.end()));

@@ -7,6 +7,7 @@
 #include "lora/layers.h"
 #include "support/allocated.h"
 #include "support/files.h"
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -85,7 +86,7 @@ TEST(NameBranches, NumbersWhatIsTaken) {
 // The modules that PEFT adapted, as the families' scripts know them.
 TEST(NameBranches, GivesPeftsPathsForRealExports) {
   onnx::ModelProto model;
-  ASSERT_TRUE(model.ParseFromString(read_file(fs::path(WSHARE_TESTDATA) / "t5-lora/base.onnx")));
+  ASSERT_TRUE(model.ParseFromString(read_file(fs::path(test::kTestdata) / "t5-lora/base.onnx")));
   const SiteFinder finder(model);
   std::set<std::string> paths;
   for (const onnx::TensorProto& tensor : model.graph().initializer()) {

@@ -2,6 +2,7 @@
 // optimisation level; with A and B what the merged weights give.
 
 #include "lora/sessions.h"
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -95,7 +96,7 @@ std::vector<Branch> all_branches(onnx::ModelProto& model) {
 class LoraFamilies : public testing::TestWithParam<const char*> {};
 
 TEST_P(LoraFamilies, KeepTheBitsOfTheBaseAndTakeAnyRanks) {
-  const fs::path path = fs::path(WSHARE_TESTDATA) / GetParam();
+  const fs::path path = fs::path(test::kTestdata) / GetParam();
   onnx::ModelProto base;
   ASSERT_TRUE(base.ParseFromString(read_file(path.string() + ".onnx")));
   onnx::ModelProto branched = base, merged = base;

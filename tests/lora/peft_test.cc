@@ -9,16 +9,17 @@
 
 #include "support/errors.h"
 #include "support/files.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
 
-const fs::path kAdapters = fs::path(WSHARE_TESTDATA) / "adapters";
+const fs::path kAdapters = fs::path(kTestdata) / "adapters";
 
 // The adapters of testdata hold the very factors that the exporter wrote, transposed, into the
 // models of t5-lora.
 void expect_factors_of_model(const std::string& task) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-lora";
+  const fs::path family = fs::path(kTestdata) / "t5-lora";
   const nlohmann::json truth =
       nlohmann::json::parse(read_file(family / "family.json"))["tasks"][task]["lora"];
   onnx::ModelProto model;

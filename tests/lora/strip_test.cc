@@ -4,6 +4,7 @@
 
 #include "lora/layers.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 
 namespace wshare {
 namespace {
@@ -119,7 +120,7 @@ TEST_F(StripLora, WorksInsideSubgraphs) {
 }
 
 TEST_F(StripLora, MakesTheTaskItsBase) {
-  const fs::path folder = fs::path(WSHARE_TESTDATA) / "t5-lora";
+  const fs::path folder = fs::path(test::kTestdata) / "t5-lora";
   onnx::ModelProto base;
   ASSERT_TRUE(base.ParseFromString(read_file(folder / "base.onnx")));
   for (const char* task : {"summarize", "translate", "classify"}) {

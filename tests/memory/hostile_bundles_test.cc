@@ -14,13 +14,12 @@
 #include "format/restore_record.h"
 #include "memory/run_within.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "util/wire.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare::test {
 namespace {
-
-constexpr bool kSanitized = WSHARE_SANITIZED;
 
 std::string varints(std::initializer_list<uint64_t> values) {
   std::string text;
@@ -244,8 +243,8 @@ class HostileBundles : public testing::TestWithParam<Attack> {
     write_file(*temp_ / "c.onnx", bytes_of({raw("trunk", trunk)}));
     dedupe(resolve_inputs({path("in")}), path("models"), {});
     ExtractOptions options;
-    options.base = std::string("base=") + WSHARE_TESTDATA + "/t5-lora/base.onnx";
-    extract_lora({{"task", std::string(WSHARE_TESTDATA) + "/t5-lora/classify.onnx"}}, path("tasks"),
+    options.base = std::string("base=") + kTestdata + "/t5-lora/base.onnx";
+    extract_lora({{"task", std::string(kTestdata) + "/t5-lora/classify.onnx"}}, path("tasks"),
                  options);
   }
 

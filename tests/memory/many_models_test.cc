@@ -12,13 +12,12 @@
 namespace wshare::test {
 namespace {
 
-constexpr bool kSanitized = WSHARE_SANITIZED;
 constexpr size_t kModels = 1200;
 constexpr int64_t kWidth = 16;  // weights of 1 KiB: as small as they may be to leave their models
 
 enum class Layout { kFlat, kHub };  // kHub: m17/onnx/model.onnx
 
-std::string floats(uint32_t seed) {
+std::string small_weight(uint32_t seed) {
   std::string bytes(sizeof(float) * kWidth * kWidth, '\0');
   for (size_t i = 0; i < bytes.size(); i += sizeof(float)) {
     seed = seed * 1664525 + 1013904223;
@@ -43,7 +42,7 @@ onnx::ModelProto model_number(uint32_t number) {
   add_value(*graph.add_input(), "x0");
   for (uint32_t layer = 0; layer < 10; ++layer) {
     const std::string name = "layers." + std::to_string(layer) + ".weight";
-    *graph.add_initializer() = raw(name, floats(layer < 9 ? layer : 1000 + number),
+    *graph.add_initializer() = raw(name, small_weight(layer < 9 ? layer : 1000 + number),
                                    onnx::TensorProto::FLOAT, {kWidth, kWidth});
     add_node(graph, "MatMul", {"x" + std::to_string(layer), name},
              {"x" + std::to_string(layer + 1)});

@@ -11,8 +11,6 @@
 namespace wshare::test {
 namespace {
 
-constexpr bool kSanitized = WSHARE_SANITIZED;
-
 constexpr uint64_t kWeightBytes = 64 * kMiB;
 
 class AnonymousMemory : public BundleTest {

@@ -12,7 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "support/places.h"
+
 namespace wshare::test {
+
+inline constexpr bool kSanitized = WSHARE_SANITIZED;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
@@ -35,7 +39,7 @@ inline void redirect(int descriptor, const std::filesystem::path& path) {
 inline int run_within(const Limits& limits, std::vector<std::string> arguments,
                       const std::filesystem::path& output = {},
                       const std::filesystem::path& errors = {}) {
-  arguments.insert(arguments.begin(), WSHARE_PROGRAM);
+  arguments.insert(arguments.begin(), kProgram);
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
@@ -53,7 +57,7 @@ inline int run_within(const Limits& limits, std::vector<std::string> arguments,
     const rlimit data{limits.data_bytes, limits.data_bytes};
     const rlimit files{limits.descriptors, limits.descriptors};
     if (setrlimit(RLIMIT_DATA, &data) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0) _exit(126);
-    execv(WSHARE_PROGRAM, pointers.data());
+    execv(kProgram, pointers.data());
     _exit(127);
   }
   int status = 0;

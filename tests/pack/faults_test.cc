@@ -11,6 +11,7 @@
 
 #include "pack/packed.h"
 #include "runtime/ort_errors.h"
+#include "support/places.h"
 #include "support/spawn.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -39,7 +40,7 @@ class PackFaults : public PackTest {
   // The same where the `at`th call of open() for a path with `part` in it fails.
   int run_failing(const std::vector<std::string>& arguments, const std::string& part, int at,
                   int error) {
-    return run_program(arguments, {std::string("LD_PRELOAD=") + WSHARE_FAILING_OPEN,
+    return run_program(arguments, {std::string("LD_PRELOAD=") + kFailingOpen,
                                    "FAIL_OPEN_PATH=" + part, "FAIL_OPEN_AT=" + std::to_string(at),
                                    "FAIL_OPEN_ERROR=" + std::to_string(error)});
   }
@@ -60,7 +61,7 @@ class PackFaults : public PackTest {
       if (freopen(out.c_str(), "w", stdout) == nullptr) _exit(99);
       if (freopen(err.c_str(), "w", stderr) == nullptr) _exit(99);
       setrlimit(RLIMIT_AS, &space);
-      execv(WSHARE_PROGRAM, argv.data());
+      execv(kProgram, argv.data());
       _exit(98);
     }
     int status = 0;
@@ -82,7 +83,7 @@ class PackFaults : public PackTest {
 TEST_F(PackFaults, LeavesOutAPackWhoseFileCannotBeOpened) {
   SKIP_WITH_SANITIZER();
   if (runtime_release() >= 32) GTEST_SKIP() << "THIS ONNX RUNTIME DOES NOT END THE PROCESS";
-  add("encoder.onnx", read_file(fs::path(WSHARE_TESTDATA) / "t5-seq2seq/encoder.onnx"));
+  add("encoder.onnx", read_file(fs::path(kTestdata) / "t5-seq2seq/encoder.onnx"));
   make();
   const auto before = files_in(bundle());
   int unusable = 0;  // which of its 12 weights it reads when, is another one each time
@@ -113,10 +114,10 @@ TEST_F(PackFaults, SaysThatTemporaryFilesCannotBeWritten) {
     for (const char* part : {"/model.onnx", "/weights"}) {
       SCOPED_TRACE(part);
       // The first call is ONNX Runtime's, of the first model; two others would be packed.
-      const int code = run_program({"pack", path("bundle")},
-                                   {tmp, std::string("LD_PRELOAD=") + WSHARE_FAILING_OPEN,
-                                    std::string("FAIL_OPEN_PATH=") + part, "FAIL_OPEN_AT=1",
-                                    "FAIL_OPEN_ERROR=" + std::to_string(error)});
+      const int code = run_program(
+          {"pack", path("bundle")},
+          {tmp, std::string("LD_PRELOAD=") + kFailingOpen, std::string("FAIL_OPEN_PATH=") + part,
+           "FAIL_OPEN_AT=1", "FAIL_OPEN_ERROR=" + std::to_string(error)});
       EXPECT_EQ(code, 3) << err_;
       EXPECT_NE(err_.find(path("tmp")), err_.npos) << err_;
       EXPECT_EQ(files_in(bundle()), before);

@@ -12,6 +12,7 @@
 #include "runtime/cpu_features.h"
 #include "runtime/used_up_maps.h"
 #include "support/own_process.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -266,7 +267,7 @@ TEST_F(LargePack, IsUsedByASessionWhoseGraphIsAsLargeAsItsWeights) {
     std::ostringstream out, err;
     const int code =
         run_cli({"run", path("bundle"), "--repeat=1", "--tier=packed", "--shared-arena", "--json"},
-                out, err, WSHARE_PROGRAM);
+                out, err, kProgram);
     out_ = out.str();
     err_ = err.str();
     return code;
@@ -301,8 +302,7 @@ TEST_F(LargePack, OfAnotherReleaseIsUsedWhereItFits) {
     EXPECT_EQ(report.packed_by, "1.20.0");
   }
   std::ostringstream out, err;
-  ASSERT_EQ(run_cli({"run", path("bundle"), "--repeat=1"}, out, err, WSHARE_PROGRAM), 0)
-      << err.str();
+  ASSERT_EQ(run_cli({"run", path("bundle"), "--repeat=1"}, out, err, kProgram), 0) << err.str();
   EXPECT_NE(out.str().find("over packs of ONNX Runtime 1.20.0"), std::string::npos) << out.str();
   spoil_keys();
   change_manifest([](Manifest& changed) { changed.packs[0].onnxruntime = "1.20.0"; });

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pack/packed.h"
+#include "support/places.h"
 #include "wshare/remove.h"
 
 namespace wshare::test {
@@ -14,7 +15,7 @@ class PackTrial : public PackTest {
   // With children of the program, as users have it.
   int run_program(const std::vector<std::string>& arguments) {
     std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err, WSHARE_PROGRAM);
+    const int code = run_cli(arguments, out, err, kProgram);
     out_ = out.str();
     err_ = err.str();
     return code;

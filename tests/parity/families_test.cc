@@ -3,6 +3,7 @@
 #include "parity/parity.h"
 #include "run/tensor_file.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -24,7 +25,7 @@ Values stored_inputs(const fs::path& data) {
 }
 
 TEST_P(FamilyParity, GivesTheBitsOfTheOriginals) {
-  const fs::path folder = fs::path(WSHARE_TESTDATA) / GetParam().family;
+  const fs::path folder = fs::path(kTestdata) / GetParam().family;
   ASSERT_TRUE(fs::is_directory(folder));
   DedupeOptions options;
   options.min_bytes = GetParam().min_bytes;

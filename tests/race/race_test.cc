@@ -17,11 +17,7 @@
 namespace wshare::test {
 namespace {
 
-constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
 constexpr int kRounds = 4;
-
-// The bytes of y.
-std::string run(Ort::Session& session) { return bytes_in(run_matmul(session, kRows).at(0)); }
 
 class Race : public BundleTest {
  protected:
@@ -32,8 +28,8 @@ class Race : public BundleTest {
     }
     dedupe(inputs({"a.onnx", "b.onnx"}), folder(), {});
     Bundle bundle = Bundle::open(folder());
-    of_a_ = run(*bundle.session("a"));
-    of_b_ = run(*bundle.session("b"));
+    of_a_ = matmul_output(*bundle.session("a"));
+    of_b_ = matmul_output(*bundle.session("b"));
   }
 
   fs::path folder() const { return temp_ / "bundle"; }
@@ -56,8 +52,8 @@ class Race : public BundleTest {
       const int code = code_of(
           [&] {
             Session a = bundle.session("a", options), b = bundle.session("b", options);
-            of_a = run(*a);
-            of_b = run(*b);
+            of_a = matmul_output(*a);
+            of_b = matmul_output(*b);
           },
           &message);
       EXPECT_TRUE(code == 0 ? of_a == of_a_ && of_b == of_b_ : code == 3) << code << message;
@@ -80,9 +76,9 @@ TEST_F(Race, SessionsAreRightOrErrorsWhileTheirBundleChanges) {
     do {
       change([&] {
         Bundle bundle = Bundle::open(folder());
-        EXPECT_TRUE(run(*bundle.session("a")) == of_a_);
+        EXPECT_TRUE(matmul_output(*bundle.session("a")) == of_a_);
       });
-      EXPECT_TRUE(run(*open) == of_a_);
+      EXPECT_TRUE(matmul_output(*open) == of_a_);
     } while (!is_over_);
   });
   std::thread other([&] {
@@ -121,9 +117,9 @@ TEST_F(Race, SessionsGoOnWhileTheirBundleIsReloaded) {
         // Never refused: between two reloads no model that stays changes.
         Session a = bundle.session("a", options);
         if (tier == Tier::kShared) {
-          EXPECT_TRUE(run(*a) == of_a_);
+          EXPECT_TRUE(matmul_output(*a) == of_a_);
         }
-        EXPECT_TRUE(run(*open) == of_a_);
+        EXPECT_TRUE(matmul_output(*open) == of_a_);
         bundle.report();
       } while (!is_over_);
     });
@@ -137,7 +133,7 @@ TEST_F(Race, SessionsGoOnWhileTheirBundleIsReloaded) {
     append(folder(), inputs({"c.onnx"}), {});
     bundle.reload();
     Session c = bundle.session("c");
-    EXPECT_FALSE(run(*c) == of_a_);
+    EXPECT_FALSE(matmul_output(*c) == of_a_);
     remove_models(folder(), {"c"}, {});
     bundle.reload();
     EXPECT_EQ(code_of([&] { bundle.session("c"); }), 4);

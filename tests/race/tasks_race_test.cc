@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "runtime/task_sessions.h"
+#include "support/places.h"
 #include "wshare/append.h"
 #include "wshare/import_adapter.h"
 #include "wshare/remove.h"
@@ -77,9 +78,7 @@ TEST_F(RaceOfTasks, SessionsAreRightOrErrorsWhileTasksComeAndGo) {
     for (int round = 0; round < kRounds; ++round) {
       ImportOptions options;
       options.task = "imported";
-      change([&] {
-        import_adapter(folder(), fs::path(WSHARE_TESTDATA) / "adapters/classify", options);
-      });
+      change([&] { import_adapter(folder(), fs::path(kTestdata) / "adapters/classify", options); });
       change([&] { remove_models(folder(), {"imported"}, {}); });
     }
   });

@@ -8,6 +8,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "wshare/append.h"
 #include "wshare/extract_lora.h"
 #include "wshare/restore.h"
@@ -31,7 +32,7 @@ using Names = std::vector<std::string>;
 class Remove : public test::CliTest {
  protected:
   fs::path bundle() const { return temp_ / "bundle"; }
-  static fs::path family(const std::string& name) { return fs::path(WSHARE_TESTDATA) / name; }
+  static fs::path family(const std::string& name) { return fs::path(test::kTestdata) / name; }
 
   // a and b share a trunk, c shares a part of it with b only.
   void make_three() {

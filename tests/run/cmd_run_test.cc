@@ -5,10 +5,7 @@
 
 #include "run/run_command.h"
 #include "run_report.h"
-
-#ifndef WSHARE_TESTDATA
-#error "define WSHARE_TESTDATA as the path of testdata/"
-#endif
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -330,7 +327,7 @@ TEST_F(RunCommand, AnswersOneWhenALimitIsPassed) {
 }
 
 TEST_F(RunCommand, TakesTheTestDataOfAFamily) {
-  const fs::path family = fs::path(WSHARE_TESTDATA) / "t5-seq2seq";
+  const fs::path family = fs::path(kTestdata) / "t5-seq2seq";
   if (!fs::is_directory(family)) GTEST_SKIP() << "THERE IS NO " << family;
   fs::remove_all(temp_ / "bundle");
   dedupe(resolve_inputs({family.string()}), temp_ / "bundle", {});

@@ -5,10 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "run/run_command.h"
-
-#ifndef WSHARE_TEST_DEVICE
-#error "define WSHARE_TEST_DEVICE as the path of the test device's library"
-#endif
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -19,7 +16,7 @@ constexpr int64_t kWeight = kRows * kColumns * 4, kBias = kColumns * 4;
 class RunOnDevice : public RunCommand {
  protected:
   static Arguments with(Arguments arguments) {
-    const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + WSHARE_TEST_DEVICE};
+    const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + kTestDeviceLibrary};
     arguments.insert(arguments.begin(), device.begin(), device.end());
     return arguments;
   }
@@ -92,7 +89,7 @@ TEST_F(RunOnDevice, RefusesMistakesOnTheCommandLine) {
   expect_refused("no such library", {"--ep=tpu", "--ep-library=lost.so"}, 3,
                  "'lost.so': no such library");
   expect_refused("another provider",
-                 {"--ep=tpu", std::string("--ep-library=") + WSHARE_TEST_DEVICE}, 4,
+                 {"--ep=tpu", std::string("--ep-library=") + kTestDeviceLibrary}, 4,
                  "'tpu': the library offers no device");
   expect_refused("no such device", with({"--ep-device=1"}), 4, "device 1 is asked for");
 }
@@ -102,7 +99,7 @@ TEST_F(RunOnDevice, SaysThatNoDeviceIsOffered) {
   expect_refused("absent", with({}), 5,
                  "'TestDevice': the library is loaded, but offers no device on this machine");
   EXPECT_NE(err_.find("hint: ONNX Runtime shows it CPU of vendor 0x"), std::string::npos) << err_;
-  const std::string library = std::string("--ep-library=") + WSHARE_TEST_DEVICE;
+  const std::string library = std::string("--ep-library=") + kTestDeviceLibrary;
   expect_refused("WebGPU", {"--ep=webgpu", library}, 5, "'webgpu': the library is loaded");
   EXPECT_NE(err_.find("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1"), std::string::npos) << err_;
   expect_refused("OpenVINO", {"--ep=OpenVINO", library}, 5, "offers no device");

@@ -12,22 +12,6 @@
 
 namespace wshare::test {
 
-// The bytes of `values`, as a little-endian machine holds them.
-template <typename T>
-std::string raw_of(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-// Numbers in [-0.5, 0.5) that depend on `seed`.
-inline std::string floats(size_t count, uint32_t seed) {
-  std::vector<float> values(count);
-  for (float& value : values) {
-    seed = seed * 1664525 + 1013904223;
-    value = static_cast<float>(seed >> 16) / 65536.0F - 0.5F;
-  }
-  return raw_of(values);
-}
-
 // Makes `value` a tensor; a dimension is a number, a name, or "" when nothing is known of it.
 inline void set_type(onnx::ValueInfoProto& value, const std::string& name, int type,
                      const std::vector<std::string>& dims) {

@@ -10,10 +10,7 @@
 #include "cli.h"
 #include "run/graphs.h"
 #include "support/bundle_test.h"
-
-#ifndef WSHARE_PROGRAM
-#error "define WSHARE_PROGRAM as the path of wshare"
-#endif
+#include "support/places.h"
 
 namespace wshare::test {
 
@@ -35,12 +32,12 @@ class RunCommand : public BundleTest {
   std::string path(const std::string& name) const { return (temp_ / name).string(); }
   std::string a_is(const std::string& file) const { return "a=" + path(file); }
 
-  int run(Arguments arguments, const fs::path& program = WSHARE_PROGRAM) {
+  int run(Arguments arguments, const fs::path& program = kProgram) {
     arguments.insert(arguments.begin(), {"run", path("bundle"), "--repeat=1"});
     return command(arguments, program);
   }
 
-  int command(const Arguments& arguments, const fs::path& program = WSHARE_PROGRAM) {
+  int command(const Arguments& arguments, const fs::path& program = kProgram) {
     std::ostringstream out, err;
     const int code = run_cli(arguments, out, err, program);
     out_ = out.str();

@@ -8,6 +8,7 @@
 #include "run/child.h"
 #include "run/job_json.h"
 #include "run/run_command.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -169,8 +170,8 @@ TEST_F(RunCommand, SaysHowAChildEnded) {
 
 TEST_F(RunCommand, BeginsAnewWhereTheBundleHasChanged) {
   write_file(temp_ / "script", std::string("#!/bin/sh\nif [ -e '") + path("begun") +
-                                   "' ]; then exec " + WSHARE_PROGRAM + " \"$@\"; fi\ntouch '" +
-                                   path("begun") + "'\n" + WSHARE_PROGRAM + " remove -q '" +
+                                   "' ]; then exec " + kProgram + " \"$@\"; fi\ntouch '" +
+                                   path("begun") + "'\n" + kProgram + " remove -q '" +
                                    path("bundle") + "' b >&2\nexit 1\n");
   fs::permissions(temp_ / "script", fs::perms::owner_all);
   ASSERT_EQ(run({"--json"}, temp_ / "script"), 0) << err_;
@@ -180,7 +181,7 @@ TEST_F(RunCommand, BeginsAnewWhereTheBundleHasChanged) {
 // A library in the child may write to its stdout, and paths may be any bytes.
 TEST_F(RunCommand, TakesTheLastLineAsTheAnswer) {
   write_file(temp_ / "script",
-             std::string("#!/bin/sh\necho hello\nexec ") + WSHARE_PROGRAM + " \"$@\"\n");
+             std::string("#!/bin/sh\necho hello\nexec ") + kProgram + " \"$@\"\n");
   fs::permissions(temp_ / "script", fs::perms::owner_all);
   fs::copy_file(temp_ / "in/a.onnx", temp_ / "\xff\xc3\xa4\x80.onnx");
   EXPECT_EQ(run({"--against", a_is("\xff\xc3\xa4\x80.onnx"), "--max-abs-diff=0"}, temp_ / "script"),
@@ -206,7 +207,7 @@ TEST_F(RunCommand, ShowsOnATerminalWhatTheChildDoes) {
   job.models = {{"a", temp_ / "bundle/a.onnx"}};
   job.sessions = 2;
   Names told;
-  const ChildResult side = run_child(WSHARE_PROGRAM, {"child"}, to_json(job).dump(),
+  const ChildResult side = run_child(kProgram, {"child"}, to_json(job).dump(),
                                      [&](const std::string& what) { told.push_back(what); });
   EXPECT_EQ(side.exit_code, 0);
   EXPECT_EQ(side.err, "");
@@ -228,7 +229,7 @@ TEST_F(RunCommand, LeavesNothingBehind) {
     setenv(name, path(name).c_str(), 1);
   }
   const ChildResult child =
-      run_child(WSHARE_PROGRAM, {"run", path("bundle"), "--repeat=1", "--baseline"});
+      run_child(kProgram, {"run", path("bundle"), "--repeat=1", "--baseline"});
   for (const auto& [name, value] : before)
     value ? setenv(name.c_str(), value->c_str(), 1) : unsetenv(name.c_str());
   EXPECT_EQ(child.exit_code, 0) << child.err;

@@ -3,6 +3,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "run/run_command.h"
+#include "support/places.h"
 #include "wshare/extract_lora.h"
 
 namespace wshare::test {
@@ -18,7 +19,7 @@ class RunTasks : public RunCommand {
                                  (family() / "classify.onnx").string(), "same=" + copy_of_base()}),
                  temp_ / "bundle", options);
   }
-  static fs::path family() { return fs::path(WSHARE_TESTDATA) / "t5-lora"; }
+  static fs::path family() { return fs::path(kTestdata) / "t5-lora"; }
 
   // The base under another name: a task that changes nothing.
   std::string copy_of_base() {
@@ -62,7 +63,7 @@ class RunTasks : public RunCommand {
 };
 
 TEST_F(RunTasks, RunOnADevice) {
-  const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + WSHARE_TEST_DEVICE};
+  const Arguments device = {"--ep=TestDevice", std::string("--ep-library=") + kTestDeviceLibrary};
   Arguments arguments = device;
   arguments.insert(arguments.end(), {"--against", against("summarize"), "--max-abs-diff=1e-4"});
   const json report = run_json(arguments);

@@ -8,6 +8,7 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "run/parity.h"
+#include "run/run_matmul.h"
 #include "support/resident_bytes.h"
 #include "util/content_hash.h"
 #include "wshare/runtime.h"
@@ -15,24 +16,12 @@
 namespace wshare::test {
 namespace {
 
-constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
-
 void add_matrix_value(onnx::ValueInfoProto& value, const std::string& name, int64_t columns) {
   value.set_name(name);
   onnx::TypeProto::Tensor& type = *value.mutable_type()->mutable_tensor_type();
   type.set_elem_type(onnx::TensorProto::FLOAT);
   type.mutable_shape()->add_dim()->set_dim_value(1);
   type.mutable_shape()->add_dim()->set_dim_value(columns);
-}
-
-std::string floats(size_t count, uint32_t seed) {
-  std::string bytes;
-  for (size_t i = 0; i < count; ++i) {
-    seed = seed * 1664525 + 1013904223;
-    const float value = static_cast<float>(seed >> 16) / 65536.0F - 0.5F;
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  return bytes;
 }
 
 // y = MatMul(x, weight) + bias, with a weight that all models share and a bias of its own.
@@ -53,7 +42,7 @@ onnx::ModelProto make_model(uint32_t seed) {
   return model;
 }
 
-std::vector<Ort::Value> run(Ort::Session& session) {
+std::vector<Ort::Value> outputs_of(Ort::Session& session) {
   const std::vector<int64_t> shape = {1, kRows};
   Ort::AllocatorWithDefaultOptions allocator;
   Ort::Value x = Ort::Value::CreateTensor<float>(allocator, shape.data(), shape.size());
@@ -77,7 +66,7 @@ class BundleSession : public BundleTest {
   bool equals_plain(const std::string& name, Ort::Session& session) {
     Ort::Session plain(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(),
                        Ort::SessionOptions{});
-    return compare_outputs(name, {"y"}, run(session), run(plain)).at(0).bit_equal;
+    return compare_outputs(name, {"y"}, outputs_of(session), outputs_of(plain)).at(0).bit_equal;
   }
 
   // Changes what the manifest says of the weight of "a", and returns the message that refuses it.
@@ -247,7 +236,7 @@ TEST_F(BundleSession, CompactOpensWithoutPacking) {
   SessionOptions options;
   options.tier = Tier::kCompact;
   Session session = bundle.session("a", options);
-  EXPECT_EQ(run(*session).size(), 1u);
+  EXPECT_EQ(outputs_of(*session).size(), 1u);
   EXPECT_FALSE(bundle.report().models.at(0).packed_shared);
 }
 
@@ -306,7 +295,7 @@ TEST_F(BundleSession, LeavesPagesThatAnotherSessionReads) {
   SessionOptions compact;
   compact.tier = Tier::kCompact;
   Session a = bundle.session("a", compact);
-  run(*a);
+  outputs_of(*a);
   const uint64_t read = resident_bytes("shared.bin");
   EXPECT_GT(read, 0u);
   Session b = bundle.session("b");

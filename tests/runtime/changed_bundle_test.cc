@@ -13,11 +13,6 @@
 namespace wshare::test {
 namespace {
 
-constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
-
-// The bytes of y.
-std::string run(Ort::Session& session) { return bytes_in(run_matmul(session, kRows).at(0)); }
-
 class ChangedBundle : public BundleTest {
  protected:
   // A model whose large weight and small bias both depend on `seed`; its graph does not.
@@ -34,7 +29,7 @@ class ChangedBundle : public BundleTest {
     add("other.onnx", trained(2));
     make();
     write_file(temp_ / "later/m.onnx", trained(3).SerializeAsString());
-    of_m_ = run(*Bundle::open(folder()).session("m"));
+    of_m_ = matmul_output(*Bundle::open(folder()).session("m"));
   }
 
   fs::path folder() const { return temp_ / "bundle"; }
@@ -45,7 +40,7 @@ class ChangedBundle : public BundleTest {
   // Expects that a new session of "m" gives what "m" gave when the bundle was opened.
   void expect_m(Bundle& bundle) {
     Session session = bundle.session("m");
-    EXPECT_TRUE(run(*session) == of_m_);
+    EXPECT_TRUE(matmul_output(*session) == of_m_);
   }
 
   // Expects that there is no session of "m", with a message that says so.
@@ -96,10 +91,10 @@ TEST_F(ChangedBundle, NeverMixesAModelWithItsSuccessor) {
     append(folder(), later(), {});
     expect_no_m(bundle);
     if (before) {
-      EXPECT_TRUE(run(**before) == of_m_);
+      EXPECT_TRUE(matmul_output(**before) == of_m_);
     }
     EXPECT_EQ(code_of([&] { bundle.session("other"); }), 0);
-    EXPECT_FALSE(run(*Bundle::open(folder()).session("m")) == of_m_);
+    EXPECT_FALSE(matmul_output(*Bundle::open(folder()).session("m")) == of_m_);
   }
 }
 
@@ -116,7 +111,7 @@ TEST_F(ChangedBundle, NeverMixesABundleWithTheOneThatReplacedIt) {
     dedupe(later(), folder(), options);
     expect_no_m(bundle);
     if (before) {
-      EXPECT_TRUE(run(**before) == of_m_);
+      EXPECT_TRUE(matmul_output(**before) == of_m_);
     }
   }
 }

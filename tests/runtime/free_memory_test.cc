@@ -6,6 +6,7 @@
 
 #include "runtime/on_device.h"
 #include "support/own_process.h"
+#include "support/places.h"
 
 // The test device as one whose allocators count nothing, with a driver that does
 // (test_device/driver.cc). Each test runs in a process of its own, which keeps the driver.
@@ -44,7 +45,7 @@ class ByFreeMemory : public OnDevice {
   }
 
   static void load_driver() {
-    ASSERT_NE(::dlopen(WSHARE_TEST_DEVICE_DRIVER, RTLD_NOW), nullptr) << ::dlerror();
+    ASSERT_NE(::dlopen(kTestDeviceDriver, RTLD_NOW), nullptr) << ::dlerror();
     ASSERT_TRUE(free_memory(test_device().ep_device()));
   }
 

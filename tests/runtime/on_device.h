@@ -11,16 +11,13 @@
 #include "runtime/read_back.h"
 #include "runtime/task_models.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "test_device/test_device.h"
 #include "wshare/runtime.h"
 
-#ifndef WSHARE_TEST_DEVICE
-#error "define WSHARE_TEST_DEVICE as the path of the test device's library"
-#endif
-
 namespace wshare::test {
 
-inline Device test_device() { return Device::open(kTestDevice, WSHARE_TEST_DEVICE); }
+inline Device test_device() { return Device::open(kTestDevice, kTestDeviceLibrary); }
 
 inline DeviceCounts device_counts() {
   DeviceCounts counts;

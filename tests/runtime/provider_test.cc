@@ -8,6 +8,7 @@
 #include "runtime/on_device.h"
 #include "runtime/provider_library.h"
 #include "support/own_process.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -41,7 +42,7 @@ TEST(Provider, IsNamedInShortAndInAnyCase) {
   EXPECT_TRUE(is_provider("CUDAExecutionProvider", "CudaExecutionProvider"));
   EXPECT_FALSE(is_provider("CUDAExecutionProvider", "cud"));
   EXPECT_FALSE(is_provider("CUDAExecutionProvider", ""));
-  EXPECT_EQ(Device::open("testdevice", WSHARE_TEST_DEVICE).provider(), kTestDevice);
+  EXPECT_EQ(Device::open("testdevice", kTestDeviceLibrary).provider(), kTestDevice);
 }
 
 // Some providers take that name for their own.
@@ -63,10 +64,10 @@ TEST(Provider, IsRegisteredOnce) {
 TEST(Provider, MustExist) {
   EXPECT_NE(refusal("none", {}, 4).find("'none': no such provider is registered"),
             std::string::npos);
-  const std::string other = refusal("none", WSHARE_TEST_DEVICE, 4);
+  const std::string other = refusal("none", kTestDeviceLibrary, 4);
   EXPECT_NE(other.find("offers no device of this provider"), std::string::npos) << other;
   EXPECT_NE(other.find(kTestDevice), std::string::npos) << other;
-  EXPECT_NE(refusal(kTestDevice, WSHARE_TEST_DEVICE, 4, 7)
+  EXPECT_NE(refusal(kTestDevice, kTestDeviceLibrary, 4, 7)
                 .find("device 7 is asked for, the "
                       "provider has 1"),
             std::string::npos);
@@ -98,7 +99,7 @@ TEST(Provider, LibraryMustBeOne) {
 }
 
 TEST(Provider, SaysWhichLibraryItLacks) {
-  const std::string message = refusal("none", WSHARE_NEEDS_LOST_LIBRARY, 5);
+  const std::string message = refusal("none", kNeedsLostLibrary, 5);
   EXPECT_NE(message.find("'none': missing: 'liblost_library.so', which "
                          "'libneeds_lost_library.so' is linked with"),
             std::string::npos)
@@ -138,9 +139,9 @@ TEST(Provider, SaysThatTheDriverSeesNoGpu) {
   // threads of ONNX Runtime.
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const auto open_with_driver = [] {
-    if (::dlopen(WSHARE_DRIVER_WITHOUT_GPU, RTLD_NOW) == nullptr) std::_Exit(1);
+    if (::dlopen(kDriverWithoutGpu, RTLD_NOW) == nullptr) std::_Exit(1);
     try {
-      Device::open("cuda", WSHARE_TEST_DEVICE);
+      Device::open("cuda", kTestDeviceLibrary);
     } catch (const Error& error) {
       std::cerr << error.what();
       std::_Exit(static_cast<int>(error.code()));

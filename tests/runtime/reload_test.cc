@@ -11,10 +11,6 @@
 namespace wshare::test {
 namespace {
 
-constexpr int64_t kRows = 64, kColumns = 512;  // 128 KiB of float32: large enough to be shared
-
-std::string run_model(Session& session) { return bytes_in(run_matmul(*session, kRows).at(0)); }
-
 class Reload : public BundleTest {
  protected:
   Reload() {
@@ -52,16 +48,16 @@ TEST_F(Reload, SharesTheMapsThatAreThere) {
   SessionOptions compact;
   compact.tier = Tier::kCompact;
   Session a = bundle.session("a", compact);
-  const std::string of_a = run_model(a);
+  const std::string of_a = matmul_output(*a);
   append(folder(), inputs({"c.onnx"}), {});
   const size_t before = maps("shared.bin");
   Bundle copy = bundle;
   bundle.reload();
   Session again = copy.session("a", compact), c = copy.session("c", compact);
   EXPECT_EQ(maps("shared.bin"), before);
-  EXPECT_TRUE(run_model(a) == of_a);
-  EXPECT_TRUE(run_model(again) == of_a);
-  EXPECT_FALSE(run_model(c) == of_a);
+  EXPECT_TRUE(matmul_output(*a) == of_a);
+  EXPECT_TRUE(matmul_output(*again) == of_a);
+  EXPECT_FALSE(matmul_output(*c) == of_a);
   EXPECT_EQ(copy.report().models.size(), 2u);
 }
 
@@ -79,24 +75,24 @@ TEST_F(Reload, SharesPackedWeights) {
   ASSERT_TRUE(bundle.reload());
   Session second = bundle.session("wide", shared);
   EXPECT_TRUE(bundle.report().models.at(0).packed_shared);
-  EXPECT_TRUE(run_model(first) == run_model(second));
+  EXPECT_TRUE(matmul_output(*first) == matmul_output(*second));
 }
 
 TEST_F(Reload, ForgetsWhatIsGone) {
   Bundle bundle = Bundle::open(folder());
   Session a = bundle.session("a");
-  const std::string of_a = run_model(a);
+  const std::string of_a = matmul_output(*a);
   remove_models(folder(), {"a"}, {});
   EXPECT_TRUE(bundle.reload());
   EXPECT_EQ(code_of([&] { bundle.session("a"); }), 4);
   EXPECT_EQ(code_of([&] { bundle.session("b"); }), 0);
-  EXPECT_TRUE(run_model(a) == of_a);
+  EXPECT_TRUE(matmul_output(*a) == of_a);
 }
 
 TEST_F(Reload, TakesTheBundleThatReplacedTheOldOne) {
   Bundle bundle = Bundle::open(folder());
   Session a = bundle.session("a");
-  const std::string of_a = run_model(a);
+  const std::string of_a = matmul_output(*a);
   DedupeOptions options;
   options.replace = true;
   dedupe(inputs({"c.onnx"}), folder(), options);
@@ -104,8 +100,8 @@ TEST_F(Reload, TakesTheBundleThatReplacedTheOldOne) {
   EXPECT_TRUE(bundle.reload());
   EXPECT_EQ(bundle.models(), std::vector<std::string>{"c"});
   Session c = bundle.session("c");
-  EXPECT_FALSE(run_model(c) == of_a);
-  EXPECT_TRUE(run_model(a) == of_a);
+  EXPECT_FALSE(matmul_output(*c) == of_a);
+  EXPECT_TRUE(matmul_output(*a) == of_a);
 }
 
 TEST_F(Reload, LeavesAllAsItWasWhereThereIsNoBundle) {

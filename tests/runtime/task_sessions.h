@@ -14,12 +14,13 @@
 #include "format/manifest/manifest.h"
 #include "format/manifest/text.h"
 #include "support/bundle_test.h"
+#include "support/places.h"
 #include "wshare/extract_lora.h"
 #include "wshare/runtime.h"
 
 namespace wshare::test {
 
-inline const fs::path kFamily = fs::path(WSHARE_TESTDATA) / "t5-lora";
+inline const fs::path kFamily = fs::path(kTestdata) / "t5-lora";
 
 // Adds an input of float32 [size].
 inline void add_vector_input(onnx::GraphProto& graph, const char* name, int64_t size) {

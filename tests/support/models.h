@@ -11,6 +11,29 @@ namespace wshare::test {
 
 using Proto = onnx::TensorProto;
 
+// The bytes of `values`, as a little-endian machine holds them.
+template <typename T>
+std::string raw_of(const std::vector<T>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
+}
+
+// How many elements a tensor of `shape` has.
+inline int64_t count_of(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t dim : shape) count *= dim;
+  return count;
+}
+
+// Numbers in [-0.5, 0.5) that depend on `seed`.
+inline std::string floats(size_t count, uint32_t seed) {
+  std::vector<float> values(count);
+  for (float& value : values) {
+    seed = seed * 1664525 + 1013904223;
+    value = static_cast<float>(seed >> 16) / 65536.0F - 0.5F;
+  }
+  return raw_of(values);
+}
+
 // A tensor of `type` with raw bytes.
 inline onnx::TensorProto raw(const std::string& name, const std::string& bytes,
                              int type = onnx::TensorProto::UINT8, std::vector<int64_t> shape = {}) {

@@ -9,18 +9,6 @@ namespace wshare::test {
 
 inline constexpr int64_t kRows = 128;  // 64 KiB as float: what sessions take from maps
 
-// `count` floats in [-0.5, 0.5).
-inline std::string floats(size_t count, uint32_t seed) {
-  std::string bytes;
-  uint32_t state = seed * 2654435761U + 1;
-  for (size_t i = 0; i < count; ++i) {
-    state = state * 1664525U + 1013904223U;
-    const float value = static_cast<float>(state >> 8) / float{1 << 24} - 0.5F;
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
-  return bytes;
-}
-
 inline onnx::TensorProto square(const std::string& name, uint32_t seed) {
   return raw(name, floats(kRows * kRows, seed), onnx::TensorProto::FLOAT, {kRows, kRows});
 }

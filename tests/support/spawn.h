@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "support/places.h"
+
 extern char** environ;
 
 namespace wshare::test {
@@ -35,7 +37,7 @@ inline pid_t spawn_wshare(std::vector<std::string> arguments, const std::filesys
                                      O_WRONLY | O_CREAT | O_TRUNC, 0666);
   }
   pid_t child = 0;
-  EXPECT_EQ(posix_spawn(&child, WSHARE_PROGRAM, &actions, nullptr, argv.data(), env.data()), 0);
+  EXPECT_EQ(posix_spawn(&child, kProgram, &actions, nullptr, argv.data(), env.data()), 0);
   posix_spawn_file_actions_destroy(&actions);
   return child;
 }

@@ -6,6 +6,7 @@
 #include "run/graphs.h"
 #include "run/parity.h"
 #include "support/files.h"
+#include "support/places.h"
 
 namespace wshare::test {
 namespace {
@@ -16,7 +17,7 @@ DeviceCounts counts() {
   return result;
 }
 
-Ort::ConstEpDevice device() { return Device::open(kTestDevice, WSHARE_TEST_DEVICE).ep_device(); }
+Ort::ConstEpDevice device() { return Device::open(kTestDevice, kTestDeviceLibrary).ep_device(); }
 
 // x [1,8] through each kernel that has a matrix of its own, or none.
 onnx::ModelProto model_of_all_kernels() {

@@ -11,6 +11,7 @@
 #include "format/manifest/text.h"
 #include "support/bundle_test.h"
 #include "support/own_process.h"
+#include "support/places.h"
 #include "wshare/remove.h"
 
 namespace wshare {
@@ -89,7 +90,7 @@ TEST_F(Verify, NoticesASingleBitChangeOfPacks) {
                                    {"two_packs", "linear.packed_2.onnx"}}) {
     SCOPED_TRACE(std::string(made) + "/" + file);
     test::fs::remove_all(temp_ / "bundle");
-    test::fs::copy(std::string(WSHARE_TESTDATA) + "/compat/" + made, temp_ / "bundle");
+    test::fs::copy(std::string(test::kTestdata) + "/compat/" + made, temp_ / "bundle");
     EXPECT_TRUE(findings().empty());
     const test::fs::path path = temp_ / "bundle" / file;
     const std::string bytes = test::read_file(path);

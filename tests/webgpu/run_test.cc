@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/cli_test.h"
+#include "support/places.h"
 #include "webgpu/on_webgpu.h"
 
 namespace wshare::test {
@@ -14,7 +15,7 @@ class RunOnWebGpu : public OnWebGpu {
     arguments.insert(arguments.begin(), {"run", folder().string(), "--ep=webgpu", "--repeat=1",
                                          "--ep-library=" + kWebGpu.string()});
     std::ostringstream out, err;
-    const int code = run_cli(arguments, out, err, WSHARE_PROGRAM);
+    const int code = run_cli(arguments, out, err, kProgram);
     out_ = out.str();
     err_ = err.str();
     return code;
