@@ -27,6 +27,9 @@ tools/setup.sh --wheel
   exit 77
 }
 
+# As in tools/test.sh.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR-1}
+if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 "$work/build/bin/python" -m build --wheel -o "$work/raw" -C "build-dir=$build" tools/python >&2
 # What the system's libraries need decides the tag; those that other systems lack go into the wheel.
 PATH=$work/build/bin:$PATH auditwheel repair -w "$output" "$work"/raw/wshare-*.whl >&2
