@@ -69,8 +69,8 @@ TEST_F(InspectOutput, ShowsOneModel) {
   ASSERT_EQ(run({"in/solo.onnx"}), 0) << err_;
   EXPECT_EQ(out_, begin + R"(tensors: 6.0 KiB, 5.0 KiB distinct
 
-  bytes      own  shared  repeated    saved  tensors  model
-6.3 KiB  5.0 KiB     0 B   1.0 KiB  1.0 KiB        5  solo
+  bytes  of tensors  repeated    saved  tensors  model
+6.3 KiB     6.0 KiB   1.0 KiB  1.0 KiB        5  solo
 
   bytes  tensors  dtype
 6.0 KiB        5  uint8

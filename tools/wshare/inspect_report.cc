@@ -45,18 +45,28 @@ std::string others_of(const std::vector<TensorUse>& uses) {
 }
 
 void print_compared(std::ostream& out, const std::vector<const InspectedModel*>& models,
-                    bool is_bundle) {
+                    bool is_bundle, bool is_one) {
   const bool any_repeated = std::any_of(models.begin(), models.end(),
                                         [](const auto* each) { return each->repeated_bytes > 0; });
-  Rows rows = {{"bytes", "own", "shared"}};
+  Rows rows = {{"bytes"}};
+  if (is_one) {
+    rows[0].push_back("of tensors");
+  } else {
+    rows[0].insert(rows[0].end(), {"own", "shared"});
+  }
   if (any_repeated) rows[0].push_back("repeated");
   rows[0].push_back("saved");
   if (is_bundle) rows[0].push_back("freed");
   rows[0].insert(rows[0].end(), {"tensors", "model"});
   for (const InspectedModel* model : models) {
     std::vector<std::string>& row = rows.emplace_back();
-    for (const uint64_t bytes : {model->bytes, model->own_bytes, model->shared_bytes})
-      row.push_back(format_bytes(bytes));
+    row.push_back(format_bytes(model->bytes));
+    if (is_one) {
+      row.push_back(format_bytes(model->tensor_bytes));
+    } else {
+      row.push_back(format_bytes(model->own_bytes));
+      row.push_back(format_bytes(model->shared_bytes));
+    }
     if (any_repeated) row.push_back(format_bytes(model->repeated_bytes));
     row.push_back(format_bytes(model->saved_bytes));
     if (is_bundle) row.push_back(model->freed_bytes ? format_bytes(*model->freed_bytes) : "-");
@@ -78,7 +88,7 @@ void print_models(std::ostream& out, const Inspection& inspection, const Inspect
     }
     return print_rows(out, rows, 3);
   }
-  print_compared(out, models, !inspection.bundle.empty());
+  print_compared(out, models, !inspection.bundle.empty(), inspection.models.size() == 1);
   for (const InspectedModel* model : models) {
     if (!model->same_as.empty())
       out << fmt::format("{}: same file as {}\n", in_quotes(model->name),
