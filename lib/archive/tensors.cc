@@ -102,7 +102,7 @@ class Planner {
   // What a tensor may be computed from: that of a member, or what becomes of that of a target.
   struct Start {
     size_t member;
-    Pair pair;
+    Partner pair;
     bool in_chain = false;
     size_t target = 0, steps = 1;  // of a chain
   };
@@ -114,13 +114,14 @@ class Planner {
     while (const std::optional<size_t> before = before_in_chain_[root]) root = *before;
     if (targets_[root].base) {
       const size_t base = *targets_[root].base;
-      const std::vector<std::optional<Pair>> pairs = BaseTensors(members_[base]).pair(member(t));
+      const std::vector<std::optional<Partner>> pairs = BaseTensors(members_[base]).pair(member(t));
       for (size_t i = 0; i < pairs.size(); ++i) {
         if (pairs[i]) starts[i] = {base, *pairs[i]};
       }
     }
     if (const std::optional<size_t> before = before_in_chain_[t]) {
-      const std::vector<std::optional<Pair>> pairs = BaseTensors(member(*before)).pair(member(t));
+      const std::vector<std::optional<Partner>> pairs =
+          BaseTensors(member(*before)).pair(member(t));
       for (size_t i = 0; i < pairs.size(); ++i) {
         if (!pairs[i]) continue;
         if (const std::optional<Start> start = start_in_chain(t, i, *before, *pairs[i]))
@@ -130,7 +131,8 @@ class Planner {
     return starts;
   }
 
-  std::optional<Start> start_in_chain(size_t t, size_t i, size_t before, const Pair& pair) const {
+  std::optional<Start> start_in_chain(size_t t, size_t i, size_t before,
+                                      const Partner& pair) const {
     const TensorRecord& tensor = member(t).tensors[i];
     const TensorRecord& base = member(before).tensors[pair.base];
     if (pair.transposed || base.dtype != tensor.dtype || base.shape != tensor.shape)

@@ -32,7 +32,7 @@ struct TensorPlan {
   };
   Kind kind = Kind::kInPlace;
   size_t base = 0;                       // of kDerived: a member
-  std::optional<Pair> pair;              // of kDerived, in that
+  std::optional<Partner> pair;           // of kDerived, in that
   const WeightSource* source = nullptr;  // of kDerived, where its target has one
   double multiplier = 1;                 // of kDerived
   double estimate = 0;                   // of its residual in bytes

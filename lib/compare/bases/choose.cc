@@ -167,7 +167,7 @@ class Chooser {
   void describe(size_t t, size_t c) {
     Role& role = roles_[t];
     const BaseTensors base(members_[c]);
-    const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
+    const std::vector<std::optional<Partner>> pairs = base.pair(members_[t]);
     std::array<double, 3> bytes{};  // by kind
     for (size_t i = 0; i < pairs.size(); ++i) {
       const TensorRecord& tensor = members_[t].tensors[i];

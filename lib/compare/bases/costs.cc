@@ -46,7 +46,7 @@ Costs::Costs(const std::vector<Member>& members, const BytesOf& bytes_of)
   }
 }
 
-double Costs::share_of(size_t t, size_t i, size_t c, const Pair& pair) const {
+double Costs::share_of(size_t t, size_t i, size_t c, const Partner& pair) const {
   const TensorRecord& tensor = members_[t].tensors[i];
   const OriginalTensor derived =
       derived_from(tensor, members_[c].tensors[pair.base], pair.transposed);
@@ -57,7 +57,7 @@ double Costs::share_of(size_t t, size_t i, size_t c, const Pair& pair) const {
 }
 
 double Costs::left(size_t t, size_t c, const BaseTensors& base) const {
-  const std::vector<std::optional<Pair>> pairs = base.pair(members_[t]);
+  const std::vector<std::optional<Partner>> pairs = base.pair(members_[t]);
   double left = 0;
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (weights_[t][i] == 0) continue;
@@ -70,8 +70,8 @@ double Costs::left(size_t t, size_t c, const BaseTensors& base) const {
 
 double Costs::left_in_chain(size_t t, size_t c, const BaseTensors& before, size_t base,
                             const BaseTensors& root) const {
-  const std::vector<std::optional<Pair>> from_root = root.pair(members_[t]);
-  const std::vector<std::optional<Pair>> pairs = before.pair(members_[t]);
+  const std::vector<std::optional<Partner>> from_root = root.pair(members_[t]);
+  const std::vector<std::optional<Partner>> pairs = before.pair(members_[t]);
   double left = 0;
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (weights_[t][i] == 0) continue;

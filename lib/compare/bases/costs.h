@@ -29,7 +29,7 @@ class Costs {
 
   // What is left of tensor `i` of member `t`, as a share of its bytes, where `pair` of member `c`
   // is what it is computed from.
-  double share_of(size_t t, size_t i, size_t c, const Pair& pair) const;
+  double share_of(size_t t, size_t i, size_t c, const Partner& pair) const;
 
   // What is left of the bytes of member `t`, computed from member `c`, which is `base`.
   double left(size_t t, size_t c, const BaseTensors& base) const;

@@ -62,18 +62,18 @@ BaseTensors::BaseTensors(const Member& base) : base_(base), by_shape_(numbers_by
   }
 }
 
-std::optional<Pair> BaseTensors::pair_by_name(const TensorRecord& tensor) const {
+std::optional<Partner> BaseTensors::pair_by_name(const TensorRecord& tensor) const {
   const auto found = by_name_.find({tensor.scope, tensor.name});
   if (found == by_name_.end() || !may_give(base_.tensors[found->second], tensor))
     return std::nullopt;
   const Shape& shape = base_.tensors[found->second].shape;
-  if (shape == tensor.shape) return Pair{found->second, false};
-  if (turned(shape) == Dims(tensor.shape)) return Pair{found->second, true};
+  if (shape == tensor.shape) return Partner{found->second, false};
+  if (turned(shape) == Dims(tensor.shape)) return Partner{found->second, true};
   return std::nullopt;
 }
 
-std::vector<std::optional<Pair>> BaseTensors::pair(const Member& member) const {
-  std::vector<std::optional<Pair>> pairs(member.tensors.size());
+std::vector<std::optional<Partner>> BaseTensors::pair(const Member& member) const {
+  std::vector<std::optional<Partner>> pairs(member.tensors.size());
   const auto needs_one = [&](size_t t) { return !pairs[t] && !has(member.tensors[t].extent); };
   for (size_t t = 0; t < pairs.size(); ++t) {
     if (is_float(member.tensors[t]) && needs_one(t)) pairs[t] = pair_by_name(member.tensors[t]);
@@ -85,7 +85,7 @@ std::vector<std::optional<Pair>> BaseTensors::pair(const Member& member) const {
     for (size_t i = 0; i < numbers.size(); ++i) {
       const size_t t = numbers[i];
       if (needs_one(t) && may_give(base_.tensors[found->second[i]], member.tensors[t]))
-        pairs[t] = Pair{found->second[i], transposed};
+        pairs[t] = Partner{found->second[i], transposed};
     }
   };
   for (const auto& [shape, numbers] : numbers_by_shape(member)) {

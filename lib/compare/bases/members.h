@@ -28,7 +28,7 @@ struct Member {
 std::vector<Member> members_of(const Manifest& manifest, const std::set<std::string>& targets);
 
 // A tensor that another one may be computed from.
-struct Pair {
+struct Partner {
   size_t base = 0;  // its number
   bool transposed = false;
 };
@@ -44,10 +44,10 @@ class BaseTensors {
   // Returns a partner for each float tensor of `member` whose bytes the base has not, as far as
   // there is one: of its name and shape or of that shape transposed, else the one at the same place
   // among all tensors of such a shape, where both models have as many.
-  std::vector<std::optional<Pair>> pair(const Member& member) const;
+  std::vector<std::optional<Partner>> pair(const Member& member) const;
 
  private:
-  std::optional<Pair> pair_by_name(const TensorRecord& tensor) const;
+  std::optional<Partner> pair_by_name(const TensorRecord& tensor) const;
 
   const Member& base_;
   std::set<ExtentKey> extents_;

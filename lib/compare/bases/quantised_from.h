@@ -24,7 +24,7 @@ struct StoredNumbers {
 // A tensor of a member that is computed from one of another: by quantisation, else cast or
 // transposed.
 struct WeightSource {
-  Pair pair;  // in the base
+  Partner pair;  // in the base
   uint64_t elements = 0, wrong = 0;
   std::optional<Quantisation> how;  // none: cast or transposed
   StoredNumbers scale;
