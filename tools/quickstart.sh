@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From a bare machine to the main job on real models: installs what is needed (tools/setup.sh), builds
 # build/bin/wshare, shares the weights of three model families, and opens sessions over the one copy beside
-# plain sessions. A few minutes and about 1 GiB of disk; run it again as often as you like.
+# plain sessions. Ten minutes on two cores, nearly all of them the build, and about 1 GiB of disk; run it again as often as
+# you like.
 #
 #   tools/quickstart.sh                        everything
 #   tools/quickstart.sh --onnxruntime-root DIR with your own ONNX Runtime instead of the fetched one
