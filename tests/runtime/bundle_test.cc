@@ -17,40 +17,11 @@ namespace wshare::test {
 namespace {
 
 void add_matrix_value(onnx::ValueInfoProto& value, const std::string& name, int64_t columns) {
-  value.set_name(name);
-  onnx::TypeProto::Tensor& type = *value.mutable_type()->mutable_tensor_type();
-  type.set_elem_type(onnx::TensorProto::FLOAT);
-  type.mutable_shape()->add_dim()->set_dim_value(1);
-  type.mutable_shape()->add_dim()->set_dim_value(columns);
+  set_type(value, name, onnx::TensorProto::FLOAT, {"1", std::to_string(columns)});
 }
 
-// y = MatMul(x, weight) + bias, with a weight that all models share and a bias of its own.
 onnx::ModelProto make_model(uint32_t seed) {
-  onnx::ModelProto model;
-  model.set_ir_version(8);
-  model.add_opset_import()->set_version(17);
-  onnx::GraphProto& graph = *model.mutable_graph();
-  graph.set_name("g");
-  add_matrix_value(*graph.add_input(), "x", kRows);
-  add_matrix_value(*graph.add_output(), "y", kColumns);
-  *graph.add_initializer() =
-      raw("weight", floats(kRows * kColumns, 1), onnx::TensorProto::FLOAT, {kRows, kColumns});
-  *graph.add_initializer() =
-      raw("bias", floats(kColumns, seed), onnx::TensorProto::FLOAT, {kColumns});
-  add_node(graph, "MatMul", {"x", "weight"}, {"product"});
-  add_node(graph, "Add", {"product", "bias"}, {"y"});
-  return model;
-}
-
-std::vector<Ort::Value> outputs_of(Ort::Session& session) {
-  const std::vector<int64_t> shape = {1, kRows};
-  Ort::AllocatorWithDefaultOptions allocator;
-  Ort::Value x = Ort::Value::CreateTensor<float>(allocator, shape.data(), shape.size());
-  const std::string bytes = floats(kRows, 7);
-  std::memcpy(x.GetTensorMutableRawData(), bytes.data(), bytes.size());
-  const char* input = "x";
-  const char* output = "y";
-  return session.Run(Ort::RunOptions{nullptr}, &input, &x, 1, &output, 1);
+  return matmul_model(kRows, kColumns, floats(kColumns, seed));
 }
 
 class BundleSession : public BundleTest {
@@ -66,7 +37,9 @@ class BundleSession : public BundleTest {
   bool equals_plain(const std::string& name, Ort::Session& session) {
     Ort::Session plain(environment(), (temp_ / ("in/" + name + ".onnx")).c_str(),
                        Ort::SessionOptions{});
-    return compare_outputs(name, {"y"}, outputs_of(session), outputs_of(plain)).at(0).bit_equal;
+    return compare_outputs(name, {"y"}, run_matmul(session, kRows), run_matmul(plain, kRows))
+        .at(0)
+        .bit_equal;
   }
 
   // Changes what the manifest says of the weight of "a", and returns the message that refuses it.
@@ -236,7 +209,7 @@ TEST_F(BundleSession, CompactOpensWithoutPacking) {
   SessionOptions options;
   options.tier = Tier::kCompact;
   Session session = bundle.session("a", options);
-  EXPECT_EQ(outputs_of(*session).size(), 1u);
+  EXPECT_EQ(run_matmul(*session, kRows).size(), 1u);
   EXPECT_FALSE(bundle.report().models.at(0).packed_shared);
 }
 
@@ -295,7 +268,7 @@ TEST_F(BundleSession, LeavesPagesThatAnotherSessionReads) {
   SessionOptions compact;
   compact.tier = Tier::kCompact;
   Session a = bundle.session("a", compact);
-  outputs_of(*a);
+  run_matmul(*a, kRows);
   const uint64_t read = resident_bytes("shared.bin");
   EXPECT_GT(read, 0u);
   Session b = bundle.session("b");

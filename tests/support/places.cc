@@ -14,14 +14,6 @@ const char* const kNeedsLostLibrary = WSHARE_NEEDS_LOST_LIBRARY;
 const char* const kFailingOpen = WSHARE_FAILING_OPEN;
 const char* const kOldOnnxRuntime = WSHARE_OLD_ONNXRUNTIME;
 const char* const kOlderOnnxRuntime = WSHARE_OLDER_ONNXRUNTIME;
-#else
-const char* const kTestDeviceLibrary = nullptr;
-const char* const kTestDeviceDriver = nullptr;
-const char* const kDriverWithoutGpu = nullptr;
-const char* const kNeedsLostLibrary = nullptr;
-const char* const kFailingOpen = nullptr;
-const char* const kOldOnnxRuntime = nullptr;
-const char* const kOlderOnnxRuntime = nullptr;
 #endif
 
 }  // namespace wshare::test

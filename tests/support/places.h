@@ -8,7 +8,7 @@ extern const char* const kTestdata;  // testdata/
 extern const char* const kDocs;      // docs/
 extern const char* const kProgram;   // the program wshare
 
-// Libraries of the tests' own; null without ONNX Runtime.
+// Libraries of the tests' own; not defined without ONNX Runtime.
 extern const char* const kTestDeviceLibrary;  // the test device's provider
 extern const char* const kTestDeviceDriver;   // its driver
 extern const char* const kDriverWithoutGpu;   // NVIDIA's driver, where there is no GPU
