@@ -45,7 +45,9 @@ std::string others_of(const std::vector<TensorUse>& uses) {
 }
 
 void print_compared(std::ostream& out, const std::vector<const InspectedModel*>& models,
-                    bool is_bundle, bool is_one) {
+                    const Inspection& inspection) {
+  const bool is_bundle = !inspection.bundle.empty();
+  const bool is_one = inspection.models.size() == 1;  // then own and shared say nothing
   const bool any_repeated = std::any_of(models.begin(), models.end(),
                                         [](const auto* each) { return each->repeated_bytes > 0; });
   Rows rows = {{"bytes"}};
@@ -88,7 +90,7 @@ void print_models(std::ostream& out, const Inspection& inspection, const Inspect
     }
     return print_rows(out, rows, 3);
   }
-  print_compared(out, models, !inspection.bundle.empty(), inspection.models.size() == 1);
+  print_compared(out, models, inspection);
   for (const InspectedModel* model : models) {
     if (!model->same_as.empty())
       out << fmt::format("{}: same file as {}\n", in_quotes(model->name),
