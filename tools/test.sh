@@ -70,14 +70,13 @@ fi
 
 # Assertions stay on: CMake's own flags for this build type would add -DNDEBUG. Little debug information,
 # enough for lines in stack traces, keeps the build quick.
-flags="-O2 -g1" build=build/test
+flags="-O2 -g1" build=build/test targets=() tests=() link=
 configure=(-G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 if ((sanitize)); then
   flags="-Og -g1 -fno-omit-frame-pointer" build=build/sanitize
   configure+=("-DWSHARE_SANITIZE=address,undefined")
   link=-no-pie # of a test's 240 MB 75 are relocations, which each start would apply: 0.15 s instead of 0.10
 fi
-targets=() tests=() link=
 if ((tsan)); then
   flags="-O0 -g1" build=build/tsan targets=(--target race_test) tests=(-R '^Race')
   configure+=(-DWSHARE_SANITIZE=thread)
